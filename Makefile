@@ -1,0 +1,62 @@
+# Every target needs nothing before it: the first one to run makes .venv and installs the pinned packages.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+unexport PYTHONPATH PYTHONHOME
+# In the plain C locale Python 3.11 cannot start from a folder with letters outside ASCII.
+ifneq ($(filter C POSIX,$(or $(LC_ALL),$(LC_CTYPE),$(LANG),C)),)
+export LC_ALL := C.UTF-8
+endif
+
+PYTHON ?=
+PROFILE ?= quick
+STUDY ?= explanations
+RERUN ?=
+BIN := .venv/bin
+QUICK := -m "not slow"
+
+.PHONY: help install figures test test-all bench lab lint format constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	echo
+	echo "Settings: PROFILE=quick|cpu|paper  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
+
+install: ## Make .venv with the pinned packages (the other targets do it by themselves)
+	@export PYTHON="$(PYTHON)"
+	bash tools/install.sh
+
+figures: install ## Run a study: every table, figure and claim of PROFILE (figures/PROFILE/STUDY)
+	@$(BIN)/companion figures --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter-out 0 no false,$(RERUN)),--rerun)
+
+test: lint ## Prove the code: style, types, walls and the quick tests
+	@$(BIN)/pytest $(QUICK)
+
+test-all: lint ## The same with the slow tests
+	@$(BIN)/pytest
+
+bench: install ## Measure training and scoring against TRL's SFTTrainer and generate
+	@$(BIN)/companion bench
+
+lab: install ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+lint: install ## Style, types and the walls between the rooms
+	@$(BIN)/ruff check --quiet --output-format concise .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Tidy the code and strip the notebooks' outputs
+	@$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	find notebooks -name '*.ipynb' -print0 | xargs -0 --no-run-if-empty $(BIN)/nbstripout
+
+constraints: ## Resolve again from pyproject.toml and no-deps.txt and write constraints.txt
+	@export PYTHON="$(PYTHON)"
+	bash tools/install.sh constraints
+
+clean: ## Remove .venv and the caches; results in figures/ stay
+	@rm -rf .venv .venv.lock .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
+	find lib tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,101 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from companion.errors import CompanionError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+PROFILE = Annotated[
+    str, typer.Option("--profile", "-p", help="Scale of all settings: a file of lib/companion/profiles.")
+]
+STUDY = Annotated[str, typer.Option("--study", "-s", help="Which paper's study.")]
+RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+STUDIES = ("explanations",)
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake.")] = False) -> None:
+    """Re-run the studies of papers on trustworthy language models and retrieval."""
+    if debug:
+        os.environ["COMPANION_DEBUG"] = "1"
+
+
+@app.command()
+def figures(
+    profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False
+) -> None:
+    """Make every table, figure, claims page and executed notebook; only what is missing is run."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.build(profile, rerun, quiet))
+
+
+@app.command()
+def run(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False) -> None:
+    """Make the records that are missing, without tables and figures."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.train(profile, rerun, quiet))
+
+
+@app.command()
+def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET = False) -> None:
+    """Compare recipes on validation items, the same for all arms, and print the table."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.tune(profile, quiet))
+
+
+@app.command()
+def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
+    """Say which runs are recorded, missing or failed."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.status(profile, rerun))
+
+
+@app.command()
+def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
+    """Recompute every checksum of records, data, tables and figures; exit code 1 names what is damaged."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    problems = build.verify(profile, rerun)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"figures/{profile}/{study}: every record, table and figure is whole.")
+
+
+def _check_study(study: str) -> None:
+    if study not in STUDIES:
+        raise CompanionError(f"There is no study {study!r}; choose one of {', '.join(STUDIES)}.")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2, an interrupt is exit code 130."""
+    try:
+        app()
+    except CompanionError as error:
+        if os.environ.get("COMPANION_DEBUG"):
+            raise
+        print(f"companion: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("companion: interrupted; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

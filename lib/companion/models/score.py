@@ -1,0 +1,149 @@
+"""Read label probabilities, entropies and answers off a student."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from companion.errors import CompanionError
+from companion.models.forward import attention_for, check_window, head_weight, keep_heap, normed, residual_rows
+from companion.models.lora import Student, attached
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a student says at the last prompt token of n prompts.
+
+    `probabilities` (n, labels): over the label tokens, summing to 1. Over the whole vocabulary: `entropy` (n,) in
+    nats, `peak` (n,) the highest probability, `label_mass` (n,) what all labels hold together. `layers` (n, blocks,
+    3): E1, E2, E3 after each block, each divided by its maximum; None if not asked for. All float32.
+    """
+
+    probabilities: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    label_mass: NDArray[np.float32]
+    layers: NDArray[np.float32] | None
+
+
+def score(student: Student, prompts: list[list[int]], label_ids: list[int], inside: bool) -> Scores:
+    """One forward pass over prompts (token ids) that end right before the label token; final norm and head in fp32.
+
+    With `inside`, also the entropies of `layer_entropies` at every block (costs about half as much again). Prompts
+    are batched by length, so that the last bits of a result can depend on the other prompts of the call, never on
+    earlier calls.
+
+    Raises:
+        CompanionError: no prompts, an empty one, or one longer than the model attends to.
+    """
+    _check(student, prompts)
+    keep_heap()
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    parts = []
+    with attached(student) as model, attention_for(model), torch.inference_mode():
+        head = head_weight(model)
+        for start in range(0, len(order), BATCH):
+            chosen = [prompts[number] for number in order[start : start + BATCH]]
+            parts.append(_score_batch(model, head, chosen, label_ids, inside))
+    back = np.argsort(order)
+    probabilities, entropies, peaks, masses, *layers = (
+        np.concatenate(column)[back] for column in zip(*parts, strict=True)
+    )
+    return Scores(probabilities, entropies, peaks, masses, layers[0] if inside else None)
+
+
+def layer_entropies(rows: Tensor, logits: Tensor) -> Tensor:
+    """E1, E2, E3, each within [0, 1], as (n, 3), of residual rows (n, d) and their logit-lens logits (n, vocabulary).
+
+    E1: entropy of |h_i| / sum_j |h_j|. E2: of softmax(h). E3: of softmax(W norm(h)). Each is divided by its maximum
+    (log d, log d, log vocabulary), so that 0 is certain and 1 is flat (definitions of the explanations study's
+    entropy analyses).
+    """
+    share = torch.nn.functional.normalize(rows.float().abs(), p=1, dim=-1).log()
+    spreads = (share, torch.log_softmax(rows.float(), -1), torch.log_softmax(logits, -1))
+    return torch.stack([entropy(spread) / math.log(spread.shape[-1]) for spread in spreads], dim=-1)
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """Entropy in nats of each row of log-probabilities; -inf, a probability of zero, adds nothing."""
+    return -(log_probabilities.exp() * log_probabilities.clamp(min=torch.finfo(log_probabilities.dtype).min)).sum(-1)
+
+
+def generate(student: Student, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+    """Greedy continuations, at most `max_new_tokens` tokens each, ended before the end-of-sequence token.
+
+    transformers' own generation with a key-value cache, prompts of like length left-padded together.
+
+    Raises:
+        CompanionError: as in `score`.
+    """
+    _check(student, prompts, max_new_tokens)
+    keep_heap()
+    tokenizer = student.base.tokenizer
+    end = tokenizer.eos_token_id
+    pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=end, pad_token_id=pad)
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    answers: list[list[int]] = [[] for _ in prompts]
+    with attached(student) as model, _contiguous_head(model), torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            continued = _generate_batch(model, [prompts[number] for number in chosen], settings)
+            for number, tokens in zip(chosen, continued, strict=True):
+                answers[number] = tokens[: tokens.index(end)] if end in tokens else tokens
+    return answers
+
+
+def _contiguous(_module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0].contiguous(),)
+
+
+@contextmanager
+def _contiguous_head(model: PreTrainedModel) -> Iterator[None]:
+    """Hand the head contiguous rows: for a slice of a batch torch would copy the whole matrix once per row."""
+    hook = model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _generate_batch(model: PreTrainedModel, prompts: list[list[int]], settings: GenerationConfig) -> list[list[int]]:
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.tensor([[settings.pad_token_id] * (longest - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    result: Tensor = cast(Any, model).generate(
+        input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings
+    )
+    continued: list[list[int]] = result[:, longest:].tolist()
+    return continued
+
+
+def _score_batch(
+    model: PreTrainedModel, head: Tensor, prompts: list[list[int]], label_ids: Sequence[int], inside: bool
+) -> list[NDArray[np.float32]]:
+    """The arrays of `Scores` for one batch, `layers` only if asked for."""
+    wanted = [[len(prompt) - 1] for prompt in prompts]
+    blocks = residual_rows(model, prompts, wanted, every_block=inside)
+    logs = torch.log_softmax(normed(model, blocks[-1]) @ head.t(), -1)
+    labels = logs[:, label_ids]
+    found = [labels.softmax(-1), entropy(logs), logs.amax(-1).exp(), labels.exp().sum(-1)]
+    if inside:
+        each = [layer_entropies(rows, normed(model, rows) @ head.t()) for rows in blocks[:-1]]
+        found.append(torch.stack([*each, layer_entropies(blocks[-1], logs)], dim=1))
+    return [part.cpu().numpy() for part in found]
+
+
+def _check(student: Student, prompts: list[list[int]], extra: int = 0) -> None:
+    if not prompts or not all(prompts):
+        raise CompanionError("There is nothing to score: the list of prompts is empty or holds an empty prompt.")
+    check_window(student.base.model, max(len(prompt) for prompt in prompts) + extra)

@@ -1,0 +1,49 @@
+"""Where a result comes from: the commit of this library and the machine, stored beside every result."""
+
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = ("torch", "transformers", "peft", "numpy")
+
+
+def commit() -> str:
+    """Commit of this checkout, ``-dirty`` where the library differs from it, ``unknown`` outside a checkout."""
+    library = Path(__file__).parent
+    try:
+        head = _git(library, "rev-parse", "HEAD")
+        changed = _git(library, "status", "--porcelain", "--", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("-dirty" if changed else "")
+
+
+def origin() -> dict[str, str]:
+    """Commit, library versions and processor: on another kind of machine the last bits of a result may differ."""
+    versions = {name: _version(name) for name in LIBRARIES}
+    return {"commit": commit(), "processor": _processor(), "python": platform.python_version(), **versions}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    """Model name and the flags that decide which kernels run."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = re.search(r"model name\s*:\s*(.*)", text)
+    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text)]
+    return f"{name.group(1) if name else platform.machine()} ({' '.join(flags)})"

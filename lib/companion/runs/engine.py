@@ -1,0 +1,211 @@
+"""Make records from specs with local child processes, one thread each; nothing in the store is made again."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from companion.errors import CompanionError
+from companion.runs.lock import folder_lock
+from companion.runs.progress import Progress
+from companion.runs.spec import id_of_json, to_json
+from companion.runs.store import Arrays, Store
+from companion.runs.worker import Answer, log_event
+
+Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
+
+THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
+ATTEMPTS = 2
+"""How often a run is begun whose worker dies under it; a run that raises is not begun again."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the specs; ids in the order given.
+
+    Attributes:
+        done: made now.
+        skipped: in the store before.
+        failed: id to the reason, with the path of the log.
+    """
+
+    done: tuple[str, ...]
+    skipped: tuple[str, ...]
+    failed: dict[str, str]
+
+    def raise_if_failed(self) -> None:
+        """Raise CompanionError with one line per failed run, if there is one."""
+        if self.failed:
+            total = len(self.done) + len(self.skipped) + len(self.failed)
+            lines = [f"  {run_id}: {reason}" for run_id, reason in self.failed.items()]
+            raise CompanionError(
+                "\n".join([f"{len(self.failed)} of {total} runs failed; the others are kept:", *lines])
+            )
+
+
+def run_all(specs: Sequence[Any], work: Work, store: Store, workers: int, logs: Path, quiet: bool = False) -> Report:
+    """Make every record that is missing from the store.
+
+    Runs are made in child processes even when ``workers`` is 1, so that a crash, the number of threads and the order
+    of Python's hashes are the same however this is called (script, pytest, Jupyter). A run that raises, or whose
+    process dies twice, is reported as failed and the others go on. Ctrl-C ends all workers; what was done is kept.
+
+    Args:
+        specs: frozen dataclasses of one class.
+        work: function of a module, spec to arrays and facts; it runs in the worker and may keep its base model in a
+            cache of that module. It seeds itself and returns nothing that depends on time or machine.
+        workers: number of processes, at least 1.
+        logs: folder for ``<id>.jsonl`` (start, end, seconds, memory, error) and ``<id>.out`` (what the run printed).
+        quiet: show no progress.
+
+    Raises:
+        CompanionError: a spec or ``work`` cannot be sent to a worker; another process uses the store; or records
+            cannot be written, in which case nothing more is begun.
+    """
+    if workers < 1:
+        raise CompanionError(f"There must be at least 1 worker, not {workers}.")
+    if not specs:
+        return Report((), (), {})
+    texts = {id_of_json(text): text for text in map(to_json, specs)}
+    settings = {"work": _address(work), "kind": _address(type(specs[0])), "parent": os.getpid()}
+    settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
+    if all(store.sound(run_id) for run_id in texts):
+        return Report((), tuple(texts), {})
+    with folder_lock(store.folder):
+        damages = store.mend()
+        missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
+        with Progress(len(missing), workers, quiet) as progress:
+            for sentence in damages:
+                progress.say(sentence)
+            failed = _run_missing(missing, _Pool(settings, logs), progress)
+    done = tuple(run_id for run_id in missing if run_id not in failed)
+    return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
+
+
+def _run_missing(missing: Mapping[str, str], pool: "_Pool", progress: Progress) -> dict[str, str]:
+    """Hand the runs to the workers; give the failed ones with their reasons, in the order of ``missing``."""
+    failed: dict[str, str] = {}
+    with ThreadPoolExecutor(progress.workers) as threads:
+        futures = {threads.submit(pool.run, run_id, text): run_id for run_id, text in missing.items()}
+        try:
+            for future in as_completed(futures):
+                _count(future, futures[future], failed, pool.logs, progress)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.stop()
+    return {run_id: failed[run_id] for run_id in missing if run_id in failed}
+
+
+def _count(future: Future[Answer], run_id: str, failed: dict[str, str], logs: Path, progress: Progress) -> None:
+    answer = future.result()
+    progress.finish(failed=bool(answer))
+    if answer.get("stop"):
+        raise CompanionError(f"Stopped after {progress.summary()}, because no record can be stored: {answer['error']}")
+    if answer:
+        failed[run_id] = f"{answer['error']} (log: {logs / run_id}.jsonl)"
+        progress.say(f"Run {run_id} failed: {failed[run_id]}")
+
+
+@dataclass
+class _Pool:
+    """Child processes, one for each thread that calls :meth:`run`."""
+
+    settings: dict[str, Any]
+    logs: Path
+    local: threading.local = field(default_factory=threading.local)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, run_id: str, spec_json: str) -> Answer:
+        """Make one record in this thread's worker, anew in a fresh one should it die; called from a thread."""
+        for attempt in range(1, ATTEMPTS + 1):
+            worker = self._worker(run_id)
+            answer = _ask(worker, {"id": run_id, "spec": spec_json})
+            if answer == {}:
+                return answer
+            # A run that failed may leave its process in a bad state (a broken GPU context), so the next gets a new one.
+            self.local.worker = None
+            _end(worker)
+            if answer or self.stopped.is_set():
+                break
+            log_event(self.logs, run_id, "killed", attempt=attempt, code=worker.returncode)
+        return answer or {"error": f"its process {_death(worker.returncode)} {ATTEMPTS} times", "stop": False}
+
+    def stop(self) -> None:
+        """End all workers; runs in hand are lost."""
+        self.stopped.set()
+        for worker in self.started:
+            _end(worker)
+
+    def _worker(self, run_id: str) -> subprocess.Popen[str]:
+        worker: subprocess.Popen[str] | None = getattr(self.local, "worker", None)
+        if worker is None:
+            worker = self.local.worker = _start(self.settings, self.logs / f"{run_id}.out")
+            self.started.append(worker)
+            # Appended before this look, and stopped before stop() goes through the list: one of the two sees the other.
+            if self.stopped.is_set():
+                worker.kill()
+        return worker
+
+
+def _start(settings: Mapping[str, Any], output: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-P", "-m", "companion.runs.worker", json.dumps(settings)]
+    pipe, environment = subprocess.PIPE, _environment()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("ab") as stderr:
+            return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, encoding="utf-8")
+    except OSError as error:
+        raise CompanionError(f"A worker with its log in {output.parent} cannot be started: {error}.") from error
+
+
+def _environment() -> dict[str, str]:
+    """Variables that must be set before NumPy or torch are loaded; more threads or other hashes change results."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
+    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
+    fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "PYTHONPATH": path}
+    return {**os.environ, **threads, **fixed}
+
+
+def _ask(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None:
+    """Send a run and wait for the answer; None when the worker died."""
+    assert worker.stdin is not None and worker.stdout is not None
+    try:
+        worker.stdin.write(json.dumps(job) + "\n")
+        worker.stdin.flush()
+        line = worker.stdout.readline()
+    except OSError:
+        return None
+    answer: Answer | None = json.loads(line) if line.endswith("\n") else None
+    return answer
+
+
+def _end(worker: subprocess.Popen[str]) -> None:
+    worker.kill()
+    worker.wait()
+    for stream in (worker.stdin, worker.stdout):
+        # What is still waiting to be sent is lost with the worker.
+        with contextlib.suppress(OSError):
+            stream.close()  # type: ignore[union-attr]
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}{' (perhaps for want of memory)' if name == 'SIGKILL' else ''}"
+
+
+def _address(thing: Any) -> str:
+    """Name a function or class so that a worker finds it."""
+    if thing.__module__ == "__main__" or "<" in thing.__qualname__:
+        raise CompanionError(f"{thing.__qualname__} must stand in a module, where worker processes can import it.")
+    return f"{thing.__module__}:{thing.__qualname__}"

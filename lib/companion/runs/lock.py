@@ -1,0 +1,50 @@
+"""One process at a time per folder."""
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from companion.errors import CompanionError
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold ``<folder>/.lock`` for the time of the ``with`` block.
+
+    The lock (``flock``) belongs to the open file: the system releases it when the process ends in whatever way, and
+    programs started meanwhile do not inherit it.
+
+    Args:
+        wait: wait until another holder lets go, saying so once, instead of refusing.
+
+    Raises:
+        CompanionError: another process holds the folder (it is named by its process id), or the folder cannot be
+            written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise CompanionError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = f"process {file.read().strip() or 'of unknown id'}"
+            if not wait:
+                raise CompanionError(f"{folder} is in use by {holder}; wait until it ends, or end it.") from None
+            print(f"Waiting for {holder}, which is using {folder}.", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise CompanionError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a disk.") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

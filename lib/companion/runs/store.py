@@ -1,0 +1,277 @@
+"""Records on disk: one safetensors file per run, there whole or not at all, checked whenever it is read."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from companion.errors import CompanionError
+from companion.runs.spec import id_of_json, to_json
+
+SUFFIX = ".safetensors"
+TEMPORARY = ".tmp"
+INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+DTYPES = (*INTEGERS, "float16", "float32", "float64", "complex64")
+HEADER_KEY = "companion"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run read from disk.
+
+    Attributes:
+        id: name of the run.
+        spec: fields of the spec as JSON types (tuples come back as lists).
+        spec_json: the whole canonical text, for :func:`companion.runs.spec.from_json`.
+        arrays: the stored arrays, sorted by name.
+        meta: the facts stored beside them.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    spec_json: str
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+class _Damage(Exception):
+    """The reason why a file is not a sound record."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of records named ``<id>.safetensors``; damaged ones are moved to ``damaged/`` inside it."""
+
+    folder: Path
+
+    def path(self, run_id: str) -> Path:
+        """File of one record, whether or not it is there."""
+        return self.folder / f"{run_id}{SUFFIX}"
+
+    def has(self, run_id: str) -> bool:
+        """Whether a record of this id is there (not whether it is sound, see :meth:`verify`)."""
+        return self.path(run_id).exists()
+
+    def sound(self, run_id: str) -> bool:
+        """Whether a record of this id is there and matches its checksum."""
+        return self.has(run_id) and not self._damage(run_id)
+
+    def ids(self) -> list[str]:
+        """Ids of all records, sorted."""
+        return sorted(file.name.removesuffix(SUFFIX) for file in self._files() if _is_record_name(file.name))
+
+    def write(self, spec: Any, arrays: Arrays, meta: Mapping[str, Any]) -> str:
+        """Write one record and give its id. The same content gives the same bytes; a record once there never changes.
+
+        Args:
+            spec: frozen dataclass.
+            arrays: NumPy arrays of any shape, of the types in ``DTYPES``.
+            meta: facts as JSON types; part of the result, so no times or machine names.
+
+        Raises:
+            CompanionError: something JSON or safetensors cannot hold; a record of this id with other content is there;
+                or the disk is full or the folder read-only. Nothing half-written is left.
+        """
+        text = to_json(spec)
+        run_id = id_of_json(text)
+        content = _encode(text, arrays, meta)
+        if self.has(run_id) and self._same_is_there(run_id, content):
+            return run_id
+        write_whole(self.path(run_id), content)
+        return run_id
+
+    def read(self, run_id: str) -> Record:
+        """Read one record and verify its checksum.
+
+        Raises:
+            CompanionError: there is no such record, or it is damaged; it was then moved aside, so that running again
+                makes it anew.
+        """
+        try:
+            return _decode(self._bytes(run_id), run_id)
+        except _Damage as damage:
+            moved = self._move_aside(run_id)
+            raise CompanionError(f"Record {run_id} is damaged ({damage}) and now lies in {moved}; run again.") from None
+
+    def verify(self, expected: Iterable[str] = ()) -> list[str]:
+        """Look at every file and change nothing; give one sentence per problem, none when all is well.
+
+        Args:
+            expected: ids that must be there.
+        """
+        problems = []
+        for file in self._files():
+            if file.name.endswith(TEMPORARY):
+                problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
+            elif not _is_record_name(file.name):
+                problems.append(f"{file.name} is not the name of a record; move it elsewhere.")
+            elif damage := self._damage(file.name.removesuffix(SUFFIX)):
+                problems.append(f"{file.name} is damaged: {damage}; the next run makes it anew.")
+        present = set(self.ids())
+        missing = [run_id for run_id in dict.fromkeys(expected) if run_id not in present]
+        return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]
+
+    def mend(self) -> list[str]:
+        """Move damaged records to ``damaged/`` and remove cut-off writes; give one sentence for each damaged record.
+
+        Call it only while holding the folder's lock: another process may be writing.
+
+        Raises:
+            CompanionError: the folder cannot be changed.
+        """
+        for file in self._files():
+            if file.name.endswith(TEMPORARY):
+                file.unlink()
+        damages = [(run_id, self._damage(run_id)) for run_id in self.ids()]
+        return [
+            f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
+            for run_id, damage in damages
+            if damage
+        ]
+
+    def _files(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(file for file in self.folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+    def _bytes(self, run_id: str) -> bytes:
+        try:
+            return self.path(run_id).read_bytes()
+        except FileNotFoundError:
+            raise CompanionError(f"There is no record {run_id} in {self.folder}; run the study to make it.") from None
+        except OSError as error:
+            raise CompanionError(f"Record {run_id} in {self.folder} cannot be read: {error.strerror}.") from error
+
+    def _damage(self, run_id: str) -> str:
+        """Why the record is not sound; empty when it is."""
+        try:
+            _decode(self._bytes(run_id), run_id)
+        except _Damage as damage:
+            return str(damage)
+        return ""
+
+    def _same_is_there(self, run_id: str, content: bytes) -> bool:
+        there = self._bytes(run_id)
+        if there == content:
+            return True
+        if self._damage(run_id):
+            self._move_aside(run_id)
+            return False
+        raise CompanionError(
+            f"Record {run_id} in {self.folder} is there with other content: the same spec gave two different results. "
+            "Raise RESULT_VERSION if the code changed, or move the old record away."
+        )
+
+    def _move_aside(self, run_id: str) -> Path:
+        folder = self.folder / "damaged"
+        number = 1
+        while (target := folder / f"{run_id}.{number}{SUFFIX}").exists():
+            number += 1
+        try:
+            folder.mkdir(exist_ok=True)
+            self.path(run_id).rename(target)
+        except OSError as error:
+            raise CompanionError(
+                f"Record {run_id} in {self.folder} is damaged and cannot be moved aside ({error.strerror}); delete it."
+            ) from error
+        return target
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all, even over a crash: temporary name, fsync, rename.
+
+    Raises:
+        CompanionError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(suffix=TEMPORARY, prefix=f"{path.stem}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CompanionError(
+            f"{path.name} could not be written to {path.parent}: {error.strerror}; nothing half-written is left. "
+            "Make room or choose a folder that can be written, then run again."
+        ) from error
+    finally:
+        # Also on Ctrl-C; after the rename the temporary name is gone already.
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network and mounted cloud folders refuse this; the file itself is safe already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_record_name(name: str) -> bool:
+    return re.fullmatch(rf"[0-9a-f]{{16}}{re.escape(SUFFIX)}", name) is not None
+
+
+def _encode(spec_json: str, arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
+    tensors = {name: _portable(name, arrays[name]) for name in sorted(arrays)}
+    try:
+        meta_json = json.dumps(dict(meta), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CompanionError(f"The facts of a record must be JSON types with finite numbers: {error}.") from error
+    header = {"meta": meta_json, "sha256": _checksum(spec_json, meta_json, tensors), "spec": spec_json}
+    # One key only: safetensors writes several in random order, and equal records must be equal bytes.
+    return bytes(save(tensors, {HEADER_KEY: json.dumps(header, sort_keys=True, separators=(",", ":"))}))
+
+
+def _portable(name: str, array: np.ndarray) -> np.ndarray:
+    """The array in C order and little-endian, as safetensors stores it."""
+    if not isinstance(array, np.ndarray) or array.dtype.name not in DTYPES or name in ("", "__metadata__"):
+        kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
+        raise CompanionError(f"Array {name!r} of a record is {kind}; use NumPy arrays of {', '.join(DTYPES)}.")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def _checksum(spec_json: str, meta_json: str, tensors: Arrays) -> str:
+    digest = hashlib.sha256()
+    parts = [spec_json, meta_json]
+    parts += [json.dumps([name, array.dtype.name, list(array.shape)]) for name, array in tensors.items()]
+    digest.update(json.dumps(parts).encode())
+    for array in tensors.values():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _decode(content: bytes, run_id: str) -> Record:
+    """Read a record from its bytes; raises _Damage with the reason unless every part is as it was written."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY])
+        spec_json, meta_json, checksum = header["spec"], header["meta"], header["sha256"]
+        tensors = dict(sorted(load(content).items()))
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _Damage("it is cut off or its header cannot be read") from error
+    if _checksum(spec_json, meta_json, tensors) != checksum:
+        raise _Damage("its content does not match its checksum")
+    if id_of_json(spec_json) != run_id:
+        raise _Damage(f"its name does not match its spec, which is that of {id_of_json(spec_json)}")
+    return Record(run_id, json.loads(spec_json)["fields"], spec_json, tensors, json.loads(meta_json))

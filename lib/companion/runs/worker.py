@@ -1,0 +1,139 @@
+"""The child process of the engine: it takes runs from its input, one JSON text a line, and answers one line for each.
+
+Started by :mod:`companion.runs.engine` only. It ends itself as soon as the engine is gone, however that ended.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from companion.errors import CompanionError
+from companion.runs.spec import from_json
+from companion.runs.store import Store
+
+Answer = dict[str, Any]
+"""``{}`` for a record that is on disk, else ``error`` (one sentence) and ``stop`` (no other run can be stored)."""
+
+
+def log_event(logs: Path, run_id: str, event: str, **facts: Any) -> None:
+    """Append one line of JSON to ``<logs>/<run_id>.jsonl``.
+
+    A log is no result: a full disk must not turn a good run into a failed one, so errors of the file are ignored.
+    """
+    line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
+    with contextlib.suppress(OSError), (logs / f"{run_id}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def resolve(address: str) -> Any:
+    """Find what is named by ``module:name``."""
+    module, name = address.split(":")
+    return attrgetter(name)(import_module(module))
+
+
+def main() -> None:
+    """Serve runs until the input ends."""
+    settings = json.loads(sys.argv[1])
+    _die_with(settings["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    # What a run prints must not mix with the answers, so they get a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    while True:
+        job = json.loads(jobs.get())
+        output = Path(settings["logs"]) / f"{job['id']}.out"
+        _send_output_to(output)
+        answer = _run(job, settings)
+        _drop_if_empty(output)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when the engine dies; elsewhere the end of the input tells."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _read(jobs: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
+
+
+def _send_output_to(file: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.suppress(OSError), file.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+
+
+def _drop_if_empty(file: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        if file.stat().st_size == 0:
+            file.unlink()
+
+
+def _run(job: dict[str, str], settings: dict[str, str]) -> Answer:
+    logs, start = Path(settings["logs"]), time.monotonic()
+    log_event(logs, job["id"], "start", spec=json.loads(job["spec"]), process=os.getpid())
+    answer, trace = _work(job, settings)
+    facts = {"seconds": round(time.monotonic() - start, 3), "worker_peak_mib": peak_memory() // 2**20}
+    if answer:
+        log_event(logs, job["id"], "failed", **facts, error=answer["error"], traceback=trace)
+    else:
+        log_event(logs, job["id"], "end", **facts)
+    return answer
+
+
+def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
+    try:
+        work, kind = resolve(settings["work"]), resolve(settings["kind"])
+        spec = from_json(job["spec"], kind)
+        arrays, meta = work(spec)
+    except (Exception, SystemExit) as error:
+        sentence = str(error) if isinstance(error, CompanionError) else f"{type(error).__name__}: {error}"
+        return {"error": sentence, "stop": False}, traceback.format_exc()
+    try:
+        Store(Path(settings["store"])).write(spec, arrays, meta)
+    except CompanionError as error:
+        return {"error": str(error), "stop": isinstance(error.__cause__, OSError)}, traceback.format_exc()
+    return {}, ""
+
+
+def peak_memory() -> int:
+    """Most memory this process ever held, in bytes.
+
+    Linux hands the parent's peak down to ``getrusage`` of a child, so its own figure is read where there is one.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The claims ledger: each statement of a paper with the test that decides it and the verdict of this run."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from companion.errors import CompanionError
+from companion.show.outputs import Legend, write_output
+from companion.show.provenance import Provenance
+from companion.show.tables import table_contents
+from companion.show.templates import CLAIMS, fill
+from companion.show.text import interval_text, number_text, p_text
+
+# A verdict is told by word and symbol as well as by colour.
+SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One testable statement of a paper.
+
+    ``claim`` is the paper's claim in short, ``statement`` the single sentence tested, ``test`` how it is decided.
+    ``estimate`` with ``low`` and ``high``, ``p``, and ``smallest_p`` (the least this design can reach) are NaN where
+    there is none. ``n`` counts ``unit``s, such as 6 of ``sources``. ``verdict`` is supported, contradicted or
+    undecided, as the test of this run gives it; another word raises CompanionError.
+    """
+
+    id: str
+    claim: str
+    statement: str
+    test: str
+    estimate: float
+    low: float
+    high: float
+    p: float
+    smallest_p: float
+    n: int
+    unit: str
+    correction: str
+    verdict: str
+    note: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in SYMBOLS:
+            raise CompanionError(f"claim {self.id} has the verdict {self.verdict!r}: use {', '.join(SYMBOLS)}")
+
+
+def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row per claim, one column per field of ``Claim``. Raises CompanionError for no claims or an id used twice."""
+    if not claims:
+        raise CompanionError("the claims ledger is empty: run the study before its claims are written")
+    ids = [claim.id for claim in claims]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise CompanionError(f"claims share the id {', '.join(twice)}: give each its own")
+    return pd.DataFrame([asdict(claim) for claim in claims], columns=[field.name for field in fields(Claim)])
+
+
+def claims_view(claims: Sequence[Claim]) -> pd.DataFrame:
+    """What a reader sees of the ledger as a table: all cells text, verdict as symbol and word."""
+    return pd.DataFrame(
+        {
+            "claim": [claim.id for claim in claims],
+            "statement": [claim.statement for claim in claims],
+            "verdict": [f"{SYMBOLS[claim.verdict]} {claim.verdict}" for claim in claims],
+            "estimate [interval]": [interval_text(claim.estimate, claim.low, claim.high) for claim in claims],
+            "p": [p_text(claim.p) for claim in claims],
+            "smallest p possible": [p_text(claim.smallest_p) for claim in claims],
+            "n": [f"{number_text(claim.n, 0)} {claim.unit}" for claim in claims],
+            "test": [claim.test for claim in claims],
+            "correction": [claim.correction for claim in claims],
+        }
+    )
+
+
+def write_claims(claims: Sequence[Claim], folder: Path, provenance: Provenance) -> tuple[Path, ...]:
+    """Write ``claims.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``; returns the four paths.
+
+    The csv holds every field. Raises CompanionError as ``claims_frame`` and ``write_output`` do.
+    """
+    frame, shown = claims_frame(claims), claims_view(claims)
+    rows = [list(shown.columns), *shown.to_numpy().tolist()]
+    legend = Legend("claims", f"Claims and what this run says of them: {verdict_summary(claims)}", "", rows)
+    contents = table_contents(frame, shown, "claims", legend, provenance)
+    contents["html"] = _page(claims, provenance)
+    return write_output(folder, "claims", contents, legend, provenance)
+
+
+def verdict_summary(claims: Sequence[Claim]) -> str:
+    """How many claims have each verdict, as ``2 supported, 1 contradicted, 4 undecided``."""
+    verdicts = [claim.verdict for claim in claims]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SYMBOLS)
+
+
+def _page(claims: Sequence[Claim], provenance: Provenance) -> bytes:
+    rows = [
+        asdict(claim)
+        | {
+            "symbol": SYMBOLS[claim.verdict],
+            "interval": interval_text(claim.estimate, claim.low, claim.high),
+            "p": p_text(claim.p),
+            "smallest_p": p_text(claim.smallest_p),
+        }
+        for claim in claims
+    ]
+    title = f"Claims of the study {provenance.study}"
+    return fill(CLAIMS, title=title, summary=verdict_summary(claims), claims=rows, origin=provenance.footer())

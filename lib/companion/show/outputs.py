@@ -1,0 +1,140 @@
+"""Writing of outputs: each file whole or not at all, each set with a JSON page of its origin beside it."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from companion.errors import CompanionError
+from companion.show.provenance import Provenance
+
+SIDECAR = ".provenance.json"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output as its sidecar tells it.
+
+    ``kind`` is figure, table or claims. ``table`` is what a reader sees of a table, headings first, else empty.
+    ``files`` maps file name to SHA-256.
+    """
+
+    name: str
+    kind: str
+    caption: str
+    note: str
+    table: list[list[str]]
+    provenance: Provenance
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What is said about an output: its kind, caption, note and, of a table, the cells as shown, headings first."""
+
+    kind: str
+    caption: str
+    note: str = ""
+    table: Sequence[Sequence[str]] = ()
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write ``content`` to ``path`` by temporary name and rename, so that a reader never sees half a file.
+
+    Raises CompanionError when the folder cannot be written or the disk is full; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CompanionError(
+            f"cannot write {path} ({reason}): make room or choose a folder you may write to"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return path
+
+
+def write_output(
+    folder: Path, name: str, contents: Mapping[str, bytes], legend: Legend, provenance: Provenance
+) -> tuple[Path, ...]:
+    """Write ``<name>.<ending>`` for each ending in ``contents``, then ``<name>.provenance.json``.
+
+    Returns the paths in the order of ``contents``, without the sidecar. The sidecar holds the legend, study, profile,
+    commit, every run id and the SHA-256 of each file. Raises CompanionError for a ``name`` that is more than a plain
+    file name and where the folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise CompanionError(f"{name!r} is no name for an output: use letters, digits, dot, dash and underscore only")
+    paths = tuple(write_file(folder / f"{name}.{ending}", content) for ending, content in contents.items())
+    sums = [hashlib.sha256(content).hexdigest() for content in contents.values()]
+    sidecar = {
+        "name": name,
+        "kind": legend.kind,
+        "caption": legend.caption,
+        "note": legend.note,
+        "table": [list(row) for row in legend.table],
+        "study": provenance.study,
+        "profile": provenance.profile,
+        "commit": provenance.commit,
+        "digest": provenance.digest,
+        "runs": sorted(provenance.runs),
+        "files": dict(zip([path.name for path in paths], sums, strict=True)),
+    }
+    text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
+    write_file(folder / f"{name}{SIDECAR}", text.encode())
+    return paths
+
+
+def read_output(sidecar: Path) -> Output:
+    """The output that ``sidecar`` describes; raises CompanionError where it is damaged."""
+    try:
+        page = json.loads(sidecar.read_text(encoding="utf-8"))
+        provenance = Provenance(page["study"], page["profile"], tuple(page["runs"]), page["commit"])
+        files = {Path(file).name: str(checksum) for file, checksum in page["files"].items()}
+        return Output(page["name"], page["kind"], page["caption"], page["note"], page["table"], provenance, files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CompanionError(f"{sidecar} is damaged: delete it and make the figures again") from error
+
+
+def read_outputs(folder: Path) -> list[Output]:
+    """All outputs of ``folder``, by name, numbers in natural order (F2 before F10)."""
+    outputs = [read_output(path) for path in folder.glob(f"*{SIDECAR}")]
+    return sorted(outputs, key=lambda output: natural_key(output.name))
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A sort key that reads runs of digits as numbers."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def check_outputs(folder: Path) -> list[str]:
+    """What is wrong with the outputs of ``folder``, one sentence each; an empty list when all checksums hold."""
+    problems = []
+    for sidecar in sorted(folder.glob(f"*{SIDECAR}")):
+        try:
+            output = read_output(sidecar)
+        except CompanionError as error:
+            problems.append(str(error))
+            continue
+        problems += [_problem(folder / file, checksum) for file, checksum in output.files.items()]
+    return [problem for problem in problems if problem]
+
+
+def _problem(path: Path, checksum: str) -> str:
+    if not path.is_file():
+        return f"{path} is missing: make the figures again"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+        return f"{path} was changed after it was made: make the figures again"
+    return ""

@@ -1,0 +1,119 @@
+"""F1: how text becomes claims, drawn as a schematic with the real counts of a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from companion.errors import CompanionError
+from companion.show.names import arm_order
+from companion.show.panels import arm_handles, legend
+from companion.show.style import INK, PALE, in_style, new_figure, settle
+from companion.show.text import number_text
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One box: its title, what is done there, and for each line the key of a count with its word for one and many."""
+
+    title: str
+    deed: str
+    lines: tuple[tuple[str, str, str], ...]
+
+
+STAGES = (
+    Stage("text", "read and filtered", (("sources", "source", "sources"), ("texts", "conversation", "conversations"))),
+    Stage(
+        "conversations",
+        "split, degraded by level",
+        (("train_items", "training item", "training items"), ("test_items", "test item", "test items")),
+    ),
+    Stage(
+        "ratings",
+        "with explanations, merged",
+        (("axes", "axis", "axes"), ("ratings", "rating", "ratings"), ("explanations", "explanation", "explanations")),
+    ),
+    Stage("targets", "label, then text by arm", (("arms", "arm", "arms"), ("targets", "target text", "target texts"))),
+    Stage(
+        "students",
+        "base + adapter, fine-tuned",
+        (("seeds", "seed", "seeds"), ("students", "student", "students")),
+    ),
+    Stage("probabilities", "of five levels per item", (("predictions", "prediction", "predictions"),)),
+    Stage("records", "on disk, with checksums", (("records", "record", "records"),)),
+    Stage(
+        "claims",
+        "estimates, tables, figures",
+        (("tables", "table", "tables"), ("figures", "figure", "figures"), ("claims", "tested claim", "tested claims")),
+    ),
+)
+_COLUMNS = 4
+_BOX = (1.5, 1.0)  # inches: width and height of a box
+_STEP = (1.78, 1.36)  # inches from one box to the next, across and down
+
+
+@in_style()
+def pipeline(counts: Mapping[str, int], arms: Sequence[str], *, note: str) -> Figure:
+    """F1: text, conversations, ratings and explanations, targets, students, probabilities, records, claims.
+
+    ``counts`` are real numbers of a run; keys (each may be left out): sources, texts, train_items, test_items, axes,
+    ratings, explanations, arms, targets, seeds, students, predictions, records, tables, figures, claims. ``arms`` are
+    the arms of the run, shown with their colours and markers. Raises CompanionError for a key that is none of these.
+    """
+    known = [key for stage in STAGES for key, _, _ in stage.lines]
+    unknown = sorted(set(counts) - set(known))
+    if unknown:
+        raise CompanionError(
+            f"figure pipeline has no place for the counts {', '.join(unknown)}: use {', '.join(known)}"
+        )
+    rows = len(STAGES) // _COLUMNS
+    width, height = _STEP[0] * (_COLUMNS - 1) + _BOX[0], _STEP[1] * (rows - 1) + _BOX[1]
+    figure = new_figure(height + 0.45, f"{note} Above: the arms told apart in step 4.")
+    axes = figure.add_subplot(aspect="equal", xlim=(-0.03, width + 0.03), ylim=(height + 0.03, -0.03))
+    axes.set_axis_off()
+    for place, stage in enumerate(STAGES):
+        _draw_stage(axes, _corner(place), f"{place + 1}  {stage.title}", stage.deed, _count_lines(stage, counts))
+        if place:
+            _draw_arrow(axes, _corner(place - 1), _corner(place))
+    legend(figure, arm_handles(arm_order(list(arms))))
+    return settle(figure)
+
+
+def _corner(place: int) -> tuple[float, float]:
+    """The upper left corner of a box, in inches from the upper left of the drawing."""
+    return place % _COLUMNS * _STEP[0], place // _COLUMNS * _STEP[1]
+
+
+def _count_lines(stage: Stage, counts: Mapping[str, int]) -> list[str]:
+    present = [line for line in stage.lines if line[0] in counts]
+    return [f"{number_text(counts[key], 0)} {one if counts[key] == 1 else many}" for key, one, many in present]
+
+
+def _draw_stage(axes: Axes, corner: tuple[float, float], title: str, deed: str, lines: Sequence[str]) -> None:
+    x, y = corner
+    width, height = _BOX
+    shape = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle=shape, facecolor=PALE, edgecolor="#555555", linewidth=0.8)
+    )
+    axes.text(x + 0.07, y + 0.15, title, weight="bold", size=8, va="center")
+    axes.text(x + 0.07, y + 0.31, deed, size=7, va="center", color="#555555")
+    for place, line in enumerate(lines):
+        axes.text(x + 0.07, y + 0.52 + 0.165 * place, line, size=8, va="center")
+
+
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Straight to the right within a row; at its end down, back and into the first box of the next row."""
+    if start[1] == end[1]:
+        path = [(start[0] + _BOX[0], start[1] + _BOX[1] / 2)]
+        tip = (end[0], end[1] + _BOX[1] / 2)
+    else:
+        middle = (start[1] + _BOX[1] + end[1]) / 2
+        out, back = start[0] + _BOX[0] / 2, end[0] + _BOX[0] / 2
+        path = [(out, start[1] + _BOX[1]), (out, middle), (back, middle)]
+        tip = (back, end[1])
+    axes.plot(*zip(*path, strict=True), color=INK, linewidth=1.1, solid_capstyle="butt")
+    head = {"arrowstyle": "-|>,head_length=0.35,head_width=0.18", "color": INK, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=tip, xytext=path[-1], arrowprops=head)

@@ -1,0 +1,143 @@
+"""How every figure looks and is saved: one style, fonts embedded as TrueType, the same bytes each time."""
+
+import io
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from companion.errors import CompanionError
+from companion.show.outputs import Legend, write_output
+from companion.show.provenance import Provenance
+from companion.show.text import one_line
+
+WIDTH = 6.9  # inches: the text width of a two-column paper
+INK = "#222222"
+GREY = "#8A8A8A"
+PALE = "#F1F1F1"
+_FOOT = 0.17  # inches kept free below a figure for the line of its origin
+_LINE = 0.135  # inches of one line of the note
+_GAP = 0.06  # inches between figure and note
+_LETTERS = 122  # letters that fit on one line of the note
+
+# Starting from "default" keeps a reader's own matplotlib settings out; DejaVu comes with matplotlib, so every machine
+# has it. Labels may come from data sets, so a dollar sign must never start a formula.
+STYLE: list[str | dict[str, object]] = [
+    "default",
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "text.color": INK,
+        "text.parse_math": False,
+        "axes.titlesize": 9,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 8,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": "#555555",
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": "#E4E4E4",
+        "grid.linewidth": 0.6,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.color": "#555555",
+        "ytick.color": "#555555",
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.major.width": 0.7,
+        "ytick.major.width": 0.7,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "legend.handlelength": 2.4,
+        "legend.columnspacing": 1.4,
+        "lines.linewidth": 1.3,
+        "pdf.fonttype": 42,
+    },
+]
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself; pyplot, which would show it twice and keep it, is not needed."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        # IPython's own hook; half the width makes the picture sharp on dense screens.
+        return _rendered(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
+
+
+@contextmanager
+def in_style() -> Iterator[None]:
+    """The style of the house, over a block or a function; the settings around it come back at its end."""
+    with matplotlib.style.context(STYLE):
+        yield
+
+
+def new_figure(height: float, note: str) -> Figure:
+    """An empty figure, ``WIDTH`` wide: ``height`` inches to draw on, below it ``note`` and a line for the origin.
+
+    Call inside ``in_style()``. Raises CompanionError for an empty note, since a figure must say what its n is.
+    """
+    if not note.strip():
+        raise CompanionError("a figure needs a note: say how many sources, seeds and items it rests on")
+    lines = textwrap.wrap(one_line(note), _LETTERS)
+    foot = _FOOT + _LINE * len(lines) + _GAP
+    total = height + foot
+    layout = ConstrainedLayoutEngine(rect=(0, foot / total, 1, height / total))
+    figure = NotebookFigure(figsize=(WIDTH, total), layout=layout)
+    figure.text(0.008, _FOOT / total, "\n".join(lines), size=7.5, va="bottom", linespacing=1.15)
+    return figure
+
+
+def settle(figure: Figure) -> Figure:
+    """Fix the layout of ``figure``, so that its bytes do not depend on how often it is drawn or shown."""
+    # The second pass sees the tick labels of the final axes sizes.
+    figure.draw_without_rendering()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def save_figure(
+    figure: Figure, folder: Path, name: str, provenance: Provenance, caption: str = ""
+) -> tuple[Path, Path]:
+    """Write ``<name>.pdf`` and ``<name>.png`` (200 dpi) into ``folder``, with the origin in small grey and as metadata.
+
+    The bytes depend on the figure and the origin alone: no date, no version. Saving twice changes nothing.
+    ``caption`` is what the index page says of the figure. Raises CompanionError as ``write_output`` does.
+    """
+    _write_origin(figure, provenance.footer())
+    # A key set to None is left out: dates and versions would change the bytes.
+    about = {"Title": f"{name} ({provenance.study})", "Creator": None}
+    pdf = about | {"Subject": provenance.footer(), "Keywords": " ".join(sorted(provenance.runs))}
+    png = {"Title": about["Title"], "Description": provenance.footer(), "Runs": pdf["Keywords"], "Software": None}
+    contents = {
+        "pdf": _rendered(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
+        "png": _rendered(figure, "png", png),
+    }
+    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
+    return pdf_path, png_path
+
+
+def _write_origin(figure: Figure, footer: str) -> None:
+    for text in figure.texts:
+        if text.get_gid() == "origin":
+            text.set_text(footer)
+            return
+    with in_style():
+        y = 0.045 / figure.get_figheight()
+        figure.text(0.992, y, footer, size=6, color=GREY, ha="right", va="bottom", gid="origin")
+
+
+def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    with in_style():
+        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,104 @@
+"""Accuracy and reliability of rated items, from labels 1..5 and their five probabilities (paper section A.6).
+
+Conventions: the prediction is the most probable label, ties go to the lower label; kappa is 0 where truth and
+prediction are one and the same constant (nothing beyond chance can be shown); confidence when wrong (right) is nan
+when no item is wrong (right); macro-F1 averages over the labels that occur as truth or prediction; log probabilities
+are floored.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import cohen_kappa_score, f1_score
+
+from companion.errors import CompanionError
+
+LABELS = (1, 2, 3, 4, 5)
+FLOOR = 1e-12
+
+
+def predicted_labels(probabilities: ArrayLike) -> NDArray[np.int64]:
+    """Most probable label (n,) in 1..5 of probabilities (n, 5); ties go to the lower label."""
+    best: NDArray[np.int64] = np.argmax(np.asarray(probabilities), axis=1) + 1
+    return best
+
+
+def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+    """All metrics of one cell: labels (n,) in 1..5, probabilities (n, 5) with rows that sum to one.
+
+    Shares and probabilities are 0..1; mae and mse are in label steps; nll in nats; brier is the sum over the five
+    labels (0..2); ece has 15 equal-width bins and is biased upwards in small cells (with 60 items a perfectly
+    calibrated model shows about 0.13), so compare arms of equal size only. Raises CompanionError for arrays that do
+    not fit this.
+    """
+    truth, probability = _checked(labels, probabilities)
+    prediction = predicted_labels(probability)
+    distance = np.abs(prediction - truth)
+    confidence = probability.max(axis=1)
+    chosen = probability[np.arange(len(truth)), truth - 1]
+    hit = np.eye(len(LABELS))[truth - 1]
+    right = distance == 0
+    return {
+        "accuracy": float(right.mean()),
+        "within_one": float((distance <= 1).mean()),
+        "macro_f1": float(f1_score(truth, prediction, average="macro")),
+        "mae": float(distance.mean()),
+        "mse": float((distance**2).mean()),
+        "kappa": _kappa(truth, prediction),
+        "nll": float(-np.log(np.maximum(chosen, FLOOR)).mean()),
+        "brier": float(((probability - hit) ** 2).sum(axis=1).mean()),
+        "ece": expected_calibration_error(truth, probability),
+        "confidence_wrong": _mean(confidence[~right]),
+        "confidence_right": _mean(confidence[right]),
+    }
+
+
+def reliability_curve(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> pd.DataFrame:
+    """Mean confidence, accuracy and count per equal-width confidence bin (low, high]; empty bins are left out.
+
+    Confidence is the probability of the predicted label. Raises CompanionError for fewer than one bin.
+    """
+    truth, probability = _checked(labels, probabilities)
+    if bins < 1:
+        raise CompanionError(f"reliability_curve got bins={bins}: give one bin or more")
+    confidence = probability.max(axis=1)
+    right = predicted_labels(probability) == truth
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    used = count > 0
+    return pd.DataFrame(
+        {
+            "confidence": np.bincount(place, confidence, bins)[used] / count[used],
+            "accuracy": np.bincount(place, right, bins)[used] / count[used],
+            "count": count[used],
+        }
+    )
+
+
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+    """Count-weighted mean of |accuracy - confidence| over the bins of `reliability_curve` (Guo et al. 2017)."""
+    curve = reliability_curve(labels, probabilities, bins)
+    gaps = (curve["accuracy"] - curve["confidence"]).abs()
+    return float(np.average(gaps, weights=curve["count"]))
+
+
+def _kappa(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+    if len(np.union1d(truth, prediction)) == 1:
+        return 0.0
+    return float(cohen_kappa_score(truth, prediction, labels=LABELS, weights="quadratic"))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    truth = np.asarray(labels)
+    probability = np.asarray(probabilities, dtype=float)
+    if truth.ndim != 1 or len(truth) == 0 or probability.shape != (len(truth), len(LABELS)):
+        raise CompanionError(f"labels {truth.shape}, probabilities {probability.shape}: give (n,) and (n, 5), n >= 1")
+    if not np.isin(truth, LABELS).all():
+        raise CompanionError("labels contain a value outside 1..5: check the merged ratings")
+    if not ((probability >= 0).all() and np.allclose(probability.sum(axis=1), 1.0, atol=1e-3)):
+        raise CompanionError("probabilities are negative, missing or do not sum to one: renormalise over the labels")
+    return truth.astype(np.int64), probability

@@ -1,0 +1,398 @@
+"""From item-level results to the estimates that tables, figures and claims show; every test is one of ``stats``.
+
+The unit over several data sets is the source (Demsar 2006): differences are paired by seed and item, averaged over
+axes, then tested over sources. The 18 cells share items and students, so their count only describes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from companion.runs.spec import spec_id
+from companion.stats import metrics, paired
+from companion.stats.bootstrap import nested_bootstrap
+from companion.stats.estimate import Estimate
+from companion.stats.metrics import reliability_curve
+from companion.stats.power import Design, design_error, minimal_effect
+from companion.studies.explanations.annotate import merge_rules
+from companion.studies.explanations.results import PROBABILITIES, Results
+from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.study import Study
+
+SHORTCUTS = ("majority", "length", "words_only")
+RESAMPLING_SEED = 20251103
+
+
+def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:
+    """Differences treated - control of an item-level column, paired by axis, source, item and seed.
+
+    An arm that was run with one seed (``base``) is compared with every seed of the other.
+    """
+    keys = ["axis", "source", "item", "seed"]
+    frame = results.predictions[["arm", *keys, column]].rename(columns={column: "value"})
+    sides = [frame[frame["arm"] == arm] for arm in (treated, control)]
+    seeds = sorted(set(sides[0]["seed"]) | set(sides[1]["seed"]))
+    wide = pd.concat([side if side["seed"].nunique() > 1 else _every_seed(side, seeds) for side in sides])
+    return paired.differences(wide, treated, control)
+
+
+def _every_seed(side: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+    return pd.concat([side.assign(seed=seed) for seed in seeds])
+
+
+def bootstrap(differences: pd.DataFrame, resamples: int, new_sources: bool = True) -> Estimate:
+    """Nested bootstrap over sources, seeds and items of paired differences, axes averaged first."""
+    generator = np.random.default_rng(RESAMPLING_SEED)
+    tables = paired.items_by_source(differences)
+    return nested_bootstrap(tables, generator, new_sources=new_sources, resamples=resamples)
+
+
+def level_estimate(results: Results, arm: str, column: str, resamples: int, axis: str | None = None) -> Estimate:
+    """Mean of a column in one arm with the nested bootstrap interval for new sources, cut at its possible range."""
+    rows = results.predictions[results.predictions["arm"] == arm]
+    rows = rows if axis is None else rows[rows["axis"] == axis]
+    estimate = bootstrap(rows.rename(columns={column: "difference"}), resamples)
+    highest = 1.0 if column == "correct" else np.inf
+    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, highest))
+
+
+def design_table(settings: ExplanationsSettings) -> pd.DataFrame:
+    """The smallest accuracy differences the design can find at 80 % power, before any result is looked at.
+
+    Assumed, not estimated: on a third of the items exactly one arm is right, half of that noise is the same for every
+    seed, and true effects vary between sources, and seeds, with a standard deviation of 0.02.
+    """
+    rows = []
+    for name, axes in {"one axis": 1, "all axes": len(settings.axes)}.items():
+        items = settings.test_items * axes
+        design = Design(len(settings.sources), len(settings.seeds), items, 1 / 3, 0.5, 0.02, 0.02)
+        rows.append(
+            {
+                "comparison": f"{name}, over sources",
+                "n_sources": design.sources,
+                "n_seeds": design.seeds,
+                "n_items": items,
+                "minimal_effect": minimal_effect(*design_error(design)),
+                "smallest_effect_of_interest": settings.smallest_effect,
+                "smallest_p": paired.smallest_p("sign_flip", design.sources),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """T1: per source and axis, sizes, shares of the labels, and what context-free shortcuts reach on the test items."""
+    rows = []
+    for source in sources:
+        for axis in items["axis"].unique():
+            cell = items[(items["source"] == source["name"]) & (items["axis"] == axis)]
+            test = cell[cell["split"] == "test"]
+            sizes = {f"n_{split}": int((cell["split"] == split).sum()) for split in ("train", "validation", "test")}
+            shares = {f"label_{label}": float((cell["label"] == label).mean()) for label in range(1, 6)}
+            reached = {f"{name}_accuracy": float((test[name] == test["label"]).mean()) for name in SHORTCUTS}
+            length = {"rho_length": float(cell["words"].corr(cell["level"], method="spearman"))}
+            rows.append({"source": source["name"], "axis": axis, **sizes, **shares, **length, **reached})
+    return pd.DataFrame(rows)
+
+
+def merge_table(study: Study) -> pd.DataFrame:
+    """T2: mean absolute and squared error of each merge rule against the known level, with intervals over sources."""
+    items = study.data.items[["item", "axis", "source", "split", "level"]]
+    errors = merge_rules(study.data.ratings, items)
+    test = errors.merge(items[["item", "axis", "source"]], on=["item", "axis"]).assign(seed=0)
+    rows = []
+    for rule, group in test.groupby("rule", sort=False):
+        row: dict[str, object] = {"rule": rule}
+        for measure in ("absolute_error", "squared_error"):
+            estimate = bootstrap(group.rename(columns={measure: "difference"}), study.settings.resamples)
+            row |= {measure: estimate.estimate, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
+        rows.append({**row, "n_items": group["item"].nunique()})
+    return pd.DataFrame(rows)
+
+
+def cell_table(results: Results, resamples: int, treated: str = "explanation", control: str = "label") -> pd.DataFrame:
+    """T3: the cells, treated against control: accuracies, shortcuts, difference with interval, McNemar per seed.
+
+    ``estimate`` is the difference with its bootstrap interval over seeds and items of this source; ``mcnemar_seeds``
+    counts the seeds whose exact McNemar p, Holm-adjusted over all cells and seeds, is below 0.05.
+    """
+    differences = pairs(results, treated, control, "correct")
+    tests = mcnemar_table(results, treated, control)
+    rows = []
+    for cell_key, group in differences.groupby(["axis", "source"], sort=False):
+        axis, source = map(str, cell_key)
+        estimate = bootstrap(group, resamples, new_sources=False)
+        cell = tests[(tests["axis"] == axis) & (tests["source"] == source)]
+        rows.append(
+            {
+                "axis": axis,
+                "source": source,
+                "n_items": group["item"].nunique(),
+                "n_seeds": group["seed"].nunique(),
+                **_shortcut_accuracy(results.items, axis, source),
+                **{arm: _accuracy(results, arm, axis, source) for arm in ("base", control, treated)},
+                **{"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high},
+                "mcnemar_seeds": int((cell["p_holm"] < 0.05).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _accuracy(results: Results, arm: str, axis: str, source: str) -> float:
+    rows = results.predictions
+    chosen = rows[(rows["arm"] == arm) & (rows["axis"] == axis) & (rows["source"] == source)]
+    return float(chosen["correct"].mean())
+
+
+def _shortcut_accuracy(items: pd.DataFrame, axis: str, source: str | None = None) -> dict[str, float]:
+    test = items[(items["split"] == "test") & (items["axis"] == axis)]
+    test = test if source is None else test[test["source"] == source]
+    return {name: float((test[name] == test["label"]).mean()) for name in SHORTCUTS}
+
+
+def mcnemar_table(results: Results, treated: str = "explanation", control: str = "label") -> pd.DataFrame:
+    """Exact McNemar test of each cell and seed, with Holm over all of them."""
+    keys = ["axis", "source", "seed"]
+    rows = []
+    correct = results.predictions.pivot(index=[*keys, "item"], columns="arm", values="correct")[[treated, control]]
+    for cell, group in correct.dropna().groupby(level=keys, sort=False):
+        test = paired.mcnemar(group[treated].to_numpy() > 0, group[control].to_numpy() > 0)
+        rows.append({**dict(zip(keys, cell, strict=True)), "difference": test.estimate, "n_items": test.n, "p": test.p})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=paired.holm(table["p"]))
+
+
+def summary_rows(
+    results: Results, resamples: int, treated: str = "explanation", control: str = "label"
+) -> pd.DataFrame:
+    """Differences over sources for each axis and for all axes together (the diamonds of F2)."""
+    differences = pairs(results, treated, control, "correct")
+    axes = list(differences["axis"].unique())
+    parts = {axis: differences[differences["axis"] == axis] for axis in axes} | {"pooled": differences}
+    rows = []
+    for label, part in parts.items():
+        estimate = bootstrap(part, resamples)
+        rows.append({"label": label, "estimate": estimate.estimate, "low": estimate.low, "high": estimate.high})
+    return pd.DataFrame(rows)
+
+
+def arm_table(results: Results, resamples: int, control: str = "label") -> pd.DataFrame:
+    """T4: every arm: accuracy, its difference to ``label`` over sources, and the other measures of agreement.
+
+    p is the exact sign-flip test over sources; Holm runs over the arms of the table. macro F1 and kappa are means over
+    axes and seeds of the pooled sources.
+    """
+    arms = list(results.predictions["arm"].unique())
+    rows = [_arm_row(results, arm, control, resamples) for arm in arms]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=paired.holm(table["p"]))
+
+
+def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[str, object]:
+    rows = results.predictions[results.predictions["arm"] == arm]
+    accuracy = level_estimate(results, arm, "correct", resamples)
+    row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
+    row |= {"accuracy": accuracy.estimate, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
+    row |= {"within_1": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
+    per_run = pd.DataFrame([_metrics(group) for _, group in rows.groupby(["axis", "seed"])])
+    row |= {"macro_f1": per_run["macro_f1"].mean(), "kappa": per_run["kappa"].mean()}
+    row |= {"accuracy_on_level": rows["correct_level"].mean()}
+    if arm == control:
+        return {**row, "difference": np.nan, "difference_low": np.nan, "difference_high": np.nan, "p": np.nan}
+    differences = pairs(results, arm, control, "correct")
+    estimate = bootstrap(differences, resamples)
+    p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1)).p
+    limits = {"difference_low": estimate.low, "difference_high": estimate.high}
+    return {**row, "difference": estimate.estimate, **limits, "p": p}
+
+
+def _metrics(group: pd.DataFrame) -> dict[str, float]:
+    return metrics.metrics(group["label"].to_numpy(), group[PROBABILITIES].to_numpy())
+
+
+def reliability_table(results: Results, resamples: int) -> pd.DataFrame:
+    """T5: reliability of each arm: NLL and Brier with nested intervals; the rest as means over axes and seeds."""
+    rows = []
+    for arm in results.predictions["arm"].unique():
+        chosen = results.predictions[results.predictions["arm"] == arm]
+        row: dict[str, object] = {"arm": arm, "n_seeds": chosen["seed"].nunique()}
+        for column in ("nll", "brier"):
+            estimate = level_estimate(results, arm, column, resamples)
+            row |= {column: estimate.estimate, f"{column}_low": estimate.low, f"{column}_high": estimate.high}
+        per_run = pd.DataFrame([_metrics(group) for _, group in chosen.groupby(["axis", "seed"])])
+        row |= {name: per_run[name].mean() for name in ("ece", "confidence_right", "confidence_wrong")}
+        rows.append(row | _generation_row(results, arm))
+    return pd.DataFrame(rows)
+
+
+def _generation_row(results: Results, arm: str) -> dict[str, float]:
+    """Share of greedy answers that open with a label, and how many of those give the label that scoring gives."""
+    if results.generated.empty:
+        return {}
+    rows = results.generated[results.generated["arm"] == arm]
+    parsed = rows[rows["generated"] > 0]
+    agreed = float((parsed["generated"] == parsed["predicted"]).mean()) if len(parsed) else float("nan")
+    return {"generation_parses": float((rows["generated"] > 0).mean()), "generation_agrees": agreed}
+
+
+def arm_points(results: Results) -> pd.DataFrame:
+    """F3's dots: accuracy of each arm and seed, per axis and pooled (sources with equal weight)."""
+    by_cell = results.predictions.groupby(["arm", "axis", "seed", "source"], sort=False)["correct"].mean().reset_index()
+    by_axis = by_cell.groupby(["arm", "axis", "seed"], sort=False)["correct"].mean().reset_index()
+    pooled = by_axis.groupby(["arm", "seed"], sort=False)["correct"].mean().reset_index().assign(axis="pooled")
+    return pd.concat([by_axis, pooled], ignore_index=True).rename(columns={"correct": "value"})
+
+
+def arm_intervals(results: Results, resamples: int) -> pd.DataFrame:
+    """F3's intervals: accuracy of each arm for new sources, per axis and pooled."""
+    rows = []
+    for arm in results.predictions["arm"].unique():
+        for axis in (*results.predictions["axis"].unique(), "pooled"):
+            estimate = level_estimate(results, arm, "correct", resamples, None if axis == "pooled" else axis)
+            limits = {"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
+            rows.append({"arm": arm, "axis": axis, **limits})
+    return pd.DataFrame(rows)
+
+
+def shortcut_references(results: Results) -> pd.DataFrame:
+    """F3's dashed lines: accuracy of the shortcuts per axis."""
+    names = {"majority": "majority", "length": "length", "words_only": "words"}
+    rows = [
+        {"axis": axis, "name": names[name], "value": value}
+        for axis in results.items["axis"].unique()
+        for name, value in _shortcut_accuracy(results.items, axis).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def layer_curves(results: Results) -> pd.DataFrame:
+    """F4: mean entropy by layer of each arm and the range of the seeds (sources with equal weight)."""
+    by_seed = _layer_means(results, ["arm", "measure", "layer", "seed"])
+    grouped = by_seed.groupby(["arm", "measure", "layer"], sort=False)["value"]
+    curves = grouped.agg(mean="mean", seed_min="min", seed_max="max").reset_index()
+    return curves.assign(low=np.nan, high=np.nan)
+
+
+def layer_differences(results: Results, control: str = "label") -> pd.DataFrame:
+    """F4's second figure: entropy of each trained arm minus ``control``, paired by source and seed."""
+    means = _layer_means(results, ["arm", "measure", "layer", "source", "seed"])
+    wide = means.pivot(index=["measure", "layer", "source", "seed"], columns="arm", values="value")
+    rows = []
+    for arm in [one for one in means["arm"].unique() if one not in (control, "base")]:
+        differences = (wide[arm] - wide[control]).dropna().rename("value").reset_index()
+        for (measure, layer), group in differences.groupby(["measure", "layer"], sort=False):
+            table = group.pivot(index="source", columns="seed", values="value")
+            estimate = paired.t_test(table.to_numpy())
+            band = {"mean": estimate.estimate, "low": estimate.low, "high": estimate.high}
+            seeds = {"seed_min": table.mean().min(), "seed_max": table.mean().max()}
+            rows.append({"arm": arm, "measure": measure, "layer": layer, **band, **seeds})
+    return pd.DataFrame(rows)
+
+
+def _layer_means(results: Results, keys: list[str]) -> pd.DataFrame:
+    return results.layers.groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def sharpness_points(results: Results) -> pd.DataFrame:
+    """F5's dots: mean of each sharpness measure per arm and seed (axes and sources with equal weight)."""
+    rows = results.predictions
+    right = rows["correct"] > 0
+    frames = {name: rows[["arm", "seed", "source", name]] for name in ("output_entropy", "label_entropy", "peak_mass")}
+    for name, chosen in {"confidence_right": rows[right], "confidence_wrong": rows[~right]}.items():
+        frames[name] = chosen[["arm", "seed", "source", "confidence"]].rename(columns={"confidence": name})
+    parts = []
+    for name, frame in frames.items():
+        means = frame.rename(columns={name: "value"}).groupby(["arm", "seed", "source"], sort=False)["value"].mean()
+        parts.append(means.reset_index().assign(measure=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """F5: dots per seed and t intervals over sources."""
+    points = sharpness_points(results)
+    rows = []
+    for (arm, measure), group in points.groupby(["arm", "measure"], sort=False):
+        estimate = paired.t_test(group.groupby("source")["value"].mean().to_numpy())
+        rows.append(
+            {"arm": arm, "measure": measure, "estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
+        )
+    dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()
+    return dots, pd.DataFrame(rows)
+
+
+def calibration(results: Results, bins: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """F6: reliability curves over all seeds, axes and sources, and the ECE per arm with its t interval over seeds."""
+    curves, errors = [], []
+    for arm, rows in results.predictions.groupby("arm", sort=False):
+        curve = reliability_curve(rows["label"].to_numpy(), rows[PROBABILITIES].to_numpy(), bins)
+        curves.append(curve.assign(arm=arm))
+        values = [_metrics(group)["ece"] for _, group in rows.groupby("seed")]
+        low, high = (np.nan, np.nan)
+        if len(values) > 1:
+            estimate = paired.t_test(np.array(values), unit="seed")
+            low, high = estimate.low, estimate.high
+        errors.append({"arm": arm, "estimate": float(np.mean(values)), "low": low, "high": high})
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(errors)
+
+
+def learning(results: Results, windows: int = 12) -> pd.DataFrame:
+    """F7: training losses in equal windows of examples seen, mean and t interval over seeds (axes averaged)."""
+    history = results.history
+    width = history["examples_seen"].max() / windows
+    window = np.ceil(history["examples_seen"] / width) * width
+    long = history.assign(examples_seen=window).melt(
+        ["arm", "seed", "axis", "examples_seen"], ["label_loss", "rest_loss"], "measure", "value"
+    )
+    keys = ["arm", "measure", "examples_seen"]
+    by_seed = long.dropna().groupby([*keys, "seed"], sort=False)["value"].mean().reset_index()
+    rows = []
+    for key, group in by_seed.groupby(keys, sort=False):
+        row = {**dict(zip(keys, key, strict=True)), "mean": group["value"].mean(), "low": np.nan, "high": np.nan}
+        if len(group) > 1:
+            estimate = paired.t_test(group["value"].to_numpy(), unit="seed")
+            row |= {"low": estimate.low, "high": estimate.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tuning_table(study: Study) -> pd.DataFrame:
+    """T0: validation accuracy and negative log-likelihood of every recipe tried, by arm and over arms."""
+    items = study.data.items
+    labels = items[items["split"] == "validation"]["label"].to_numpy()
+    rows = []
+    for spec in study.tuning_specs():
+        arrays = study.store.read(spec_id(spec)).arrays
+        found = metrics.metrics(labels[arrays["row"]], arrays["probabilities"])
+        recipe = spec.recipe or {}
+        chosen = {name: recipe[name] for name in ("learning_rate", "epochs", "batch_size")}
+        rows.append({**chosen, "arm": spec.arm, "accuracy": found["accuracy"], "nll": found["nll"]})
+    table = pd.DataFrame(rows)
+    keys = ["learning_rate", "epochs", "batch_size"]
+    by_arm = table.groupby([*keys, "arm"])[["accuracy", "nll"]].mean().reset_index()
+    both = table.groupby(keys)[["accuracy", "nll"]].mean().reset_index().assign(arm="all")
+    return pd.concat([by_arm, both], ignore_index=True).sort_values([*keys, "arm"], ignore_index=True)
+
+
+def pipeline_counts(study: Study) -> dict[str, int]:
+    """F1's counts, from the data table and the plan."""
+    items, specs = study.data.items, study.specs()
+    of_split = items.groupby("split")["item"].nunique()
+    rows = (items["split"] == "test").sum()
+    trained = [arm for arm in study.settings.arms if arm != "base"]
+    return {
+        "sources": items["source"].nunique(),
+        "texts": items["item"].nunique(),
+        "train_items": int(of_split["train"]),
+        "test_items": int(of_split["test"]),
+        "axes": items["axis"].nunique(),
+        "ratings": len(study.data.ratings),
+        "explanations": len(items),
+        "arms": len(study.settings.arms),
+        "targets": int((items["split"] == "train").sum()) * len(trained),
+        "seeds": len(study.settings.seeds),
+        "students": sum(spec.recipe is not None for spec in specs),
+        "predictions": int(rows) * (len(study.settings.seeds) * len(trained) + ("base" in study.settings.arms)),
+        "records": len(specs),
+    }

@@ -1,0 +1,119 @@
+"""What the commands do: train, execute the notebooks, say what is there, verify."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from companion import paths
+from companion.errors import CompanionError
+from companion.runs.engine import Report
+from companion.runs.lock import folder_lock
+from companion.runs.notebook import execute
+from companion.runs.page import to_html
+from companion.runs.spec import spec_id
+from companion.runs.status import status as run_status
+from companion.show.outputs import check_outputs, write_file
+from companion.show.page import write_index
+from companion.studies.explanations import study as studies
+from companion.studies.explanations.study import NAME, Study, open_study
+
+STAMP = "built.json"
+TITLE = "Regularization Through Reasoning: explanations in fine-tuning, re-run"
+
+
+def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
+    """Records, then executed notebooks with every table and figure, then the index page; nothing is made twice.
+
+    Returns:
+        One sentence for the user.
+
+    Raises:
+        CompanionError: a run or a notebook failed, or another process is building the same folder.
+    """
+    study = open_study(profile, rerun)
+    with folder_lock(study.folder):
+        _train(study, quiet)
+        if _is_built(study):
+            return f"{study.folder}: everything is up to date."
+        for notebook in paths.notebooks(NAME):
+            _show(quiet, f"notebook {notebook.stem}")
+            parameters = {"profile": profile, "rerun": rerun}
+            executed = execute(notebook, study.folder / "notebooks" / notebook.name, parameters)
+            to_html(executed, executed.with_suffix(".html"))
+        write_index(study.folder, TITLE)
+        write_file(study.folder / STAMP, json.dumps({"inputs": _inputs(study)}).encode())
+    return f"{study.folder / 'index.html'} shows every table, figure and claim."
+
+
+def train(profile: str, rerun: bool = False, quiet: bool = False) -> str:
+    """Make the missing records of one study; returns one sentence."""
+    study = open_study(profile, rerun)
+    with folder_lock(study.folder):
+        report = _train(study, quiet)
+    return f"{len(report.done)} runs made, {len(report.skipped)} were there already."
+
+
+def tune(profile: str, quiet: bool = False) -> str:
+    """Run the tuning grid on validation items and write and return its table."""
+    from companion.studies.explanations.analysis import tuning_table
+    from companion.studies.explanations.publish import publish_table
+
+    study = open_study(profile)
+    with folder_lock(study.folder):
+        studies.run(study, tuning=True, quiet=quiet).raise_if_failed()
+        table = tuning_table(study)
+        publish_table(study, table, "T0_tuning", "Recipes compared on validation items", "Chosen once, for all arms.")
+    return table.to_string(index=False)
+
+
+def status(profile: str, rerun: bool = False) -> str:
+    """Counts of recorded and missing runs by arm, as text."""
+    study = open_study(profile, rerun)
+    if not (study.folder / "study.json").exists():
+        return f"{study.folder}: nothing has been run yet."
+    groups = run_status(study.store, study.specs(), study.logs, lambda spec: spec.arm)
+    lines = [f"{one.group:20} {one.done:4} of {one.total} done, {one.failed} failed" for one in groups]
+    return "\n".join(lines)
+
+
+def verify(profile: str, rerun: bool = False) -> list[str]:
+    """Every problem found in data, records, tables and figures, as sentences; empty when all is whole."""
+    study = open_study(profile, rerun)
+    if not (study.folder / "study.json").exists():
+        return [f"{study.folder} holds no study; run 'make figures PROFILE={profile}'."]
+    try:
+        expected = [spec_id(spec) for spec in study.specs()]
+    except CompanionError as error:
+        return [str(error)]
+    return [*study.store.verify(expected), *check_outputs(study.folder)]
+
+
+def _train(study: Study, quiet: bool) -> Report:
+    report = studies.run(study, quiet=quiet)
+    report.raise_if_failed()
+    return report
+
+
+def _is_built(study: Study) -> bool:
+    stamp = study.folder / STAMP
+    if not stamp.exists() or json.loads(stamp.read_text())["inputs"] != _inputs(study):
+        return False
+    pages = [study.folder / "notebooks" / notebook.with_suffix(".html").name for notebook in paths.notebooks(NAME)]
+    return all(page.exists() for page in pages) and not check_outputs(study.folder)
+
+
+def _inputs(study: Study) -> str:
+    """Hash of all that the outputs are made from: library, notebooks, profile, data and records."""
+    library = Path(__file__).parents[2]
+    files = [*sorted(library.rglob("*.py")), *paths.notebooks(NAME), paths.profile_file(study.profile.name)]
+    files += [study.folder / "data" / "data.json", *sorted((study.folder / "records").glob("*.safetensors"))]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _show(quiet: bool, line: str) -> None:
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)

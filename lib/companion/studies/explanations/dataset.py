@@ -1,0 +1,197 @@
+"""The study's data set: sources -> conversations with known levels -> ratings and explanations -> labelled examples.
+
+Numbers (no text) are kept beside the records, so that tables can be rebuilt anywhere; texts stay in the cache.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from companion import paths
+from companion.corpora.conversation import Conversation
+from companion.corpora.sources import SOURCES, load_sources
+from companion.corpora.splits import split
+from companion.errors import CompanionError
+from companion.origin import commit
+from companion.show.outputs import write_file
+from companion.stats import shortcuts
+from companion.studies.explanations import annotate
+from companion.studies.explanations.degrade import Item, make_items
+from companion.studies.explanations.prompts import prompt_text
+from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.targets import Example
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set as numbers.
+
+    Attributes:
+        items: one row per item and axis: item, source, split, axis, level (known, 1 to 5), words (of the response),
+            mean_score (merged, 1 to 5), label (1 to 5), n_scores, and the predictions of the shortcut baselines
+            (majority, length, words_only) on every row.
+        ratings: one row per item, axis, annotator and prompt: scale and score (missing where not parsed).
+        facts: hash of all texts and labels, the sources with package, version and licence, and what was dropped.
+    """
+
+    items: pd.DataFrame
+    ratings: pd.DataFrame
+    facts: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """Hash of all texts and labels."""
+        return str(self.facts["hash"])
+
+
+def build(settings: ExplanationsSettings) -> Data:
+    """Read the sources, degrade, annotate, merge and label; keep the texts in the cache under the data hash.
+
+    Raises:
+        CompanionError: fewer than two sources are installed, or more items are asked than a source has.
+    """
+    items = _items(settings)
+    ratings = _ratings(items, settings)
+    labelled = annotate.merge_scores(ratings)
+    explanations = annotate.merge_explanations(ratings, settings.data_seed)
+    table = _table(items, settings).merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
+    digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
+    _keep_texts(table, digest)
+    rated = _table(items, settings)
+    facts = {
+        "hash": digest,
+        "sources": _source_facts(settings, items),
+        "commit": commit(),
+        "dropped_for_too_few_scores": len(rated) - len(table),
+    }
+    return Data(_with_shortcuts(table), ratings.drop(columns="explanation"), facts)
+
+
+def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
+    """Items of each split; splits are drawn per source and by conversation, so the sources keep equal shares."""
+    sizes = {"train": settings.train_items, "validation": settings.validation_items, "test": settings.test_items}
+    drawn: dict[str, list[Conversation]] = {name: [] for name in SPLITS}
+    for conversations in load_sources(settings.sources).values():
+        for name, part in split(conversations, sizes, settings.data_seed).items():
+            drawn[name] += part
+    return {name: make_items(part, name, settings.data_seed) for name, part in drawn.items()}
+
+
+def _ratings(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
+    seed, axes = settings.data_seed, settings.axes
+    parts = [annotate.annotate(part, axes, annotate.SIMULATED, name, seed) for name, part in items.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
+    rows = [
+        {
+            "item": item.id,
+            "source": item.conversation.source,
+            "split": name,
+            "axis": axis,
+            "level": item.levels[axis],
+            "words": len(item.conversation.response.split()),
+            "response": item.conversation.response,
+            "prompt": prompt_text(item.conversation, axis),
+        }
+        for name, part in items.items()
+        for item in part
+        for axis in settings.axes
+    ]
+    table = pd.DataFrame(rows)
+    table["split"] = pd.Categorical(table["split"], SPLITS, ordered=True)
+    table["axis"] = pd.Categorical(table["axis"], settings.axes, ordered=True)
+    table = table.sort_values(["split", "axis", "source", "item"], ignore_index=True)
+    return table.astype({"split": str, "axis": str})
+
+
+def _with_shortcuts(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers only, with what context-free baselines fitted on the training rows of each axis predict."""
+    parts = []
+    for _, rows in table.groupby("axis", sort=False):
+        train = rows[rows["split"] == "train"]
+        fitted = train["response"].tolist(), train["label"].to_numpy(), rows["response"].tolist()
+        predicted = {
+            "majority": shortcuts.majority(fitted[1], len(rows)),
+            "length": shortcuts.length_only(*fitted),
+            "words_only": shortcuts.bag_of_words(*fitted),
+        }
+        parts.append(rows.assign(**predicted))
+    numbers = pd.concat(parts).sort_index()
+    return numbers.drop(columns=["response", "prompt", "explanation"])
+
+
+def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]]) -> list[dict[str, Any]]:
+    used = {item.conversation.source for part in items.values() for item in part}
+    facts = []
+    for name in settings.sources:
+        if name in used:
+            source = SOURCES[name]
+            fields = ("name", "stands_in_for", "package", "version", "licence")
+            facts.append({field: getattr(source, field) for field in fields})
+    return facts
+
+
+def _texts_file(digest: str) -> Path:
+    return paths.cache() / "explanations" / f"{digest}.parquet"
+
+
+def _keep_texts(table: pd.DataFrame, digest: str) -> None:
+    write_file(_texts_file(digest), table.to_parquet(index=False))
+
+
+def load_examples(digest: str, name: str) -> list[Example]:
+    """Examples of one split in the order of the data table's rows.
+
+    Raises:
+        CompanionError: the texts are not in the cache (they are rebuilt by ``companion run``).
+    """
+    file = _texts_file(digest)
+    if not file.exists():
+        raise CompanionError(f"The texts of data set {digest} are not in {file.parent}; run 'companion run' again.")
+    columns = ["item", "source", "axis", "prompt", "label", "explanation"]
+    table = pd.read_parquet(file, columns=["split", *columns])
+    rows = table.loc[table["split"] == name, columns].rename(columns={"item": "id"}).to_dict("records")
+    return [Example(**{str(key): value for key, value in row.items()}) for row in rows]
+
+
+def has_texts(digest: str) -> bool:
+    """Whether the texts of a data set are in the cache."""
+    return _texts_file(digest).exists()
+
+
+def save(data: Data, folder: Path) -> None:
+    """Write the numbers as two Parquet files and one JSON file with their sha256."""
+    files = {"items.parquet": data.items, "ratings.parquet": data.ratings}
+    for name, frame in files.items():
+        write_file(folder / name, frame.to_parquet(index=False))
+    sums = {name: _sha256(folder / name) for name in files}
+    text = json.dumps({**data.facts, "files": sums}, indent=1, sort_keys=True) + "\n"
+    write_file(folder / "data.json", text.encode())
+
+
+def load(folder: Path) -> Data | None:
+    """Read what ``save`` wrote; ``None`` where there is nothing yet.
+
+    Raises:
+        CompanionError: a file is missing or does not have the recorded checksum.
+    """
+    if not (folder / "data.json").exists():
+        return None
+    facts = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    for name, expected in facts["files"].items():
+        if not (folder / name).exists() or _sha256(folder / name) != expected:
+            raise CompanionError(f"{folder / name} is missing or damaged; delete the folder {folder} and run again.")
+    return Data(pd.read_parquet(folder / "items.parquet"), pd.read_parquet(folder / "ratings.parquet"), facts)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,203 @@
+"""One run of the study: its frozen spec, and the work that turns the spec into item-level results."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence as Many
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from companion.origin import origin
+from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
+from companion.studies.explanations.targets import PRIMARY, Example
+
+LABELS = ("1", "2", "3", "4", "5")
+MAX_EXPLANATION_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that can change the result of one run; its hash names the record.
+
+    Attributes:
+        axes: what the student rates; one axis, or all of them for a joint student.
+        model, revision, weights, dtype: the frozen base and the sha256 of its weights.
+        data: hash of all texts and labels.
+        score_split: ``test``, or ``validation`` while the recipe is chosen.
+        inside: whether the entropies of every layer are stored.
+        threads: threads of the run; bits differ between one and two.
+    """
+
+    arm: str
+    axes: tuple[str, ...]
+    seed: int
+    model: str
+    revision: str | None
+    weights: str
+    dtype: str
+    data: str
+    recipe: dict[str, Any] | None
+    score_split: str
+    inside: bool
+    generation_items: int
+    threads: int = 1
+
+
+def plan(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:
+    """Specs of every run of the study: arms x students x seeds; ``base`` is not trained, so it runs once per student.
+
+    Args:
+        base: the facts of the base model, ``model``, ``revision``, ``weights`` and ``dtype``.
+    """
+    students = [tuple(settings.axes)] if settings.students == "joint" else [(axis,) for axis in settings.axes]
+    specs = []
+    for arm in settings.arms:
+        for seed in settings.seeds if arm != "base" else settings.seeds[:1]:
+            specs += [_spec(settings, base, data_hash, arm, axes, seed) for axes in students]
+    return specs
+
+
+def _spec(
+    settings: ExplanationsSettings, base: dict[str, Any], data_hash: str, arm: str, axes: tuple[str, ...], seed: int
+) -> RunSpec:
+    return RunSpec(
+        arm=arm,
+        axes=axes,
+        seed=seed,
+        **base,
+        data=data_hash,
+        recipe=None if arm == "base" else asdict(settings.recipe),
+        score_split="test",
+        inside=arm in ("base", *PRIMARY),
+        generation_items=settings.generation_items,
+    )
+
+
+def plan_tuning(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:
+    """Specs of the one choice of learning rate, epochs and batch size, scored on validation items only."""
+    grid, specs = settings.tuning, []
+    for learning_rate in grid.learning_rates:
+        for epochs in grid.epochs:
+            for batch_size in grid.batch_sizes:
+                changed = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size}
+                recipe = RecipeSettings(**{**asdict(settings.recipe), **changed})
+                for arm in grid.arms:
+                    for seed in grid.seeds:
+                        for axis in settings.axes:
+                            spec = _spec(settings, base, data_hash, arm, (axis,), seed)
+                            fields = {**asdict(spec), "recipe": asdict(recipe), "score_split": "validation"}
+                            specs.append(RunSpec(**{**fields, "inside": False, "generation_items": 0}))
+    return specs
+
+
+def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Train (unless the arm is ``base``) and score one student.
+
+    Returns:
+        Arrays of the record and its facts. Arrays, with n scored items and L layers: ``row`` (n,) position of the
+        item in the data table's rows of this split; ``probabilities`` (n, 5); ``entropy``, ``peak``, ``label_mass``
+        (n,); ``E1``, ``E2``, ``E3`` (n, L) as ``pack_entropies`` stores them; ``generated`` (g,) the label that greedy
+        generation gives on the first g items spread over the scored ones, 0 where it does not parse, with
+        ``generated_row``; and the training history.
+    """
+    from companion.models.base import label_token_ids
+    from companion.models.score import score
+
+    base = _base(spec.model, spec.revision, spec.dtype)
+    scored = _examples(spec.data, spec.score_split, spec.axes)
+    student, arrays = _train(spec, base)
+    prompts = _scoring_prompts(spec, student, [example for _, example in scored], base.tokenizer)
+    label_ids = label_token_ids(base.tokenizer, "Rating: ", LABELS)
+    scores = score(student, prompts, label_ids, inside=spec.inside)
+    arrays |= {"row": np.array([row for row, _ in scored], np.int32)}
+    arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
+    arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
+    if scores.layers is not None:
+        arrays |= pack_entropies(scores.layers)
+    arrays |= _generated(spec, student, scored, prompts, base.tokenizer)
+    return arrays, origin()
+
+
+def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
+    """Entropies (n, L, 3), shares of their maximum, in 16 bits: E1 and E3 in steps of 1/65535, E2 as a 16-bit float.
+
+    E2 is near zero wherever one activation is very large, so it needs small steps there.
+    """
+    steps = np.round(layers * 65535).astype(np.uint16)
+    return {"E1": steps[:, :, 0], "E2": layers[:, :, 1].astype(np.float16), "E3": steps[:, :, 2]}
+
+
+def unpack_entropies(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Entropies (n, L, 3) as shares of their maximum, from a record's arrays."""
+    return np.stack([arrays["E1"] / 65535, arrays["E2"].astype(float), arrays["E3"] / 65535], axis=-1)
+
+
+@lru_cache(maxsize=1)
+def _base(model: str, revision: str | None, dtype: str) -> Any:
+    from companion.models.base import load_base
+
+    return load_base(model, revision, dtype)
+
+
+@lru_cache(maxsize=4)
+def _examples(data: str, split: str, axes: tuple[str, ...]) -> list[tuple[int, Example]]:
+    """Examples of one split and these axes, each with its row among that split's rows in the data table."""
+    from companion.studies.explanations.dataset import load_examples
+
+    rows = enumerate(load_examples(data, split))
+    return [(row, example) for row, example in rows if example.axis in axes]
+
+
+def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    from companion.models.finetune import Recipe, finetune
+    from companion.models.lora import Student
+    from companion.studies.explanations.targets import Pool, target
+
+    if spec.recipe is None:
+        return Student(base), {}
+    training = Pool(example for _, example in _examples(spec.data, "train", spec.axes))
+    sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
+    student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed)
+    names = ("examples_seen", "loss", "label_loss", "rest_loss")
+    return student, {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+
+
+def _scoring_prompts(spec: RunSpec, student: Any, examples: Many[Example], tokenizer: Any) -> list[list[int]]:
+    """Token ids up to the label; an explanation-first student writes its explanation before the label is read."""
+    from companion.models.score import generate
+    from companion.studies.explanations.targets import scoring_prompt
+
+    prompts = [scoring_prompt(example, tokenizer, spec.arm) for example in examples]
+    if spec.arm != "explanation_first":
+        return prompts
+    close = tokenizer("\nRating: ", add_special_tokens=False).input_ids
+    written = generate(student, prompts, MAX_EXPLANATION_TOKENS)
+    return [prompt + _before_rating(tokens, tokenizer) + close for prompt, tokens in zip(prompts, written, strict=True)]
+
+
+def _before_rating(tokens: list[int], tokenizer: Any) -> list[int]:
+    text = tokenizer.decode(tokens, skip_special_tokens=True).split("\nRating:")[0]
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _generated(
+    spec: RunSpec, student: Any, scored: Many[tuple[int, Example]], prompts: list[list[int]], tokenizer: Any
+) -> dict[str, np.ndarray]:
+    """Greedy answers on a spread sample, to compare with scoring by one forward (the paper's second way to infer)."""
+    from companion.models.score import generate
+
+    if not spec.generation_items:
+        return {}
+    spread = np.linspace(0, len(scored) - 1, min(spec.generation_items, len(scored))).round().astype(int)
+    answers = generate(student, [prompts[i] for i in spread], 4)
+    labels = [parse_label(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in answers]
+    rows = np.array([scored[i][0] for i in spread], np.int32)
+    return {"generated": np.array(labels, np.int8), "generated_row": rows}
+
+
+def parse_label(text: str) -> int:
+    """The label a generated answer opens with, 1 to 5; 0 when it opens with anything else."""
+    match = re.match(r"\s*([1-5])(?!\w)", text)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,86 @@
+"""The prompt of one rating: instruction and rubric first, then the conversation, then the response to rate.
+
+The opening is the same for every item of an axis, so a language model computes it once (papers A.4 names the parts; the
+wording is our own). Conversation text is untrusted: it cannot open a new line, a field, or a special token.
+"""
+
+import re
+from string import ascii_uppercase
+
+from companion.corpora.conversation import Conversation, Turn
+
+CONTEXT_WORDS = 45
+"""Words of context kept before the response, counted over all turns; older words go first."""
+
+RUBRICS: dict[str, tuple[str, ...]] = {
+    "naturalness": (
+        "Rate how natural the reply sounds, from 1 to 5.",
+        "5: fluent, as a careful person would write",
+        "4: fluent apart from a slip or two",
+        "3: clumsy in several places",
+        "2: broken in most sentences",
+        "1: so garbled that it is hard to read",
+    ),
+    "comprehensiveness": (
+        "Rate how completely the reply answers, from 1 to 5.",
+        "5: full, nothing of substance is left out",
+        "4: nearly full, a detail is missing",
+        "3: about half of the substance is there",
+        "2: mostly padding, little substance",
+        "1: empty talk, almost no substance",
+    ),
+    "on_topic": (
+        "Rate how well the reply stays on the topic, from 1 to 5.",
+        "5: every part belongs to this conversation",
+        "4: one part drifts away",
+        "3: half of it is about something else",
+        "2: most of it is about something else",
+        "1: nothing in it belongs here",
+    ),
+}
+
+_FIELD = re.compile(r"(rating|explanation|conversation|reply|speaker \w)\s*:", re.IGNORECASE)
+_TOKEN_OPENING = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
+
+
+def prompt_text(conversation: Conversation, axis: str) -> str:
+    """Prompt for rating a response on one axis; it ends with a line break, and the arm's lead follows it.
+
+    Args:
+        conversation: the response and its context, of which the last ``CONTEXT_WORDS`` words are shown.
+        axis: a key of ``RUBRICS``.
+
+    Returns:
+        About 130 to 220 tokens of the embedded model; the response is never cut (papers A.4).
+    """
+    turns = _last_words(conversation.context, CONTEXT_WORDS)
+    tags = {"A": "Speaker A", "B": "Speaker B"}
+    for turn in turns:
+        tags.setdefault(turn.speaker, f"Speaker {ascii_uppercase[min(len(tags), 25)]}")
+    lines = [*RUBRICS[axis], "Conversation:"]
+    lines += [f"{tags[turn.speaker]}: {turn.text}" for turn in turns]
+    lines.append(f"Reply: {neutralise(conversation.response)}")
+    return "\n".join(lines) + "\n"
+
+
+def _last_words(context: tuple[Turn, ...], budget: int) -> list[Turn]:
+    """The newest turns within the budget, cleaned; a turn that straddles it keeps its end behind an ellipsis."""
+    kept: list[Turn] = []
+    for turn in reversed(context):
+        words = neutralise(turn.text).split()
+        if budget <= 0:
+            break
+        if words:
+            shown = words if len(words) <= budget else ["...", *words[-budget:]]
+            kept.append(Turn(turn.speaker, " ".join(shown)))
+        budget -= len(words)
+    return kept[::-1]
+
+
+def neutralise(text: str) -> str:
+    """Untrusted text on one line, without the prompt's field names, speaker tags and anything like a special token.
+
+    The words stay readable: ``Rating: 5`` becomes ``Rating - 5`` and ``<|im_end|>`` becomes ``< |im_end|>``.
+    """
+    one_line = " ".join(text.split())
+    return _TOKEN_OPENING.sub(r"\g<0> ", _FIELD.sub(r"\1 -", one_line))

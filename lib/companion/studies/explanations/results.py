@@ -1,0 +1,132 @@
+"""Records of the study as tidy frames; every metric and test is computed from these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from companion.runs.spec import spec_id
+from companion.runs.store import Record
+from companion.show.provenance import Provenance
+from companion.stats.metrics import FLOOR, predicted_labels
+from companion.studies.explanations.experiment import RunSpec, unpack_entropies
+from companion.studies.explanations.study import NAME, Study
+
+PROBABILITIES = ["p1", "p2", "p3", "p4", "p5"]
+MEASURES = ("E1", "E2", "E3")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the recorded runs say.
+
+    Attributes:
+        items: the data table (see ``dataset.Data``).
+        predictions: one row per arm, seed, axis and test item: source, label, level, the five probabilities, and what
+            follows from them: predicted, correct, correct_level, within_one, absolute_error, nll, brier, confidence,
+            entropy and peak (whole vocabulary), label_entropy (five labels), label_mass.
+        layers: one row per arm, seed, axis, source, layer and measure: mean over the items of E1 to E3.
+        history: one row per arm, seed, axis and optimiser step.
+        generated: one row per item that was also answered by greedy generation: generated (0 = no label), predicted.
+        provenance: ids of the records and the commit that made them.
+    """
+
+    items: pd.DataFrame
+    predictions: pd.DataFrame
+    layers: pd.DataFrame
+    history: pd.DataFrame
+    generated: pd.DataFrame
+    provenance: Provenance
+
+
+def load_results(study: Study) -> Results:
+    """Read every record of the study's plan.
+
+    Raises:
+        CompanionError: a record is missing or damaged.
+    """
+    specs = study.specs()
+    records = [study.store.read(spec_id(spec)) for spec in specs]
+    items = study.data.items
+    test = items[items["split"] == "test"].reset_index(drop=True)
+    pairs = list(zip(specs, records, strict=True))
+    return Results(
+        items=items,
+        predictions=pd.concat([_predictions(spec, record, test) for spec, record in pairs], ignore_index=True),
+        layers=_concat([_layers(spec, record, test) for spec, record in pairs if "E1" in record.arrays]),
+        history=_concat([_history(spec, record) for spec, record in pairs if spec.recipe is not None]),
+        generated=_concat([_generated(spec, record, test) for spec, record in pairs if "generated" in record.arrays]),
+        provenance=provenance(study, records),
+    )
+
+
+def provenance(study: Study, records: Sequence[Record]) -> Provenance:
+    """Origin of what is computed from these records."""
+    commits = sorted({record.meta.get("commit", "unknown") for record in records})
+    return Provenance(NAME, study.profile.name, tuple(record.id for record in records), " ".join(commits))
+
+
+def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _predictions(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataFrame:
+    arrays = record.arrays
+    frame = items.loc[arrays["row"], ["axis", "source", "item", "label", "level"]].reset_index(drop=True)
+    probability = arrays["probabilities"].astype(float)
+    predicted = predicted_labels(probability)
+    label = frame["label"].to_numpy()
+    hit = np.eye(5)[label - 1]
+    distance = np.abs(predicted - label)
+    columns = dict(zip(PROBABILITIES, probability.T, strict=True))
+    return frame.assign(
+        arm=spec.arm,
+        seed=spec.seed,
+        **columns,
+        predicted=predicted,
+        correct=(distance == 0).astype(float),
+        correct_level=(predicted == frame["level"].to_numpy()).astype(float),
+        within_one=(distance <= 1).astype(float),
+        absolute_error=distance.astype(float),
+        nll=-np.log(np.maximum((probability * hit).sum(axis=1), FLOOR)),
+        brier=((probability - hit) ** 2).sum(axis=1),
+        confidence=probability.max(axis=1),
+        output_entropy=arrays["entropy"].astype(float),
+        peak_mass=arrays["peak"].astype(float),
+        label_mass=arrays["label_mass"].astype(float),
+        label_entropy=_entropy(probability),
+    )
+
+
+def _entropy(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return -(probability * np.log(np.maximum(probability, FLOOR))).sum(axis=1)
+
+
+def _layers(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataFrame:
+    """Means per source; layer 1 is the output of the first block."""
+    values = unpack_entropies(record.arrays)
+    rows = items.loc[record.arrays["row"], ["axis", "source"]].reset_index(drop=True)
+    frames = []
+    for (axis, source), group in rows.groupby(["axis", "source"], sort=True):
+        means = values[group.index].mean(axis=0)
+        layer = np.arange(1, len(means) + 1)
+        for measure, mean in zip(MEASURES, means.T, strict=True):
+            fixed = {"arm": spec.arm, "seed": spec.seed, "axis": axis, "source": source, "measure": measure}
+            frames.append(pd.DataFrame({**fixed, "layer": layer, "value": mean}))
+    return _concat(frames)
+
+
+def _history(spec: RunSpec, record: Record) -> pd.DataFrame:
+    names = ("examples_seen", "loss", "label_loss", "rest_loss")
+    steps = {name: record.arrays[f"history_{name}"].astype(float) for name in names}
+    return pd.DataFrame({"arm": spec.arm, "seed": spec.seed, "axis": "+".join(spec.axes), **steps})
+
+
+def _generated(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataFrame:
+    rows = record.arrays["generated_row"]
+    place = {int(row): position for position, row in enumerate(record.arrays["row"])}
+    predicted = predicted_labels(record.arrays["probabilities"])[[place[int(row)] for row in rows]]
+    frame = items.loc[rows, ["axis", "source", "item", "label"]].reset_index(drop=True)
+    return frame.assign(arm=spec.arm, seed=spec.seed, generated=record.arrays["generated"], predicted=predicted)

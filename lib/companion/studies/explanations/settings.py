@@ -1,0 +1,83 @@
+"""All settings of the explanations study, as one frozen dataclass that a profile fills."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from companion.profiles import STRICT, Count
+
+Axis = Literal["naturalness", "comprehensiveness", "on_topic"]
+Arm = Literal[
+    "base",
+    "label",
+    "explanation",
+    "shuffled",
+    "bag_of_words",
+    "mismatched",
+    "uniform_tokens",
+    "explanation_first",
+    "label_token_matched",
+    "label_weighted",
+]
+SourceName = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RecipeSettings:
+    """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model)."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Count
+    batch_size: Count
+    lora_rank: Count
+    lora_alpha: Count
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: Annotated[float, Field(gt=0)]
+    max_length: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tuning:
+    """Grid of the one choice made on validation items: every pair is tried with the arms and seeds below."""
+
+    learning_rates: Annotated[tuple[float, ...], Field(min_length=1)]
+    epochs: Annotated[tuple[Count, ...], Field(min_length=1)]
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ExplanationsSettings:
+    """Settings of arXiv 2511.02044's study.
+
+    Attributes:
+        students: ``per_axis`` trains one student per axis, ``joint`` one student with the axis named in the prompt.
+        train_items, validation_items, test_items: conversations per source; each is rated on every axis.
+        data_seed: seed of split, degradations and annotators.
+        seeds: training seeds, paired between the arms.
+        generation_items: test items per run on which greedy generation is compared with scoring by one forward.
+        equivalence_margin: accuracy difference below which two arms count as equally good, fixed before any result.
+        smallest_effect: accuracy difference that would matter, shown beside the minimal detectable effect.
+        resamples: bootstrap resamples behind each interval.
+    """
+
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=2)]
+    axes: Annotated[tuple[Axis, ...], Field(min_length=1)]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    students: Literal["per_axis", "joint"]
+    train_items: Count
+    validation_items: Count
+    test_items: Count
+    data_seed: Seed
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    generation_items: Annotated[int, Field(ge=0)]
+    equivalence_margin: Share
+    smallest_effect: Share
+    resamples: Count
+    recipe: RecipeSettings
+    tuning: Tuning

@@ -1,0 +1,134 @@
+"""The explanations study of one profile: its frozen plan, its records and where they lie."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from companion import paths
+from companion.errors import CompanionError
+from companion.profiles import Profile, load_profile, load_settings
+from companion.runs.engine import Report, run_all
+from companion.runs.spec import RESULT_VERSION, spec_id
+from companion.runs.store import Store
+from companion.show.outputs import write_file
+from companion.studies.explanations import dataset
+from companion.studies.explanations.dataset import Data
+from companion.studies.explanations.experiment import RunSpec, execute, plan, plan_tuning
+from companion.studies.explanations.settings import ExplanationsSettings
+
+NAME = "explanations"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile's study; everything it knows lies under ``folder``."""
+
+    profile: Profile
+    settings: ExplanationsSettings
+    folder: Path
+
+    @property
+    def store(self) -> Store:
+        """Records of the runs."""
+        return Store(self.folder / "records")
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the run logs; they hold times and are not part of the results."""
+        return self.folder / "logs"
+
+    @property
+    def size(self) -> str:
+        """What every note of a table or figure says of n."""
+        one = self.settings
+        return f"{len(one.sources)} sources, {len(one.seeds)} seeds, {one.test_items} test items a cell"
+
+    @cached_property
+    def data(self) -> Data:
+        """The data set as numbers, built on first use and kept in ``folder/data``."""
+        kept = dataset.load(self.folder / "data") if self._frozen() else None
+        if kept is None:
+            kept = dataset.build(self.settings)
+            dataset.save(kept, self.folder / "data")
+        return kept
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """Facts of the frozen base model: model, revision, weights (sha256) and dtype."""
+        if frozen := self._frozen():
+            return dict(frozen["base"])
+        from companion.models.base import load_base
+
+        base = load_base(self.profile.model, self.profile.revision, self.profile.dtype)
+        dtype = str(base.model.dtype).removeprefix("torch.")
+        return {"model": self.profile.model, "revision": self.profile.revision, "weights": base.sha256, "dtype": dtype}
+
+    def specs(self) -> list[RunSpec]:
+        """Specs of all runs; the first call freezes the plan in ``study.json``."""
+        specs = plan(self.settings, self.base, self.data.hash)
+        if not self._frozen():
+            plan_facts = {**self._identity(), "base": self.base, "data": self.data.hash}
+            text = json.dumps(plan_facts, indent=1, sort_keys=True) + "\n"
+            write_file(self.folder / "study.json", text.encode())
+        return specs
+
+    def tuning_specs(self) -> list[RunSpec]:
+        """Specs of the choice of recipe on validation items."""
+        return plan_tuning(self.settings, self.base, self.data.hash)
+
+    def _identity(self) -> dict[str, Any]:
+        settings = json.loads(json.dumps(asdict(self.settings)))
+        model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
+        return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
+
+    def _frozen(self) -> dict[str, Any] | None:
+        """The frozen plan; nothing when there is none or it is of other settings or another result version."""
+        file = self.folder / "study.json"
+        if not file.exists():
+            return None
+        try:
+            frozen = json.loads(file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise CompanionError(f"{file} is damaged; delete it and run again.") from error
+        return frozen if {key: frozen.get(key) for key in self._identity()} == self._identity() else None
+
+
+def open_study(profile: str, rerun: bool = False) -> Study:
+    """The study at one scale.
+
+    Args:
+        profile: name of the profile.
+        rerun: work in a folder of its own, beside the recorded one, so that both can be compared.
+
+    Raises:
+        CompanionError: no such profile, or a mistake in its file.
+    """
+    loaded = load_profile(profile)
+    settings = load_settings(loaded, NAME, ExplanationsSettings)
+    return Study(loaded, settings, paths.results(profile, NAME, rerun))
+
+
+def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
+    """Make every record that is missing; those on disk are not made again.
+
+    Raises:
+        CompanionError: the texts cannot be rebuilt to what the plan was frozen with.
+    """
+    specs = study.tuning_specs() if tuning else study.specs()
+    if all(study.store.has(spec_id(spec)) for spec in specs):
+        return Report(done=(), skipped=tuple(map(spec_id, specs)), failed={})
+    _ensure_texts(study)
+    return run_all(specs, execute, study.store, workers=study.profile.workers, logs=study.logs, quiet=quiet)
+
+
+def _ensure_texts(study: Study) -> None:
+    if dataset.has_texts(study.data.hash):
+        return
+    rebuilt = dataset.build(study.settings)
+    if rebuilt.hash != study.data.hash:
+        raise CompanionError(
+            f"The recorded study used data set {study.data.hash}, but the installed packages give {rebuilt.hash}; "
+            "train in a folder of its own with RERUN=1."
+        )

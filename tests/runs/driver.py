@@ -1,0 +1,13 @@
+"""A user's script for the engine's tests: make a small grid, to be killed or watched from outside."""
+
+import sys
+from pathlib import Path
+
+from companion.runs.engine import run_all
+from companion.runs.store import Store
+from workload import Job, work
+
+if __name__ == "__main__":
+    folder, action, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    specs = [Job(seed, action, str(folder)) for seed in range(count)]
+    run_all(specs, work, Store(folder / "records"), workers=2, logs=folder / "logs").raise_if_failed()

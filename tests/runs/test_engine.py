@@ -1,0 +1,220 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from companion.errors import CompanionError
+from companion.runs import engine
+from companion.runs.engine import Report, run_all
+from companion.runs.lock import folder_lock
+from companion.runs.spec import spec_id
+from companion.runs.store import DTYPES, Store
+
+DRIVER = Path(__file__).with_name("driver.py")
+
+
+def snapshot(folder):
+    return {file.name: file.read_bytes() for file in folder.glob("*.safetensors")}
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive(process_id):
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def start_driver(folder, action, count, **streams):
+    return subprocess.Popen([sys.executable, str(DRIVER), str(folder), action, str(count)], **streams)
+
+
+def workers_of(folder):
+    return [int(mark.read_text()) for mark in folder.glob("began-*") if mark.stat().st_size]
+
+
+def test_records_do_not_depend_on_number_of_workers_order_or_process(workload, odd_folder):
+    specs = [workload.Job(seed) for seed in range(5)]
+    two, one = Store(odd_folder / "two"), Store(odd_folder / "one")
+    report = run_all(specs, workload.work, two, 2, odd_folder / "logs")
+    assert report == Report(tuple(map(spec_id, specs)), (), {})
+    run_all(specs[::-1], workload.work, one, 1, odd_folder / "logs")
+    here = Store(odd_folder / "here")
+    for spec in specs:
+        here.write(spec, *workload.work(spec))
+    assert snapshot(two.folder) == snapshot(one.folder) == snapshot(here.folder)
+    assert two.verify(map(spec_id, specs)) == []
+    assert sorted(file.name for file in two.folder.iterdir() if file.suffix != ".safetensors") == [".lock"]
+
+
+def test_what_is_in_the_store_is_not_made_again(workload, tmp_path, monkeypatch):
+    specs = [workload.Job(seed) for seed in range(3)]
+    store = Store(tmp_path / "records")
+    for spec in specs[:2]:
+        store.write(spec, *workload.work(spec))
+    assert run_all(specs, workload.work, store, 1, tmp_path / "logs").skipped == tuple(map(spec_id, specs[:2]))
+    monkeypatch.setattr(engine.subprocess, "Popen", None)
+    report = run_all([*specs, specs[0]], workload.work, store, 1, tmp_path / "logs")
+    assert report == Report((), tuple(map(spec_id, specs)), {})
+    assert run_all([], workload.work, store, 1, tmp_path / "logs") == Report((), (), {})
+
+
+def test_a_failing_run_leaves_the_others_intact_and_is_reported(workload, tmp_path, capfd):
+    actions = ("work", "fail", "die", "die_once", "mistake", "leave", "unstorable", "work")
+    specs = [workload.Job(seed, action, str(tmp_path)) for seed, action in enumerate(actions)]
+    ids = [spec_id(spec) for spec in specs]
+    store, logs = Store(tmp_path / "records"), tmp_path / "logs"
+    report = run_all(specs, workload.work, store, 2, logs)
+    assert report.done == (ids[0], ids[3], ids[7]) and store.verify(report.done) == []
+    reasons = {
+        ids[1]: "ValueError: no luck with 1",
+        ids[2]: "its process was killed by SIGKILL (perhaps for want of memory) 2 times",
+        ids[4]: "The item has no label; add one.",
+        ids[5]: "SystemExit: 0",
+        ids[6]: "Array 'values' of a record is str128; use NumPy arrays of " + ", ".join(DTYPES) + ".",
+    }
+    assert report.failed == {run_id: f"{reason} (log: {logs / run_id}.jsonl)" for run_id, reason in reasons.items()}
+    with pytest.raises(CompanionError, match=r"5 of 8 runs failed; the others are kept:\n  .*no luck with 1"):
+        report.raise_if_failed()
+    shown = capfd.readouterr().err
+    assert all(reason in shown for reason in reasons.values())
+    assert "3 of 8 runs done, 5 failed" in shown.splitlines()[-1]
+    check_logs(logs, ids)
+
+
+def check_logs(logs, ids):
+    events = {run_id: [json.loads(line) for line in (logs / f"{run_id}.jsonl").open()] for run_id in ids}
+    names = {run_id: [event["event"] for event in events[run_id]] for run_id in ids}
+    assert names[ids[0]] == ["start", "end"]
+    assert names[ids[1]] == names[ids[4]] == ["start", "failed"]
+    assert names[ids[2]] == ["start", "killed", "start", "killed"]
+    assert names[ids[3]] == ["start", "killed", "start", "end"]
+    assert events[ids[0]][0]["spec"]["fields"]["seed"] == 0
+    assert events[ids[0]][1]["seconds"] >= 0 and 10 < events[ids[0]][1]["worker_peak_mib"] < 1000
+    assert "in fail" in events[ids[1]][1]["traceback"]
+    assert (logs / f"{ids[3]}.out").read_text() == "seed 3, die_once\n" * 2
+
+
+def test_a_worker_has_one_thread_fixed_hashes_and_keeps_what_it_loaded(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    store = Store(tmp_path / "records")
+    specs = [workload.Job(seed) for seed in range(2)]
+    run_all(specs, workload.environment, store, 1, tmp_path / "logs", quiet=True)
+    facts = [store.read(spec_id(spec)).meta for spec in specs]
+    expected = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    assert all(fact.items() >= {**expected, "PYTHONHASHSEED": "0"}.items() for fact in facts)
+    assert facts[0]["hash"] == facts[1]["hash"] and [fact["loaded_for"] for fact in facts] == [0, 0]
+    assert not list((tmp_path / "logs").glob("*.out"))
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_damaged_record_is_made_anew(workload, tmp_path, capfd):
+    spec, store = workload.Job(1), Store(tmp_path / "records")
+    path = store.path(store.write(spec, *workload.work(spec)))
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    report = run_all([spec], workload.work, store, 1, tmp_path / "logs")
+    assert report.done == (spec_id(spec),) and path.read_bytes() == sound
+    assert "does not match its checksum) and was moved to" in capfd.readouterr().err
+    assert len(snapshot(store.folder / "damaged")) == 1
+
+
+def test_a_killed_driver_leaves_no_orphan_and_a_rerun_gives_the_same_bytes(workload, odd_folder):
+    driver = start_driver(odd_folder, "linger", 6, stderr=subprocess.DEVNULL)
+    store = Store(odd_folder / "records")
+    wait_for(lambda: len(store.ids()) >= 1 and len(workers_of(odd_folder)) >= 3)
+    driver.kill()
+    driver.wait()
+    workers = workers_of(odd_folder)
+    wait_for(lambda: not any(map(alive, workers)), seconds=2)
+    kept = snapshot(store.folder)
+    assert 1 <= len(kept) < 6
+    (store.folder / "cut-off.tmp").touch()
+    assert start_driver(odd_folder, "linger", 6, stderr=subprocess.DEVNULL).wait() == 0
+    specs = [workload.Job(seed, "linger", str(odd_folder)) for seed in range(6)]
+    whole = Store(odd_folder / "whole")
+    for spec in specs:
+        whole.write(spec, *workload.values(spec))
+    assert snapshot(store.folder) == snapshot(whole.folder)
+    assert store.verify(map(spec_id, specs)) == []
+
+
+def test_ctrl_c_ends_at_once_and_keeps_what_was_done(odd_folder):
+    driver = start_driver(odd_folder, "hang_from_one", 6, stderr=subprocess.PIPE, text=True)
+    store = Store(odd_folder / "records")
+    wait_for(lambda: len(store.ids()) == 1 and len(workers_of(odd_folder)) == 2)
+    driver.send_signal(signal.SIGINT)
+    error = driver.communicate(timeout=5)[1]
+    assert driver.returncode != 0 and "KeyboardInterrupt" in error and "1 of 6 runs done" in error
+    assert not any(map(alive, workers_of(odd_folder)))
+    assert store.verify(store.ids()) == []
+    with folder_lock(store.folder):
+        assert len(store.ids()) == 1
+
+
+def test_a_full_disk_stops_the_grid(workload, full_disk, tmp_path):
+    store = Store(full_disk)
+    specs = [workload.Job(seed) for seed in range(4)]
+    with pytest.raises(
+        CompanionError, match="Stopped after 0 of 4 runs done, 1 failed, because no record can be stored"
+    ):
+        run_all(specs, workload.big, store, 1, tmp_path / "logs", quiet=True)
+    assert store.ids() == [] and store.verify() == []
+
+
+def test_what_cannot_be_sent_to_a_worker_is_refused(workload, tmp_path):
+    store, logs = Store(tmp_path / "records"), tmp_path / "logs"
+    with pytest.raises(CompanionError, match="must stand in a module"):
+        run_all([workload.Job(1)], lambda spec: ({}, {}), store, 1, logs)
+    with pytest.raises(CompanionError, match="at least 1 worker, not 0"):
+        run_all([workload.Job(1)], workload.work, store, 0, logs)
+    assert not store.folder.exists()
+
+
+def test_two_drivers_do_not_share_a_store(workload, tmp_path):
+    store = Store(tmp_path / "records")
+    with folder_lock(store.folder), pytest.raises(CompanionError, match=f"in use by process {os.getpid()}"):
+        run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs")
+
+
+def test_frozen_records_in_a_read_only_folder_are_enough(workload, read_only, monkeypatch):
+    monkeypatch.setattr(Store, "sound", lambda store, run_id: True)
+    spec = workload.Job(1)
+    assert run_all([spec], workload.work, Store(read_only), 1, read_only).skipped == (spec_id(spec),)
+    monkeypatch.undo()
+    with pytest.raises(CompanionError, match="cannot be written"):
+        run_all([spec], workload.work, Store(read_only), 1, read_only)
+
+
+def test_a_terminal_sees_a_live_bar(tmp_path):
+    ours, theirs = pty.openpty()
+    driver = start_driver(tmp_path, "linger", 3, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:
+        pass  # Linux tells the end of a terminal by an error.
+    os.close(ours)
+    assert driver.wait() == 0
+    assert b"running" in shown and b"s left" in shown and b"3 of 3 runs done, 0 failed" in shown
+
+
+def test_quiet_prints_nothing(workload, tmp_path, capfd):
+    run_all([workload.Job(1)], workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True)
+    assert capfd.readouterr() == ("", "")
+    np.testing.assert_equal(Store(tmp_path / "records").read(spec_id(workload.Job(1))).meta, {"seed": 1})

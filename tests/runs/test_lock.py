@@ -1,0 +1,66 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from companion.errors import CompanionError
+from companion.runs.lock import folder_lock
+
+HOLD = """
+import subprocess, sys, time
+from pathlib import Path
+from companion.runs.lock import folder_lock
+with folder_lock(Path(sys.argv[1]), wait=len(sys.argv) > 2):
+    child = subprocess.Popen(["sleep", "30"], stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    if len(sys.argv) == 2:
+        time.sleep(30)
+    child.kill()
+"""
+
+
+@pytest.fixture
+def holder(odd_folder):
+    """Another process that holds the folder's lock and has a child of its own."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(odd_folder)], stdout=subprocess.PIPE, text=True)
+    process.child = int(process.stdout.readline())
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    os.kill(process.child, signal.SIGKILL)
+
+
+def test_a_second_process_is_refused_by_name_until_the_first_dies(odd_folder, holder):
+    with pytest.raises(CompanionError, match=f"is in use by process {holder.pid};"), folder_lock(odd_folder):
+        pass
+    holder.kill()
+    holder.wait()
+    # The dead holder's child is still alive and has not inherited the lock.
+    os.kill(holder.child, 0)
+    with folder_lock(odd_folder):
+        assert (odd_folder / ".lock").read_text() == str(os.getpid())
+
+
+def test_waiting_says_for_whom_and_goes_on_once_the_folder_is_free(odd_folder):
+    with folder_lock(odd_folder):
+        command = [sys.executable, "-c", HOLD, str(odd_folder), "wait"]
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr.readline() == f"Waiting for process {os.getpid()}, which is using {odd_folder}.\n"
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=20)[1] == ""
+    assert waiting.returncode == 0
+
+
+def test_the_lock_is_free_after_an_error_inside(odd_folder):
+    with pytest.raises(ZeroDivisionError), folder_lock(odd_folder / "new"):
+        _ = 1 / 0
+    with folder_lock(odd_folder / "new"):
+        assert (odd_folder / "new" / ".lock").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(read_only):
+    with pytest.raises(CompanionError, match="cannot be written"), folder_lock(read_only):
+        pass

@@ -1,0 +1,34 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from companion.errors import CompanionError
+from companion.runs import worker
+
+
+def test_peak_memory_is_of_this_process_not_of_its_parent():
+    ballast = np.ones(40_000_000)
+    script = "from companion.runs.worker import peak_memory; print(peak_memory())"
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert worker.peak_memory() > ballast.nbytes > int(printed) > 10_000_000
+
+
+def test_an_address_leads_to_what_it_names():
+    assert worker.resolve("companion.errors:CompanionError") is CompanionError
+    with pytest.raises(AttributeError):
+        worker.resolve("companion.errors:Nothing")
+
+
+def test_a_log_that_cannot_be_written_is_no_failure(tmp_path):
+    worker.log_event(tmp_path, "a", "start", seed=1)
+    assert json.loads((tmp_path / "a.jsonl").read_text()).items() >= {"event": "start", "seed": 1}.items()
+    worker.log_event(tmp_path / "missing", "a", "start")
+
+
+def test_a_worker_of_a_dead_engine_ends_itself(tmp_path):
+    settings = {"parent": 1, "work": "x:y", "kind": "x:y", "store": str(tmp_path), "logs": str(tmp_path)}
+    command = [sys.executable, "-m", "companion.runs.worker", json.dumps(settings)]
+    assert subprocess.run(command, stdin=subprocess.PIPE, timeout=30, check=False).returncode == 1

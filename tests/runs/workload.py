@@ -1,0 +1,88 @@
+"""Trivial work for the engine's tests; worker processes import this file by name."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from companion.errors import CompanionError
+
+LOADED: list[int] = []
+
+
+@dataclass(frozen=True)
+class Job:
+    seed: int
+    action: str = "work"
+    folder: str = ""
+
+
+def work(spec: Job):
+    if spec.action == "unstorable":
+        return {"values": np.array(["text"])}, {}
+    if spec.action != "work":
+        print(f"seed {spec.seed}, {spec.action}")
+        ACTIONS[spec.action](spec)
+    return values(spec)
+
+
+def values(spec: Job):
+    random = np.random.default_rng(spec.seed)
+    return {"values": random.normal(size=50), "count": np.array(spec.seed, np.int32)}, {"seed": spec.seed}
+
+
+def big(spec: Job):
+    return {"values": np.random.default_rng(spec.seed).normal(size=20_000)}, {}
+
+
+def environment(spec: Job):
+    if not LOADED:
+        LOADED.append(spec.seed)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED")
+    return {}, {"loaded_for": LOADED[0], "hash": hash("text"), **{name: os.environ[name] for name in names}}
+
+
+def fail(spec: Job):
+    raise ValueError(f"no luck with {spec.seed}")
+
+
+def mistake(spec: Job):
+    raise CompanionError("The item has no label; add one.")
+
+
+def leave(spec: Job):
+    raise SystemExit(0)
+
+
+def die(spec: Job):
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(spec: Job):
+    mark = Path(spec.folder) / f"died-{spec.seed}"
+    if not mark.exists():
+        mark.touch()
+        die(spec)
+
+
+def begin(spec: Job):
+    (Path(spec.folder) / f"began-{spec.seed}").write_text(str(os.getpid()))
+
+
+def linger(spec: Job):
+    begin(spec)
+    time.sleep(0.4)
+
+
+def hang_from_one(spec: Job):
+    if spec.seed > 0:
+        begin(spec)
+        time.sleep(60)
+
+
+ACTIONS = {f.__name__: f for f in (fail, mistake, leave, die, die_once, linger, hang_from_one)}

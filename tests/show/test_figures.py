@@ -1,0 +1,210 @@
+from collections.abc import Callable
+from functools import cache
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+from matplotlib.text import Text
+
+import frames
+from companion.errors import CompanionError
+from companion.show import figures
+from companion.show.names import arm_style, measure_name
+
+NOTE = "n = 6 sources, 6 seeds; intervals 95 %."
+FOREST = {"treatment": "explanation", "baseline": "label", "measure": "accuracy", "note": NOTE}
+COUNTS = {"sources": 6, "train_items": 1440, "arms": 1, "students": 27, "claims": 9}
+
+
+def arms_figure(arms: tuple[str, ...] = frames.PRIMARY, seeds: int = 6) -> Figure:
+    points, intervals = frames.arm_points(arms, "axis", (*frames.AXES, "pooled"), seeds)
+    return figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+
+
+def sharpness_figure(arms: tuple[str, ...] = frames.PRIMARY) -> Figure:
+    points, intervals = frames.arm_points(arms, "measure", frames.SHARPNESS, 6)
+    return figures.sharpness(points, intervals, note=NOTE)
+
+
+def forest_figure(cells: pd.DataFrame) -> Figure:
+    return figures.forest(cells, frames.summaries(), **FOREST)
+
+
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "pipeline": lambda: figures.pipeline(COUNTS, frames.PRIMARY, note=NOTE),
+    "forest": lambda: forest_figure(frames.cells()),
+    "forest, two sources, long names": lambda: forest_figure(frames.cells(("faq", "größe_of_$x$_" + "long" * 6))),
+    "arms": arms_figure,
+    "arms, all": lambda: arms_figure(frames.ALL_ARMS, 1),
+    "layers": lambda: figures.layers(frames.layer_curves(), middle=(11, 20), note=NOTE),
+    "sharpness": sharpness_figure,
+    "sharpness, all": lambda: sharpness_figure(frames.ALL_ARMS),
+    "calibration": lambda: figures.calibration(*frames.calibration_curve(), note=NOTE),
+    "calibration, two": lambda: figures.calibration(*frames.calibration_curve(frames.PRIMARY[:2]), note=NOTE),
+    "learning": lambda: figures.learning(frames.learning_curves(), note=NOTE),
+    "learning, all": lambda: figures.learning(frames.learning_curves(frames.ALL_ARMS), note=NOTE),
+}
+
+
+@cache
+def drawn(name: str) -> Figure:
+    return DRAWN[name]()
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+
+
+def visible(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_word_leaves_the_figure_is_tiny_or_lies_on_another(name: str) -> None:
+    figure = drawn(name)
+    renderer = figure._get_renderer()
+    page = figure.bbox
+    boxes = [(text, text.get_window_extent(renderer)) for text in drawn_texts(figure)]
+    for text, box in boxes:
+        inside = page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1
+        assert inside, f"{text.get_text()!r} leaves the page"
+        assert text.get_fontsize() >= 7
+    for place, (text, box) in enumerate(boxes):
+        for other, other_box in boxes[place + 1 :]:
+            width = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+            height = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+            assert width < 1 or height < 2, f"{text.get_text()!r} lies on {other.get_text()!r}"
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """Every text that is drawn; matplotlib also keeps labels of ticks beyond the limits, which are not."""
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axes in visible(figure):
+        texts += [*axes.texts, axes.title, axes._left_title]
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [axis.label, *(tick.label1 for tick in ticks)]
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_states_its_note(name: str) -> None:
+    assert any(NOTE in text.replace("\n", " ") for text in words(drawn(name)))
+
+
+def test_forest_has_a_row_per_cell_grouped_by_axis() -> None:
+    figure = forest_figure(frames.cells())
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 18 + 3 + 1 + 4
+    assert labels[:2] == ["naturalness", "assistant (for Chatbot Arena)"]
+    assert labels[14] == "on-topic adherence"
+    assert words(figure).count("120 × 6") == 18
+
+
+def test_forest_draws_each_interval_and_diamond_at_its_numbers() -> None:
+    cells = frames.cells()
+    [axes] = forest_figure(cells).axes
+    segments = sorted(collection.get_segments()[0][:, 0].tolist() for collection in axes.collections)
+    np.testing.assert_allclose(segments, np.sort(cells[["low", "high"]].to_numpy(), axis=0), atol=1e-12)
+    diamonds = [patch.get_xy()[0, 0] for patch in axes.patches if type(patch) is Polygon]
+    assert sorted(diamonds) == sorted(frames.summaries()["low"])
+
+
+def test_forest_without_intervals_or_summaries_keeps_its_estimates() -> None:
+    cells = frames.cells(("faq", "qa")).assign(low=np.nan, high=np.nan)
+    figure = figures.forest(cells, frames.summaries().iloc[:0], **FOREST)
+    assert sum("[n/a]" in text for text in words(figure)) == 6
+    assert "summary" not in words(figure)
+
+
+def test_forest_always_shows_zero() -> None:
+    [axes] = forest_figure(frames.cells().assign(estimate=0.5, low=0.4, high=0.6)).axes
+    assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
+
+
+def test_arms_shows_every_seed_every_interval_and_every_baseline() -> None:
+    points, intervals = frames.arm_points(frames.PRIMARY, "axis", ("on_topic", "pooled"), 4)
+    figure = figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+    for axes, axis in zip(visible(figure), ("on_topic", "pooled"), strict=True):
+        dots = np.concatenate(
+            [line.get_xdata() for line in axes.lines if line.get_marker() == "o" and line.get_alpha()]
+        )
+        assert sorted(dots) == sorted(points.loc[points["axis"] == axis, "value"])
+        assert len(axes.collections) == len(frames.PRIMARY)
+        dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+        assert sorted(dashed) == [0.21, 0.24, 0.31]
+    assert any("n = 4" in text for text in words(figure))
+
+
+def test_arms_and_forest_do_without_baselines_and_summaries() -> None:
+    points, intervals = frames.arm_points(("label", "new_arm"), "axis", ("pooled",), 1)
+    figure = figures.arms(points, intervals.assign(low=np.nan, high=np.nan), pd.DataFrame(), measure="mae", note=NOTE)
+    assert figure.legends == []
+    assert "new arm" in words(figure)
+    assert "summary" not in words(figures.forest(frames.cells(("faq",)), pd.DataFrame(), **FOREST))
+
+
+def test_an_arm_keeps_its_colour_whichever_arms_are_beside_it() -> None:
+    for arms in (("label", "explanation"), frames.ALL_ARMS):
+        points, intervals = frames.arm_points(arms, "axis", ("pooled",), 2)
+        figure = figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+        markers = {line.get_marker(): line.get_color() for line in figure.axes[0].lines if not line.get_alpha()}
+        assert markers[arm_style("explanation").marker] == arm_style("explanation").colour
+
+
+def test_layers_has_a_panel_per_measure_and_shades_the_layers_it_is_told() -> None:
+    figure = figures.layers(frames.layer_curves(), middle=(11, 20), note=NOTE)
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        assert axes.patches[0].get_x() == 10.5
+        assert axes.patches[0].get_width() == 10
+        assert len(axes.lines) == 3 * len(frames.PRIMARY)
+
+
+def test_sharpness_panels_come_in_their_order() -> None:
+    points, intervals = frames.arm_points(("label",), "measure", frames.SHARPNESS[::-1], 2)
+    titles = [axes.get_title("left") for axes in visible(figures.sharpness(points, intervals, note=NOTE))]
+    assert [title.split(" (")[0] for title in titles] == [
+        measure_name(name).split(" (")[0] for name in frames.SHARPNESS
+    ]
+
+
+def test_calibration_leaves_out_empty_bins_and_states_n() -> None:
+    curve, ece = frames.calibration_curve(("label",))
+    upper, lower = visible(figures.calibration(curve, ece, note=NOTE))
+    filled = int((curve["count"] > 0).sum())
+    assert filled < len(curve)
+    assert len(upper.lines[1].get_xdata()) == len(lower.patches) == filled
+    assert f"n = {curve['count'].sum():,}" in upper.texts[0].get_text()
+
+
+def test_learning_draws_an_arm_without_other_tokens_once() -> None:
+    figure = figures.learning(frames.learning_curves(), note=NOTE)
+    assert [len(axes.lines) for axes in figure.axes] == [4, 3]
+
+
+def test_pipeline_shows_the_counts_it_is_given_and_refuses_others() -> None:
+    shown = words(drawn("pipeline"))
+    assert {"6 sources", "1,440 training items", "1 arm", "27 students", "9 tested claims"} <= set(shown)
+    with pytest.raises(CompanionError, match="no place for the counts cats"):
+        figures.pipeline({"cats": 1}, (), note=NOTE)
+
+
+def test_a_missing_column_or_an_empty_frame_is_one_sentence() -> None:
+    with pytest.raises(CompanionError, match="columns examples_seen"):
+        figures.learning(frames.learning_curves().drop(columns="examples_seen"), note=NOTE)
+    with pytest.raises(CompanionError, match="without rows"):
+        figures.learning(frames.learning_curves().iloc[:0], note=NOTE)
+
+
+def test_drawing_changes_no_frame_and_no_setting() -> None:
+    curves = frames.learning_curves()
+    before, settings = curves.copy(), dict(mpl.rcParams)
+    figures.learning(curves, note=NOTE)
+    pd.testing.assert_frame_equal(curves, before)
+    assert dict(mpl.rcParams) == settings
