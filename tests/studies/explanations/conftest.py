@@ -1,0 +1,132 @@
+"""A study small enough for every test run: real text, a tiny random model, every arm; and results made up to order."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from companion.profiles import Profile, load_profile, load_settings
+from companion.show.provenance import Provenance
+from companion.studies.explanations.results import PROBABILITIES, Results
+from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.study import Study
+from companion.studies.explanations.targets import CONTROLS, PRIMARY
+
+
+def tiny_model_folder(folder: Path) -> Path:
+    """A random two-layer Llama with one token per byte, saved as transformers saves models."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(["<eos>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(folder)
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(vocabulary), max_position_embeddings=4096, eos_token_id=0, **sizes)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> ExplanationsSettings:
+    """All arms, two sources, two axes, two seeds, a handful of items."""
+    settings = load_settings(load_profile("smoke"), "explanations", ExplanationsSettings)
+    recipe = replace(settings.recipe, lora_rank=2, max_length=4096)
+    sizes = {"train_items": 3, "validation_items": 2, "test_items": 3, "resamples": 100, "generation_items": 2}
+    arms = ("base", *PRIMARY, *CONTROLS)
+    axes = ("naturalness", "on_topic")
+    return replace(settings, sources=("faq", "qa"), axes=axes, arms=arms, recipe=recipe, **sizes)
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    model = tiny_model_folder(tmp_path_factory.mktemp("model"))
+    return Profile(name="tiny", model=str(model), revision=None, dtype="float32", workers=2, studies={})
+
+
+@pytest.fixture
+def tiny_study(tiny_profile: Profile, tiny_settings: ExplanationsSettings, tmp_path: Path) -> Study:
+    return Study(tiny_profile, tiny_settings, tmp_path / "figures" / "tiny" / "explanations")
+
+
+AXES = ("naturalness", "comprehensiveness", "on_topic")
+SOURCES = ("assistant", "chat_high", "chat_low", "faq", "qa", "scripted")
+
+
+def made_up(accuracy: dict[str, float], seeds: int = 6, items: int = 40, sharper: float = 0.0) -> Results:
+    """Results in which each arm is right with a given chance; ``sharper`` moves the explanation arms' entropies."""
+    random = np.random.default_rng(8)
+    frames, layers = [], []
+    for arm, chance in accuracy.items():
+        for seed in range(seeds if arm != "base" else 1):
+            for axis in AXES:
+                for source in SOURCES:
+                    shift = sharper * (arm not in ("base", "label"))
+                    frames.append(_cell(random, arm, seed, axis, source, items, chance, shift))
+                    layers += _layer_rows(random, arm, seed, axis, source, shift)
+    predictions = pd.concat(frames, ignore_index=True)
+    table = predictions.drop_duplicates(["axis", "item"])[["item", "source", "axis", "label", "level"]]
+    table = table.assign(split="test", words=20, majority=3, length=2, words_only=4)
+    origin = Provenance("explanations", "made up", ("a", "b"), "0" * 40)
+    return Results(table, predictions, pd.DataFrame(layers), pd.DataFrame(), pd.DataFrame(), origin)
+
+
+def _cell(
+    random: np.random.Generator, arm: str, seed: int, axis: str, source: str, items: int, chance: float, shift: float
+) -> pd.DataFrame:
+    label = np.arange(items) % 5 + 1
+    right = random.random(items) < chance
+    predicted = np.where(right, label, label % 5 + 1)
+    probability = np.full((items, 5), 0.1)
+    probability[np.arange(items), predicted - 1] = 0.6
+    noise = random.normal(0, 0.02, items)
+    columns = dict(zip(PROBABILITIES, probability.T, strict=True))
+    return pd.DataFrame(
+        {
+            "axis": axis,
+            "source": source,
+            "item": [f"{source}-{number}" for number in range(items)],
+            "label": label,
+            "level": label,
+            "arm": arm,
+            "seed": seed,
+            **columns,
+            "predicted": predicted,
+            "correct": right.astype(float),
+            "correct_level": right.astype(float),
+            "within_one": right.astype(float),
+            "absolute_error": 1.0 - right,
+            "nll": -np.log(np.where(right, 0.6, 0.1)),
+            "brier": 1.0 - right,
+            "confidence": 0.6,
+            "output_entropy": 1.5 - shift + noise,
+            "peak_mass": 0.5 + shift / 2 + noise,
+            "label_mass": 0.9,
+            "label_entropy": 1.2,
+        }
+    )
+
+
+def _layer_rows(
+    random: np.random.Generator, arm: str, seed: int, axis: str, source: str, shift: float
+) -> list[dict[str, object]]:
+    return [
+        {
+            "arm": arm,
+            "seed": seed,
+            "axis": axis,
+            "source": source,
+            "measure": measure,
+            "layer": layer,
+            "value": 0.8 + shift / 10 + random.normal(0, 0.002),
+        }
+        for measure in ("E1", "E2", "E3")
+        for layer in range(1, 7)
+    ]

@@ -1,0 +1,139 @@
+"""The whole study at its smallest: real text, a tiny random model, every arm, real worker processes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from companion.errors import CompanionError
+from companion.profiles import Profile
+from companion.runs.spec import spec_id
+from companion.studies.explanations import analysis, dataset
+from companion.studies.explanations.claims import ledger
+from companion.studies.explanations.results import load_results
+from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.study import Study, run
+
+
+@pytest.fixture(scope="module")
+def study(
+    tiny_profile: Profile, tiny_settings: ExplanationsSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Study]:
+    folder = tmp_path_factory.mktemp("tiny study") / "Übung" / "explanations"
+    made = Study(tiny_profile, tiny_settings, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPANION_CACHE", str(folder / "cache"))
+        run(made, quiet=True).raise_if_failed()
+        yield made
+
+
+def test_every_run_is_recorded_and_whole(study: Study) -> None:
+    ids = [spec_id(spec) for spec in study.specs()]
+    assert study.store.verify(ids) == []
+    assert sorted(study.store.ids()) == sorted(ids)
+
+
+def test_a_second_run_does_nothing(study: Study) -> None:
+    before = {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()}
+    report = run(study, quiet=True)
+    assert (report.done, report.failed) == ((), {})
+    assert {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()} == before
+
+
+def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
+    spec = next(spec for spec in study.specs() if spec.arm == "shuffled")
+    file = study.store.path(spec_id(spec))
+    before = file.read_bytes()
+    file.unlink()
+    assert run(study, quiet=True).done == (spec_id(spec),)
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_record_is_made_again(study: Study) -> None:
+    run_id = spec_id(next(spec for spec in study.specs() if spec.arm == "base"))
+    file = study.store.path(run_id)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    assert run_id in " ".join(study.store.verify([run_id]))
+    # The damage is seen when the record is read, and the run is made anew.
+    with pytest.raises(CompanionError, match=run_id):
+        study.store.read(run_id)
+    run(study, quiet=True).raise_if_failed()
+    assert file.read_bytes() == whole
+
+
+def test_results_hold_every_arm_seed_axis_and_item(study: Study) -> None:
+    predictions = load_results(study).predictions
+    settings = study.settings
+    test_rows = (study.data.items["split"] == "test").sum()
+    assert len(predictions) == test_rows * (1 + 9 * len(settings.seeds))
+    assert set(predictions["arm"]) == set(settings.arms)
+    assert predictions[["p1", "p2", "p3", "p4", "p5"]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert not predictions.isna().any().any()
+
+
+def test_labels_in_results_are_those_of_the_data_table(study: Study) -> None:
+    items = study.data.items.set_index(["item", "axis"])
+    for row in load_results(study).predictions.itertuples():
+        assert row.label == items.loc[(row.item, row.axis), "label"]
+
+
+def test_every_estimate_and_the_ledger_can_be_made(study: Study) -> None:
+    results = load_results(study)
+    assert len(analysis.cell_table(results, 50)) == 4
+    assert len(analysis.arm_table(results, 50)) == 10
+    assert len(analysis.reliability_table(results, 50)) == 10
+    assert {"label_loss", "rest_loss"} == set(analysis.learning(results)["measure"])
+    assert np.isfinite(analysis.layer_curves(results)["mean"]).all()
+    assert len({claim.id for claim in ledger(results, study.settings)}) == 12
+
+
+def test_arms_see_the_same_batches(study: Study) -> None:
+    history = load_results(study).history
+    seen = history.groupby(["arm", "seed", "axis"])["examples_seen"].apply(list)
+    assert len({tuple(steps) for steps in seen}) == 1
+
+
+def test_plan_is_frozen_and_survives_without_texts(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    again = Study(study.profile, study.settings, study.folder)
+    assert [spec_id(spec) for spec in again.specs()] == [spec_id(spec) for spec in study.specs()]
+    assert len(load_results(again).predictions) > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_settings_make_another_plan(study: Study, tmp_path: Path) -> None:
+    recipe = replace(study.settings.recipe, epochs=2)
+    other = Study(study.profile, replace(study.settings, recipe=recipe), study.folder)
+    assert other._frozen() is None
+    changed = {spec_id(spec) for spec in other.specs() if spec.recipe} & {spec_id(spec) for spec in study.specs()}
+    assert not changed
+
+
+def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) -> None:
+    copy = Study(study.profile, study.settings, tmp_path)
+    dataset.save(study.data, tmp_path / "data")
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(CompanionError, match="study.json is damaged"):
+        copy.specs()
+    items = tmp_path / "data" / "items.parquet"
+    items.write_bytes(items.read_bytes()[:-1])
+    with pytest.raises(CompanionError, match="items.parquet is missing or damaged"):
+        dataset.load(tmp_path / "data")
+
+
+def test_training_and_test_share_no_conversation(study: Study) -> None:
+    splits = study.data.items.groupby("item")["split"].nunique()
+    assert (splits == 1).all()
+    facts = json.loads((study.folder / "data" / "data.json").read_text())
+    assert facts["hash"] == study.data.hash
+
+
+def test_more_items_than_a_source_has(tiny_settings: ExplanationsSettings) -> None:
+    with pytest.raises(CompanionError, match="are asked for but only"):
+        dataset.build(replace(tiny_settings, train_items=100_000))
