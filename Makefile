@@ -38,7 +38,7 @@ test-all: lint ## The same with the slow tests
 	@$(BIN)/pytest
 
 bench: install ## Measure training and scoring against TRL's SFTTrainer and generate
-	@$(BIN)/companion bench
+	@$(BIN)/python -m companion.bench
 
 lab: install ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from companion.origin import origin
-from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
+from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.targets import PRIMARY, Example
 
 LABELS = ("1", "2", "3", "4", "5")
@@ -77,18 +78,13 @@ def _spec(
 
 def plan_tuning(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:
     """Specs of the one choice of learning rate, epochs and batch size, scored on validation items only."""
-    grid, specs = settings.tuning, []
-    for learning_rate in grid.learning_rates:
-        for epochs in grid.epochs:
-            for batch_size in grid.batch_sizes:
-                changed = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size}
-                recipe = RecipeSettings(**{**asdict(settings.recipe), **changed})
-                for arm in grid.arms:
-                    for seed in grid.seeds:
-                        for axis in settings.axes:
-                            spec = _spec(settings, base, data_hash, arm, (axis,), seed)
-                            fields = {**asdict(spec), "recipe": asdict(recipe), "score_split": "validation"}
-                            specs.append(RunSpec(**{**fields, "inside": False, "generation_items": 0}))
+    grid = settings.tuning
+    specs = []
+    for batch_size, epochs, learning_rate in product(grid.batch_sizes, grid.epochs, grid.learning_rates):
+        recipe = replace(settings.recipe, batch_size=batch_size, epochs=epochs, learning_rate=learning_rate)
+        for arm, seed, axis in product(grid.arms, grid.seeds, settings.axes):
+            spec = _spec(replace(settings, recipe=recipe), base, data_hash, arm, (axis,), seed)
+            specs.append(replace(spec, score_split="validation", inside=False, generation_items=0))
     return specs
 
 
