@@ -45,6 +45,7 @@ lab: install ## Open the notebooks in JupyterLab
 
 lint: install ## Style, types and the walls between the rooms
 	@$(BIN)/ruff check --quiet --output-format concise .
+	$(BIN)/ruff format --quiet --check . || { echo "Some files are not formatted; make format does it."; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -78,6 +78,14 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
     typer.echo(f"figures/{profile}/{study}: every record, table and figure is whole.")
 
 
+@app.command()
+def bench() -> None:
+    """Measure training against TRL's SFTTrainer and scoring against generate, side by side in one run."""
+    from companion.bench import run as measure
+
+    typer.echo(measure())
+
+
 def _check_study(study: str) -> None:
     if study not in STUDIES:
         raise CompanionError(f"There is no study {study!r}; choose one of {', '.join(STUDIES)}.")

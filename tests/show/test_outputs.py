@@ -1,11 +1,10 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from companion.errors import CompanionError
-from companion.show.outputs import Legend, check_outputs, natural_key, read_outputs, write_file, write_output
+from companion.show.outputs import Legend, check_outputs, natural_key, read_outputs, write_output
 from companion.show.provenance import Provenance
 
 PROVENANCE = Provenance("explanations", "quick", ("b", "a"), "abc1234")
@@ -36,25 +35,6 @@ def test_nothing_but_the_outputs_is_left(tmp_path: Path) -> None:
 def test_a_name_is_never_a_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(CompanionError, match="no name for an output"):
         written(tmp_path, name)
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_file(tmp_path / "a", b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CompanionError, match="No space left"):
-        write_file(tmp_path / "a", b"new")
-    assert (tmp_path / "a").read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CompanionError, match="cannot write"):
-        write_file(tmp_path / "file" / "a", b"")
 
 
 def test_check_finds_changed_missing_and_damaged_files(tmp_path: Path) -> None:

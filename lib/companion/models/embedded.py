@@ -5,10 +5,13 @@ safetensors in the cache folder; later loads take a second. The package itself i
 llama.cpp.
 """
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -106,7 +109,10 @@ def _convert(gguf: Path, dtype: str, folder: Path) -> None:
     """Write the model beside `folder` and rename it there, so that the folder appears whole or not at all."""
     working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        _write_model(gguf, dtype, working)
+        print(f"Converting the base model {NAME}: once, half a minute.", file=sys.stderr, flush=True)
+        # The converter's progress bars are lines upon lines where output is piped.
+        with contextlib.redirect_stderr(io.StringIO()):
+            _write_model(gguf, dtype, working)
         digests = {path.name: file_sha256(path) for path in sorted(working.iterdir())}
         (working / CHECKSUMS).write_text(json.dumps(digests, indent=1))
         working.rename(folder)

@@ -24,6 +24,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.runs.notebook_rules import (
     SKIP_TAG,
     check_parameters,
@@ -31,7 +32,6 @@ from companion.runs.notebook_rules import (
     load_notebook,
     refuse_silent_failures,
 )
-from companion.runs.store import write_whole
 
 LAST_CELL_TAG = "companion-last-cell"
 ADDED_TAGS = {LAST_CELL_TAG, "injected-parameters", "papermill-error-cell-tag"}

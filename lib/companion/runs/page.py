@@ -9,8 +9,8 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbformat import NotebookNode
 
+from companion.files import write_whole
 from companion.runs.notebook_rules import load_notebook
-from companion.runs.store import write_whole
 
 TAGS = "a abbr b blockquote br caption code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s small span strong"
 TAGS += " sub sup table tbody td tfoot th thead tr u ul"

@@ -1,11 +1,8 @@
 """Records on disk: one safetensors file per run, there whole or not at all, checked whenever it is read."""
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from companion.errors import CompanionError
+from companion.files import TEMPORARY, write_whole
 from companion.runs.spec import id_of_json, to_json
 
 SUFFIX = ".safetensors"
-TEMPORARY = ".tmp"
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 DTYPES = (*INTEGERS, "float16", "float32", "float64", "complex64")
 HEADER_KEY = "companion"
@@ -187,45 +184,6 @@ class Store:
                 f"Record {run_id} in {self.folder} is damaged and cannot be moved aside ({error.strerror}); delete it."
             ) from error
         return target
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, even over a crash: temporary name, fsync, rename.
-
-    Raises:
-        CompanionError: the disk is full or the folder cannot be written; nothing is left behind.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(suffix=TEMPORARY, prefix=f"{path.stem}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise CompanionError(
-            f"{path.name} could not be written to {path.parent}: {error.strerror}; nothing half-written is left. "
-            "Make room or choose a folder that can be written, then run again."
-        ) from error
-    finally:
-        # Also on Ctrl-C; after the rename the temporary name is gone already.
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network and mounted cloud folders refuse this; the file itself is safe already.
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_record_name(name: str) -> bool:

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.show.provenance import Provenance
 
 SIDECAR = ".provenance.json"
@@ -42,30 +41,6 @@ class Legend:
     table: Sequence[Sequence[str]] = ()
 
 
-def write_file(path: Path, content: bytes) -> Path:
-    """Write ``content`` to ``path`` by temporary name and rename, so that a reader never sees half a file.
-
-    Raises CompanionError when the folder cannot be written or the disk is full; nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CompanionError(
-            f"cannot write {path} ({reason}): make room or choose a folder you may write to"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return path
-
-
 def write_output(
     folder: Path, name: str, contents: Mapping[str, bytes], legend: Legend, provenance: Provenance
 ) -> tuple[Path, ...]:
@@ -77,7 +52,7 @@ def write_output(
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise CompanionError(f"{name!r} is no name for an output: use letters, digits, dot, dash and underscore only")
-    paths = tuple(write_file(folder / f"{name}.{ending}", content) for ending, content in contents.items())
+    paths = tuple(write_whole(folder / f"{name}.{ending}", content) for ending, content in contents.items())
     sums = [hashlib.sha256(content).hexdigest() for content in contents.values()]
     sidecar = {
         "name": name,
@@ -93,7 +68,7 @@ def write_output(
         "files": dict(zip([path.name for path in paths], sums, strict=True)),
     }
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
-    write_file(folder / f"{name}{SIDECAR}", text.encode())
+    write_whole(folder / f"{name}{SIDECAR}", text.encode())
     return paths
 
 

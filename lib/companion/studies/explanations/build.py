@@ -7,13 +7,14 @@ from pathlib import Path
 
 from companion import paths
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.runs.engine import Report
 from companion.runs.lock import folder_lock
 from companion.runs.notebook import execute
 from companion.runs.page import to_html
 from companion.runs.spec import spec_id
 from companion.runs.status import status as run_status
-from companion.show.outputs import check_outputs, write_file
+from companion.show.outputs import check_outputs
 from companion.show.page import write_index
 from companion.studies.explanations import study as studies
 from companion.studies.explanations.study import NAME, Study, open_study
@@ -42,7 +43,7 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
             executed = execute(notebook, study.folder / "notebooks" / notebook.name, parameters)
             to_html(executed, executed.with_suffix(".html"))
         write_index(study.folder, TITLE)
-        write_file(study.folder / STAMP, json.dumps({"inputs": _inputs(study)}).encode())
+        write_whole(study.folder / STAMP, json.dumps({"inputs": _inputs(study)}).encode())
     return f"{study.folder / 'index.html'} shows every table, figure and claim."
 
 

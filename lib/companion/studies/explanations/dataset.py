@@ -17,8 +17,8 @@ from companion.corpora.conversation import Conversation
 from companion.corpora.sources import SOURCES, load_sources
 from companion.corpora.splits import split
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.origin import commit
-from companion.show.outputs import write_file
 from companion.stats import shortcuts
 from companion.studies.explanations import annotate
 from companion.studies.explanations.degrade import Item, make_items
@@ -145,7 +145,7 @@ def _texts_file(digest: str) -> Path:
 
 
 def _keep_texts(table: pd.DataFrame, digest: str) -> None:
-    write_file(_texts_file(digest), table.to_parquet(index=False))
+    write_whole(_texts_file(digest), table.to_parquet(index=False))
 
 
 def load_examples(digest: str, name: str) -> list[Example]:
@@ -172,10 +172,10 @@ def save(data: Data, folder: Path) -> None:
     """Write the numbers as two Parquet files and one JSON file with their sha256."""
     files = {"items.parquet": data.items, "ratings.parquet": data.ratings}
     for name, frame in files.items():
-        write_file(folder / name, frame.to_parquet(index=False))
+        write_whole(folder / name, frame.to_parquet(index=False))
     sums = {name: _sha256(folder / name) for name in files}
     text = json.dumps({**data.facts, "files": sums}, indent=1, sort_keys=True) + "\n"
-    write_file(folder / "data.json", text.encode())
+    write_whole(folder / "data.json", text.encode())
 
 
 def load(folder: Path) -> Data | None:

@@ -8,8 +8,7 @@ from pydantic.dataclasses import dataclass
 from companion.profiles import STRICT, Count
 
 Axis = Literal["naturalness", "comprehensiveness", "on_topic"]
-Arm = Literal[
-    "base",
+TrainedArm = Literal[
     "label",
     "explanation",
     "shuffled",
@@ -20,6 +19,7 @@ Arm = Literal[
     "label_token_matched",
     "label_weighted",
 ]
+Arm = Literal["base"] | TrainedArm
 SourceName = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -47,7 +47,7 @@ class Tuning:
     learning_rates: Annotated[tuple[float, ...], Field(min_length=1)]
     epochs: Annotated[tuple[Count, ...], Field(min_length=1)]
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    arms: Annotated[tuple[TrainedArm, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 

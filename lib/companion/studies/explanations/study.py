@@ -8,11 +8,11 @@ from typing import Any
 
 from companion import paths
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
 from companion.runs.engine import Report, run_all
 from companion.runs.spec import RESULT_VERSION, spec_id
 from companion.runs.store import Store
-from companion.show.outputs import write_file
 from companion.studies.explanations import dataset
 from companion.studies.explanations.dataset import Data
 from companion.studies.explanations.experiment import RunSpec, execute, plan, plan_tuning
@@ -71,7 +71,7 @@ class Study:
         if not self._frozen():
             plan_facts = {**self._identity(), "base": self.base, "data": self.data.hash}
             text = json.dumps(plan_facts, indent=1, sort_keys=True) + "\n"
-            write_file(self.folder / "study.json", text.encode())
+            write_whole(self.folder / "study.json", text.encode())
         return specs
 
     def tuning_specs(self) -> list[RunSpec]:

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from companion.errors import CompanionError
+
+TEMPORARY = ".tmp"
+"""Ending of files that a crash may leave behind; they are never read."""
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file so that it appears whole or not at all: temporary name, fsync, rename; returns the path.
+
+    Raises:
+        CompanionError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(suffix=TEMPORARY, prefix=f"{path.stem}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CompanionError(
+            f"{path.name} could not be written to {path.parent}: {error.strerror}; nothing half-written is left. "
+            "Make room or choose a folder that can be written, then run again."
+        ) from error
+    finally:
+        # Also on Ctrl-C; after the rename the temporary name is gone already.
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network and mounted cloud folders refuse this; the file itself is safe already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
