@@ -38,7 +38,7 @@ AXIS_NAMES: dict[str, str] = {
     "naturalness": "naturalness",
     "comprehensiveness": "comprehensiveness",
     "on_topic": "on-topic adherence",
-    "pooled": "all three axes",
+    "pooled": "all axes",
 }
 
 MEASURE_NAMES: dict[str, str] = {

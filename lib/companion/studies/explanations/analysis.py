@@ -54,8 +54,13 @@ def level_estimate(results: Results, arm: str, column: str, resamples: int, axis
     rows = results.predictions[results.predictions["arm"] == arm]
     rows = rows if axis is None else rows[rows["axis"] == axis]
     estimate = bootstrap(rows.rename(columns={column: "difference"}), resamples)
-    highest = 1.0 if column == "correct" else np.inf
-    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, highest))
+    return within(estimate, 0.0, 1.0 if column == "correct" else np.inf)
+
+
+def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
+    """The estimate with its interval cut at what is possible; a few seeds can make a t interval longer than that."""
+    low, high = np.clip([estimate.low, estimate.high], lowest, highest)
+    return replace(estimate, low=float(low), high=float(high))
 
 
 def design_table(settings: ExplanationsSettings) -> pd.DataFrame:
@@ -123,7 +128,7 @@ def cell_table(results: Results, resamples: int, treated: str = "explanation", c
     rows = []
     for cell_key, group in differences.groupby(["axis", "source"], sort=False):
         axis, source = map(str, cell_key)
-        estimate = bootstrap(group, resamples, new_sources=False)
+        estimate = within(bootstrap(group, resamples, new_sources=False), -1.0, 1.0)
         cell = tests[(tests["axis"] == axis) & (tests["source"] == source)]
         rows.append(
             {
@@ -173,7 +178,7 @@ def summary_rows(
     parts = {axis: differences[differences["axis"] == axis] for axis in axes} | {"pooled": differences}
     rows = []
     for label, part in parts.items():
-        estimate = bootstrap(part, resamples)
+        estimate = within(bootstrap(part, resamples), -1.0, 1.0)
         rows.append({"label": label, "estimate": estimate.estimate, "low": estimate.low, "high": estimate.high})
     return pd.DataFrame(rows)
 
@@ -202,7 +207,7 @@ def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[s
     if arm == control:
         return {**row, "difference": np.nan, "difference_low": np.nan, "difference_high": np.nan, "p": np.nan}
     differences = pairs(results, arm, control, "correct")
-    estimate = bootstrap(differences, resamples)
+    estimate = within(bootstrap(differences, resamples), -1.0, 1.0)
     p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1)).p
     limits = {"difference_low": estimate.low, "difference_high": estimate.high}
     return {**row, "difference": estimate.estimate, **limits, "p": p}
