@@ -3,14 +3,19 @@
 import platform
 import re
 import subprocess
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("torch", "transformers", "peft", "numpy")
 
 
+@lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of this checkout, ``-dirty`` where the library differs from it, ``unknown`` outside a checkout."""
+    """Commit of this checkout, ``-dirty`` where the library differs from it, ``unknown`` outside a checkout.
+
+    Looked up once per process, as the code is loaded once.
+    """
     library = Path(__file__).parent
     try:
         head = _git(library, "rev-parse", "HEAD")

@@ -53,15 +53,14 @@ def split(conversations: Sequence[Conversation], sizes: Mapping[str, int], seed:
 
     Conversations that share a group or a context, or whose responses have a Jaccard similarity of word triples of 0.5
     or more, are tied, also through others, and stay in one split. A cluster goes to the split that lacks the largest
-    share of its size among those with room for all of it; clusters that fit nowhere fill the last places in part. One
-    cluster gives at most a quarter of the smallest split, unless there are too few conversations otherwise.
+    share of its size among those with room for all of it; clusters that fit nowhere fill the last places in part. A
+    cluster gives one conversation, or two, four or all where the sizes cannot be filled otherwise.
 
     Raises CompanionError if more conversations are asked for than these rules leave.
     """
     clusters = _clusters(conversations, seed)
-    # One long chat must not fill a small split, where nothing would be left to borrow clauses from.
-    few = max(1, min(sizes.values(), default=1) // 4)
-    for most in (few, len(conversations)):
+    # Replies of one chat are alike: as few of a cluster as the sizes allow, so that items are as good as independent.
+    for most in (1, 2, 4, len(conversations)):
         drawn = _draw([cluster[:most] for cluster in clusters], sizes)
         placed = sum(len(items) for items in drawn.values())
         if placed == sum(sizes.values()):

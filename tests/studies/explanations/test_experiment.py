@@ -67,7 +67,19 @@ def test_whatever_changes_a_result_changes_the_id(tiny_settings: ExplanationsSet
 
 @pytest.mark.parametrize(
     ("text", "label"),
-    [("3", 3), (" 5\nExplanation: 2", 5), ("1 2", 1), ("", 0), ("6", 0), ("10", 0), ("3rd", 0), ("four", 0), ("-2", 0)],
+    [
+        ("3", 3),
+        (" 5\nExplanation: 2", 5),
+        ("1 2", 1),
+        ("", 0),
+        ("6", 0),
+        ("10", 0),
+        ("3rd", 0),
+        ("four", 0),
+        ("-2", 0),
+        ("33333", 3),
+        ("35", 0),
+    ],
 )
 def test_answers_are_read_strictly(text: str, label: int) -> None:
     assert parse_label(text) == label

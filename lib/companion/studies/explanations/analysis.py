@@ -363,7 +363,7 @@ def learning(results: Results, windows: int = 12) -> pd.DataFrame:
 
 
 def tuning_table(study: Study) -> pd.DataFrame:
-    """T0: validation accuracy and negative log-likelihood of every recipe tried, by arm and over arms."""
+    """T0: validation accuracy and NLL of every recipe tried; the chosen one has the lowest NLL over arms and axes."""
     items = study.data.items
     labels = items[items["split"] == "validation"]["label"].to_numpy()
     rows = []
@@ -375,9 +375,11 @@ def tuning_table(study: Study) -> pd.DataFrame:
         rows.append({**chosen, "arm": spec.arm, "accuracy": found["accuracy"], "nll": found["nll"]})
     table = pd.DataFrame(rows)
     keys = ["learning_rate", "epochs", "batch_size"]
-    by_arm = table.groupby([*keys, "arm"])[["accuracy", "nll"]].mean().reset_index()
-    both = table.groupby(keys)[["accuracy", "nll"]].mean().reset_index().assign(arm="all")
-    return pd.concat([by_arm, both], ignore_index=True).sort_values([*keys, "arm"], ignore_index=True)
+    means = table.pivot_table(index=keys, columns="arm", values=["accuracy", "nll"], aggfunc="mean")
+    means.columns = pd.Index([f"{measure}_{arm}" for measure, arm in means.columns.to_flat_index()])
+    overall = table.groupby(keys)["nll"].mean().rename("nll")
+    both = means.join(overall).reset_index()
+    return both.assign(chosen=both["nll"] == both["nll"].min())
 
 
 def pipeline_counts(study: Study) -> dict[str, int]:

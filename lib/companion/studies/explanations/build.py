@@ -20,6 +20,7 @@ from companion.studies.explanations import study as studies
 from companion.studies.explanations.study import NAME, Study, open_study
 
 STAMP = "built.json"
+TUNING_NOTE = "One recipe for all arms: the lowest negative log-likelihood over arms and axes; rule fixed beforehand."
 TITLE = "Regularization Through Reasoning: explanations in fine-tuning, re-run"
 
 
@@ -64,7 +65,7 @@ def tune(profile: str, quiet: bool = False) -> str:
     with folder_lock(study.folder):
         studies.run(study, tuning=True, quiet=quiet).raise_if_failed()
         table = tuning_table(study)
-        publish_table(study, table, "T0_tuning", "Recipes compared on validation items", "Chosen once, for all arms.")
+        publish_table(study, table, "T0_tuning", "Recipes compared on validation items", TUNING_NOTE)
     return table.to_string(index=False)
 
 

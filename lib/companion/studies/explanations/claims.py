@@ -215,17 +215,29 @@ def _gap(results: Results) -> Claim:
 
 def _equal(results: Results, margin: float) -> Claim:
     found = equivalence(_by_source(results, "shuffled", "explanation"), margin)
+    learnt = all(_beats_majority(results, arm) for arm in ("shuffled", "explanation"))
+    decided = verdict(found.estimate, "equivalent", margin)
     return _claim(
         "2d",
         "2",
         f"Shuffled explanations rate as accurately as true ones, within {margin:g} of accuracy.",
         found.estimate,
-        verdict(found.estimate, "equivalent", margin),
+        decided if learnt or decided != "supported" else "undecided",
         found.estimate.p,
         np.nan,
         1,
-        f"Two one-sided tests with the margin {margin:g}, fixed in the profile before any result; 90 % interval.",
+        f"Two one-sided tests with the margin {margin:g}, fixed in the profile before any result; 90 % interval. "
+        + ("Both arms beat" if learnt else "No support where not both arms beat")
+        + " the most frequent label: arms that learnt nothing are equal too.",
     )
+
+
+def _beats_majority(results: Results, arm: str) -> bool:
+    """Whether the arm is more accurate than the most frequent training label, over sources and seeds (95 %)."""
+    rows = results.predictions[results.predictions["arm"] == arm]
+    rows = rows.merge(results.items[["item", "axis", "majority"]], on=["item", "axis"])
+    gain = rows.assign(difference=rows["correct"] - (rows["majority"] == rows["label"]))
+    return paired.t_test(paired.source_by_seed(gain).to_numpy()).low > 0
 
 
 def _by_source(results: Results, treated: str, control: str) -> np.ndarray:

@@ -335,12 +335,21 @@ class _Stages:
     damaged: list[_Word]
 
 
-def _topic_operation(stages: _Stages, level: int, missing: tuple[str, ...]) -> Operation:
+def topic_level(visible: float) -> int:
+    """The on-topic level of a response of whose own words a share of 0 to 1 is foreign: 5 for none, 1 for all."""
+    if visible in (0.0, 1.0):
+        return 1 if visible else 5
+    return min((2, 3, 4), key=lambda level: abs(SWAPPED[level] - visible))
+
+
+def _topic_operation(stages: _Stages, missing: tuple[str, ...]) -> Operation:
     foreign = sum(word.origin == "foreign" for word in stages.swapped)
     words = stages.damaged
     quotes = {kind: _phrases(words, [word.origin == kind for word in words]) for kind in ("own", "foreign")}
     visible = [word.origin == "foreign" for word in stages.shortened if word.origin != "filler"]
-    return _operation(level, foreign, len(stages.swapped), quotes, missing, sum(visible) / len(visible))
+    # A cut can leave nothing, or nothing but, of the foreign clauses; the level is what a reader can see.
+    share = sum(visible) / len(visible)
+    return _operation(topic_level(share), foreign, len(stages.swapped), quotes, missing, share)
 
 
 def _completeness_operation(stages: _Stages, level: int) -> Operation:
@@ -384,6 +393,9 @@ def degrade(
 ) -> Item:
     """Make one reply worse by known amounts; level 5 on all axes gives it back as it was.
 
+    The item's on-topic level is that of the foreign share that is left to see after the cut, so it can differ from the
+    one asked for where a heavy cut leaves few words; the other two are as asked for.
+
     ``levels`` has 1 to 5 for each axis; ``pool`` lends foreign clauses, and must come from the same split. The result
     depends on the seed, the conversation's id, levels, pool and fillers only. Raises CompanionError for levels or a
     response that cannot be used, or a pool without a reply to another context.
@@ -397,16 +409,18 @@ def degrade(
     stages = _operate(conversation, chosen, pool, _random(seed, conversation.id), fillers)
     untouched = set(chosen.values()) == {5}
     response = conversation.response if untouched else " ".join(word.text for word in stages.damaged if word.text)
+    operations = {
+        "naturalness": _naturalness_operation(stages, chosen["naturalness"]),
+        "comprehensiveness": _completeness_operation(stages, chosen["comprehensiveness"]),
+        "on_topic": _topic_operation(stages, _swapped_out(conversation.response, stages)),
+    }
+    reached = {axis: operations[axis].level for axis in AXES}
     return Item(
-        id=conversation.id + "-" + "".join(str(chosen[axis]) for axis in AXES),
+        id=conversation.id + "-" + "".join(str(reached[axis]) for axis in AXES),
         conversation=replace(conversation, response=response),
         original=conversation.response,
-        levels=chosen,
-        operations={
-            "naturalness": _naturalness_operation(stages, chosen["naturalness"]),
-            "comprehensiveness": _completeness_operation(stages, chosen["comprehensiveness"]),
-            "on_topic": _topic_operation(stages, chosen["on_topic"], _swapped_out(conversation.response, stages)),
-        },
+        levels=reached,
+        operations=operations,
     )
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from companion.errors import CompanionError
 from companion.origin import origin
 from companion.studies.explanations.settings import ExplanationsSettings
-from companion.studies.explanations.targets import PRIMARY, Example
+from companion.studies.explanations.targets import LABEL_LEAD, PRIMARY, Example, scoring_prompt
 
 LABELS = ("1", "2", "3", "4", "5")
+CLOSE = f"\n{LABEL_LEAD}"
 MAX_EXPLANATION_TOKENS = 64
 
 
@@ -47,17 +49,19 @@ class RunSpec:
 
 
 def plan(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:
-    """Specs of every run of the study: arms x students x seeds; ``base`` is not trained, so it runs once per student.
+    """Specs of every run of the study: seeds x students x arms; ``base`` is not trained, so it runs with one seed.
+
+    All arms of a seed stand together, so that a study stopped midway holds whole seeds, made on one machine.
 
     Args:
         base: the facts of the base model, ``model``, ``revision``, ``weights`` and ``dtype``.
     """
     students = [tuple(settings.axes)] if settings.students == "joint" else [(axis,) for axis in settings.axes]
-    specs = []
-    for arm in settings.arms:
-        for seed in settings.seeds if arm != "base" else settings.seeds[:1]:
-            specs += [_spec(settings, base, data_hash, arm, axes, seed) for axes in students]
-    return specs
+    return [
+        _spec(settings, base, data_hash, arm, axes, seed)
+        for seed, axes, arm in product(settings.seeds, students, settings.arms)
+        if arm != "base" or seed == settings.seeds[0]
+    ]
 
 
 def _spec(
@@ -95,25 +99,29 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         Arrays of the record and its facts. Arrays, with n scored items and L layers: ``row`` (n,) position of the
         item in the data table's rows of this split; ``probabilities`` (n, 5); ``entropy``, ``peak``, ``label_mass``
         (n,); ``E1``, ``E2``, ``E3`` (n, L) as ``pack_entropies`` stores them; ``generated`` (g,) the label that greedy
-        generation gives on the first g items spread over the scored ones, 0 where it does not parse, with
+        generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
     from companion.models.base import label_token_ids
     from companion.models.score import score
 
+    facts = origin()
     base = _base(spec.model, spec.revision, spec.dtype)
+    if base.sha256 != spec.weights:
+        raise CompanionError(
+            f"The base model {spec.model} has other weights than the study was planned with; use RERUN=1."
+        )
     scored = _examples(spec.data, spec.score_split, spec.axes)
     student, arrays = _train(spec, base)
-    prompts = _scoring_prompts(spec, student, [example for _, example in scored], base.tokenizer)
-    label_ids = label_token_ids(base.tokenizer, "Rating: ", LABELS)
-    scores = score(student, prompts, label_ids, inside=spec.inside)
+    asked = _ask(spec, student, [example for _, example in scored], base.tokenizer)
+    label_ids = label_token_ids(base.tokenizer, LABEL_LEAD, LABELS)
+    scores = score(student, asked.prompts, label_ids, inside=spec.inside)
     arrays |= {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
     if scores.layers is not None:
         arrays |= pack_entropies(scores.layers)
-    arrays |= _generated(spec, student, scored, prompts, base.tokenizer)
-    return arrays, origin()
+    return arrays | _generated(spec, student, [row for row, _ in scored], asked, base.tokenizer), facts
 
 
 def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,7 +129,9 @@ def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
 
     E2 is near zero wherever one activation is very large, so it needs small steps there.
     """
-    steps = np.round(layers * 65535).astype(np.uint16)
+    if not np.isfinite(layers).all():
+        raise CompanionError("An entropy is not finite: the student's activations overflowed; lower the learning rate.")
+    steps = np.round(np.clip(layers, 0, 1) * 65535).astype(np.uint16)
     return {"E1": steps[:, :, 0], "E2": layers[:, :, 1].astype(np.float16), "E3": steps[:, :, 2]}
 
 
@@ -160,40 +170,45 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
     return student, {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
 
 
-def _scoring_prompts(spec: RunSpec, student: Any, examples: Many[Example], tokenizer: Any) -> list[list[int]]:
+@dataclass(frozen=True)
+class _Asked:
+    """Prompts (token ids) that end right before the label, and what the student wrote by itself to get there."""
+
+    prompts: list[list[int]]
+    written: list[str] | None
+
+
+def _ask(spec: RunSpec, student: Any, examples: Many[Example], tokenizer: Any) -> _Asked:
     """Token ids up to the label; an explanation-first student writes its explanation before the label is read."""
     from companion.models.score import generate
-    from companion.studies.explanations.targets import scoring_prompt
 
     prompts = [scoring_prompt(example, tokenizer, spec.arm) for example in examples]
     if spec.arm != "explanation_first":
-        return prompts
-    close = tokenizer("\nRating: ", add_special_tokens=False).input_ids
-    written = generate(student, prompts, MAX_EXPLANATION_TOKENS)
-    return [prompt + _before_rating(tokens, tokenizer) + close for prompt, tokens in zip(prompts, written, strict=True)]
+        return _Asked(prompts, None)
+    answers = generate(student, prompts, MAX_EXPLANATION_TOKENS)
+    written = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
+    texts = [text.split(CLOSE)[0] + CLOSE for text in written]
+    continued = [list(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
+    return _Asked([prompt + ids for prompt, ids in zip(prompts, continued, strict=True)], written)
 
 
-def _before_rating(tokens: list[int], tokenizer: Any) -> list[int]:
-    text = tokenizer.decode(tokens, skip_special_tokens=True).split("\nRating:")[0]
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
-
-
-def _generated(
-    spec: RunSpec, student: Any, scored: Many[tuple[int, Example]], prompts: list[list[int]], tokenizer: Any
-) -> dict[str, np.ndarray]:
+def _generated(spec: RunSpec, student: Any, rows: list[int], asked: _Asked, tokenizer: Any) -> dict[str, np.ndarray]:
     """Greedy answers on a spread sample, to compare with scoring by one forward (the paper's second way to infer)."""
     from companion.models.score import generate
 
     if not spec.generation_items:
         return {}
-    spread = np.linspace(0, len(scored) - 1, min(spec.generation_items, len(scored))).round().astype(int)
-    answers = generate(student, [prompts[i] for i in spread], 4)
-    labels = [parse_label(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in answers]
-    rows = np.array([scored[i][0] for i in spread], np.int32)
-    return {"generated": np.array(labels, np.int8), "generated_row": rows}
+    spread = np.linspace(0, len(rows) - 1, min(spec.generation_items, len(rows))).round().astype(int)
+    if asked.written is not None:
+        texts = [asked.written[i].partition(CLOSE)[2] for i in spread]
+    else:
+        answers = generate(student, [asked.prompts[i] for i in spread], 4)
+        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
+    labels = np.array([parse_label(text) for text in texts], np.int8)
+    return {"generated": labels, "generated_row": np.array([rows[i] for i in spread], np.int32)}
 
 
 def parse_label(text: str) -> int:
-    """The label a generated answer opens with, 1 to 5; 0 when it opens with anything else."""
-    match = re.match(r"\s*([1-5])(?!\w)", text)
+    """The label a generated answer opens with, 1 to 5, perhaps repeated; 0 when it opens with anything else."""
+    match = re.match(r"\s*([1-5])\1*(?!\w)", text)
     return int(match.group(1)) if match else 0
