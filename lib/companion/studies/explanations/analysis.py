@@ -376,7 +376,7 @@ def tuning_table(study: Study) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     keys = ["learning_rate", "epochs", "batch_size"]
     means = table.pivot_table(index=keys, columns="arm", values=["accuracy", "nll"], aggfunc="mean")
-    means.columns = pd.Index([f"{measure}_{arm}" for measure, arm in means.columns.to_flat_index()])
+    means.columns = pd.Index(["_".join(map(str, pair)) for pair in means.columns])
     overall = table.groupby(keys)["nll"].mean().rename("nll")
     both = means.join(overall).reset_index()
     return both.assign(chosen=both["nll"] == both["nll"].min())

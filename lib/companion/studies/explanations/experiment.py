@@ -56,10 +56,9 @@ def plan(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -
     Args:
         base: the facts of the base model, ``model``, ``revision``, ``weights`` and ``dtype``.
     """
-    students = [tuple(settings.axes)] if settings.students == "joint" else [(axis,) for axis in settings.axes]
     return [
         _spec(settings, base, data_hash, arm, axes, seed)
-        for seed, axes, arm in product(settings.seeds, students, settings.arms)
+        for seed, axes, arm in product(settings.seeds, _students(settings), settings.arms)
         if arm != "base" or seed == settings.seeds[0]
     ]
 
@@ -86,10 +85,15 @@ def plan_tuning(settings: ExplanationsSettings, base: dict[str, Any], data_hash:
     specs = []
     for batch_size, epochs, learning_rate in product(grid.batch_sizes, grid.epochs, grid.learning_rates):
         recipe = replace(settings.recipe, batch_size=batch_size, epochs=epochs, learning_rate=learning_rate)
-        for arm, seed, axis in product(grid.arms, grid.seeds, settings.axes):
-            spec = _spec(replace(settings, recipe=recipe), base, data_hash, arm, (axis,), seed)
+        for arm, seed, axes in product(grid.arms, grid.seeds, _students(settings)):
+            spec = _spec(replace(settings, recipe=recipe), base, data_hash, arm, axes, seed)
             specs.append(replace(spec, score_split="validation", inside=False, generation_items=0))
     return specs
+
+
+def _students(settings: ExplanationsSettings) -> list[tuple[str, ...]]:
+    """Axes of each student: all of them for one joint student, else one."""
+    return [tuple(settings.axes)] if settings.students == "joint" else [(axis,) for axis in settings.axes]
 
 
 def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
