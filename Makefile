@@ -17,7 +17,7 @@ RERUN ?=
 BIN := .venv/bin
 QUICK := -m "not slow"
 
-.PHONY: help install figures test test-all bench lab lint format constraints clean
+.PHONY: help install figures test test-all bench readme lab lint format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ test-all: lint ## The same with the slow tests
 
 bench: install ## Measure training and scoring against TRL's SFTTrainer and generate
 	@$(BIN)/python -m companion.bench
+
+readme: install ## Fill the README's tables from the recorded cpu run
+	@$(BIN)/companion readme
 
 lab: install ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

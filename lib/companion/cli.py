@@ -79,6 +79,14 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
 
 
 @app.command()
+def readme() -> None:
+    """Fill the README's claims and arms with the tables of the recorded cpu run."""
+    from companion.studies.explanations.readme import update
+
+    typer.echo(update())
+
+
+@app.command()
 def bench() -> None:
     """Measure training against TRL's SFTTrainer and scoring against generate, side by side in one run."""
     from companion.bench import run as measure

@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+from companion import paths
 from companion.errors import CompanionError
+from companion.files import write_whole
+from companion.studies.explanations.study import NAME
 
+RECORDED = "cpu"
 BLOCKS = {"claims": "claims.md", "arms": "T4_arms.md"}
 
 
@@ -26,3 +30,15 @@ def fill(text: str, folder: Path) -> str:
         if found != 1:
             raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
     return text
+
+
+def update() -> str:
+    """Fill README.md from the recorded run; returns one sentence.
+
+    Raises:
+        CompanionError: as ``fill``.
+    """
+    file = paths.home() / "README.md"
+    text = fill(file.read_text(encoding="utf-8"), paths.results(RECORDED, NAME))
+    write_whole(file, text.encode())
+    return f"{file} shows the recorded {RECORDED} run."
