@@ -156,7 +156,7 @@ def learning(curves: pd.DataFrame, *, note: str) -> Figure:
     _require("learning", curves, ("arm", "examples_seen", "measure", "mean", "low", "high"))
     known = [measure for measure in ("label_loss", "rest_loss") if measure in set(curves["measure"])]
     shown = known + [measure for measure in dict.fromkeys(curves["measure"]) if measure not in known]
-    figure = new_figure(2.7, f"{note} Band: interval.")
+    figure = new_figure(2.7, f"{note} Band: lowest to highest seed.")
     grid = figure.subplots(1, len(shown), squeeze=False)
     names = arm_order(list(curves["arm"]))
     for axes, panel in zip(grid.flat, shown, strict=True):
