@@ -22,7 +22,7 @@ QUICK := -m "not slow"
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	echo
-	echo "Settings: PROFILE=quick|cpu|paper  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
+	echo "Settings: PROFILE=smoke|quick|cpu  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
 
 install: ## Make .venv with the pinned packages (the other targets do it by themselves)
 	@export PYTHON="$(PYTHON)"

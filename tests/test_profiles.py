@@ -66,7 +66,9 @@ def content() -> dict:
         ("students", "per-axis", "students"),
         ("seeds", [0.5], "seeds.0"),
         ("equivalence_margin", 5, "equivalence_margin: .*less than 1"),
-        ("recipe", {"learning_rat": 0.1}, "recipe"),
+        ("recipe", {"learning_rat": 0.1}, "unknown key 'recipe.learning_rat'; did you mean 'learning_rate'"),
+        ("seeds", [0, 0], "seeds: .*given twice"),
+        ("arms", ["label", "label"], "arms: .*given twice"),
     ],
 )
 def test_mistakes_name_the_key(content: dict, key: str, value: object, sentence: str) -> None:
@@ -82,7 +84,7 @@ def test_misspelt_key_inside_the_recipe(content: dict) -> None:
 
 def test_missing_key_is_named(content: dict) -> None:
     del content["seeds"]
-    with pytest.raises(CompanionError, match="seeds"):
+    with pytest.raises(CompanionError, match="the key 'seeds' is missing"):
         validate(ExplanationsSettings, content, "quick.yaml")
 
 

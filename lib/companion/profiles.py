@@ -3,7 +3,7 @@
 import difflib
 import json
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -32,7 +32,7 @@ class Profile:
     name: str
     model: str
     revision: str | None
-    dtype: str
+    dtype: Literal["auto", "bfloat16", "float32"]
     workers: Count
     studies: dict[str, dict[str, Any]]
 
@@ -51,7 +51,7 @@ def load_profile(name: str) -> Profile:
         raise CompanionError(f"The profile {file.name} is not valid YAML: {place}.") from error
     if not isinstance(content, dict):
         raise CompanionError(f"The profile {file.name} must be a list of 'key: value' lines.")
-    return validate(Profile, {"name": name, **content}, file.name)
+    return validate(Profile, {**content, "name": name}, file.name)
 
 
 def load_settings(profile: Profile, study: str, settings: type[Settings]) -> Settings:
@@ -82,9 +82,13 @@ def validate(settings: type[Settings], content: dict[str, Any], where: str) -> S
 def _explain(error: Exception, settings: type) -> str:
     if not isinstance(error, ValidationError):
         return f"{error}."
-    first = error.errors()[0]
+    unknown = ("unexpected_keyword_argument", "extra_forbidden")
+    # A misspelt key is also a missing one; its hint says more.
+    first = min(error.errors(), key=lambda one: one["type"] not in unknown)
     key = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if first["type"] in ("missing", "missing_argument"):
+        return f"the key {key!r} is missing."
+    if first["type"] in unknown:
         names = _key_names(settings)
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(names))}."

@@ -82,10 +82,18 @@ def write_claims(claims: Sequence[Claim], folder: Path, provenance: Provenance) 
     """
     frame, shown = claims_frame(claims), claims_view(claims)
     rows = [list(shown.columns), *shown.to_numpy().tolist()]
-    legend = Legend("claims", f"Claims and what this run says of them: {verdict_summary(claims)}", "", rows)
+    legend = Legend("claims", f"Claims and what this run says of them: {verdict_summary(claims)}", _notes(claims), rows)
     contents = table_contents(frame, shown, "claims", legend, provenance)
     contents["html"] = _page(claims, provenance)
     return write_output(folder, "claims", contents, legend, provenance)
+
+
+def _notes(claims: Sequence[Claim]) -> str:
+    rule = (
+        "A verdict is read from the interval: supported when all of it lies on the claimed side, contradicted when all "
+        "of it lies on the other, undecided otherwise; undecided is not evidence of no effect. p only describes."
+    )
+    return " ".join([rule, *(f"{claim.id}: {claim.note}" for claim in claims if claim.note)])
 
 
 def verdict_summary(claims: Sequence[Claim]) -> str:

@@ -58,6 +58,8 @@ def nested_bootstrap(
     if error <= NO_SPREAD * max(1.0, abs(mean)):
         error = 0.0
     degrees = float(satterthwaite(levels.variances[:, None], levels.degrees, np.array([error**2]))[0])
+    # Shrinking the total against unshrunk parts can give fewer degrees than the poorest level has.
+    degrees = max(degrees, float(levels.degrees.min()))
     low, high, p = from_error(mean, error, degrees, level)
     n, unit = (len(tables), "source") if new_sources else (len(tables[0]), "seed")
     return Estimate(mean, low, high, p, n, unit, _method(new_sources, len(tables[0]), resamples), level)

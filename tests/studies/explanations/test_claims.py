@@ -29,6 +29,26 @@ def test_planted_losses_are_contradicted(tiny_settings: ExplanationsSettings) ->
     found = verdicts(tiny_settings, losses, sharper=-0.1)
     assert {found[id] for id in ("1a", "1b", "1c", "2a", "2b", "2e", "3a", "3b", "3c", "3d")} == {"contradicted"}
     assert found["2d"] == "contradicted"
+    assert found["2c"] == "undecided"
+
+
+def test_shuffled_text_that_hurts_as_much_closes_no_gap(tiny_settings: ExplanationsSettings) -> None:
+    assert verdicts(tiny_settings, {**EQUAL, "explanation": 0.3, "shuffled": 0.32})["2c"] == "undecided"
+
+
+def test_one_seed_decides_nothing(tiny_settings: ExplanationsSettings) -> None:
+    found = verdicts(tiny_settings, {**EQUAL, "explanation": 0.9, "shuffled": 0.8}, seeds=1, sharper=0.1)
+    assert set(found.values()) == {"undecided"}
+
+
+def test_no_p_lies_below_the_smallest_possible(tiny_settings: ExplanationsSettings) -> None:
+    for claim in ledger(made_up({**EQUAL, "explanation": 0.75, "uniform_tokens": 0.5}), tiny_settings):
+        assert not claim.p < claim.smallest_p - 1e-12, claim.id
+
+
+def test_every_cell_needs_its_own_interval(tiny_settings: ExplanationsSettings) -> None:
+    assert verdicts(tiny_settings, {**EQUAL, "explanation": 0.97})["1b"] == "supported"
+    assert verdicts(tiny_settings, {**EQUAL, "explanation": 0.58})["1b"] == "undecided"
 
 
 def test_no_effect_is_undecided_and_no_gap_is_undefined(tiny_settings: ExplanationsSettings) -> None:

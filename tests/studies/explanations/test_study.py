@@ -107,12 +107,14 @@ def test_plan_is_frozen_and_survives_without_texts(
     assert not list(tmp_path.iterdir())
 
 
-def test_other_settings_make_another_plan(study: Study, tmp_path: Path) -> None:
+def test_other_settings_never_overwrite_a_recorded_plan(study: Study) -> None:
+    before = {file: file.read_bytes() for file in study.folder.rglob("*.json")}
     recipe = replace(study.settings.recipe, epochs=2)
     other = Study(study.profile, replace(study.settings, recipe=recipe), study.folder)
-    assert other._frozen() is None
-    changed = {spec_id(spec) for spec in other.specs() if spec.recipe} & {spec_id(spec) for spec in study.specs()}
-    assert not changed
+    for look in (other.specs, other.freeze, lambda: run(other, quiet=True)):
+        with pytest.raises(CompanionError, match="was made with other settings than the profile tiny has now"):
+            look()
+    assert {file: file.read_bytes() for file in study.folder.rglob("*.json")} == before
 
 
 def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) -> None:
@@ -124,6 +126,9 @@ def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) ->
     items = tmp_path / "data" / "items.parquet"
     items.write_bytes(items.read_bytes()[:-1])
     with pytest.raises(CompanionError, match="items.parquet is missing or damaged"):
+        dataset.load(tmp_path / "data")
+    (tmp_path / "data" / "data.json").write_text("{")
+    with pytest.raises(CompanionError, match="data.json is damaged"):
         dataset.load(tmp_path / "data")
 
 

@@ -42,11 +42,11 @@ def _every_seed(side: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
     return pd.concat([side.assign(seed=seed) for seed in seeds])
 
 
-def bootstrap(differences: pd.DataFrame, resamples: int, new_sources: bool = True) -> Estimate:
+def bootstrap(differences: pd.DataFrame, resamples: int, new_sources: bool = True, level: float = 0.95) -> Estimate:
     """Nested bootstrap over sources, seeds and items of paired differences, axes averaged first."""
     generator = np.random.default_rng(RESAMPLING_SEED)
     tables = paired.items_by_source(differences)
-    return nested_bootstrap(tables, generator, new_sources=new_sources, resamples=resamples)
+    return nested_bootstrap(tables, generator, new_sources=new_sources, level=level, resamples=resamples)
 
 
 def level_estimate(results: Results, arm: str, column: str, resamples: int, axis: str | None = None) -> Estimate:
@@ -192,7 +192,9 @@ def arm_table(results: Results, resamples: int, control: str = "label") -> pd.Da
     arms = list(results.predictions["arm"].unique())
     rows = [_arm_row(results, arm, control, resamples) for arm in arms]
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=paired.holm(table["p"]))
+    compared = table["arm"] != control
+    table.loc[compared, "p_holm"] = paired.holm(table.loc[compared, "p"])
+    return table
 
 
 def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[str, object]:
@@ -315,28 +317,36 @@ def sharpness_points(results: Results) -> pd.DataFrame:
 
 
 def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """F5: dots per seed and t intervals over sources."""
+    """F5: dots per seed, and crossed t intervals over sources and seeds; sources without a value are left out."""
     points = sharpness_points(results)
     rows = []
     for (arm, measure), group in points.groupby(["arm", "measure"], sort=False):
-        estimate = paired.t_test(group.groupby("source")["value"].mean().to_numpy())
-        rows.append(
-            {"arm": arm, "measure": measure, "estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
-        )
+        table = group.pivot(index="source", columns="seed", values="value").dropna()
+        row = {"arm": arm, "measure": measure, "estimate": group["value"].mean(), "low": np.nan, "high": np.nan}
+        if len(table) > 1:
+            estimate = paired.t_test(table.to_numpy())
+            row |= {"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
+        rows.append(row)
     dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()
     return dots, pd.DataFrame(rows)
 
 
-def calibration(results: Results, bins: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """F6: reliability curves over all seeds, axes and sources, and the ECE per arm with its t interval over seeds."""
+def _ece_by_seed(results: Results, arm: str) -> pd.Series:
+    """Expected calibration error of each seed: 15 bins on each axis's items, then the mean over axes (T5 and F6)."""
+    rows = results.predictions[results.predictions["arm"] == arm]
+    per_run = rows.groupby(["seed", "axis"])[["label", *PROBABILITIES]].apply(lambda group: _metrics(group)["ece"])
+    return per_run.groupby("seed").mean()
+
+
+def calibration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """F6: reliability curves over all seeds, axes and sources, and T5's ECE with a t interval over seeds."""
     curves, errors = [], []
     for arm, rows in results.predictions.groupby("arm", sort=False):
-        curve = reliability_curve(rows["label"].to_numpy(), rows[PROBABILITIES].to_numpy(), bins)
-        curves.append(curve.assign(arm=arm))
-        values = [_metrics(group)["ece"] for _, group in rows.groupby("seed")]
-        low, high = (np.nan, np.nan)
+        curves.append(reliability_curve(rows["label"].to_numpy(), rows[PROBABILITIES].to_numpy()).assign(arm=arm))
+        values = _ece_by_seed(results, str(arm)).to_numpy()
+        low, high = np.nan, np.nan
         if len(values) > 1:
-            estimate = paired.t_test(np.array(values), unit="seed")
+            estimate = within(paired.t_test(values, unit="seed"), 0.0, 1.0)
             low, high = estimate.low, estimate.high
         errors.append({"arm": arm, "estimate": float(np.mean(values)), "low": low, "high": high})
     return pd.concat(curves, ignore_index=True), pd.DataFrame(errors)

@@ -84,6 +84,8 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
     study = open_study(profile, rerun)
     if not (study.folder / "study.json").exists():
         return [f"{study.folder} holds no study; run 'make figures PROFILE={profile}'."]
+    if not (study.folder / "data" / "data.json").exists():
+        return [f"{study.folder / 'data'} is missing; run 'make figures PROFILE={profile}'."]
     try:
         expected = [spec_id(spec) for spec in study.specs()]
     except CompanionError as error:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from companion import paths
 from companion.corpora.conversation import Conversation
-from companion.corpora.sources import SOURCES, load_sources
+from companion.corpora.sources import find_source, load_sources
 from companion.corpora.splits import split
 from companion.errors import CompanionError
 from companion.files import write_whole
@@ -134,7 +134,7 @@ def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]
     facts = []
     for name in settings.sources:
         if name in used:
-            source = SOURCES[name]
+            source = find_source(name)
             fields = ("name", "stands_in_for", "package", "version", "licence")
             facts.append({field: getattr(source, field) for field in fields})
     return facts
@@ -186,8 +186,12 @@ def load(folder: Path) -> Data | None:
     """
     if not (folder / "data.json").exists():
         return None
-    facts = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    for name, expected in facts["files"].items():
+    try:
+        facts = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        files = dict(facts["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CompanionError(f"{folder / 'data.json'} is damaged; delete the folder {folder} and run again.") from error
+    for name, expected in files.items():
         if not (folder / name).exists() or _sha256(folder / name) != expected:
             raise CompanionError(f"{folder / name} is missing or damaged; delete the folder {folder} and run again.")
     return Data(pd.read_parquet(folder / "items.parquet"), pd.read_parquet(folder / "ratings.parquet"), facts)

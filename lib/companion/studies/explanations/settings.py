@@ -1,8 +1,8 @@
 """All settings of the explanations study, as one frozen dataclass that a profile fills."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from companion.profiles import STRICT, Count
@@ -19,8 +19,19 @@ TrainedArm = Literal[
     "label_token_matched",
     "label_weighted",
 ]
-Arm = Literal["base"] | TrainedArm
+Arm = Literal["base", TrainedArm]
 SourceName = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
+Item = TypeVar("Item")
+
+
+def _each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    """A value given twice would count as a replication that it is not."""
+    if len(set(values)) < len(values):
+        raise ValueError("a value is given twice")
+    return values
+
+
+Once = AfterValidator(_each_once)
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 
@@ -29,7 +40,7 @@ Seed = Annotated[int, Field(ge=0)]
 class RecipeSettings:
     """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model)."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
     epochs: Count
     batch_size: Count
     lora_rank: Count
@@ -44,11 +55,11 @@ class RecipeSettings:
 class Tuning:
     """Grid of the one choice made on validation items: every pair is tried with the arms and seeds below."""
 
-    learning_rates: Annotated[tuple[float, ...], Field(min_length=1)]
-    epochs: Annotated[tuple[Count, ...], Field(min_length=1)]
-    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
-    arms: Annotated[tuple[TrainedArm, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    learning_rates: Annotated[tuple[float, ...], Field(min_length=1), Once]
+    epochs: Annotated[tuple[Count, ...], Field(min_length=1), Once]
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1), Once]
+    arms: Annotated[tuple[TrainedArm, ...], Field(min_length=1), Once]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Once]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,15 +77,15 @@ class ExplanationsSettings:
         resamples: bootstrap resamples behind each interval.
     """
 
-    sources: Annotated[tuple[SourceName, ...], Field(min_length=2)]
-    axes: Annotated[tuple[Axis, ...], Field(min_length=1)]
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=2), Once]
+    axes: Annotated[tuple[Axis, ...], Field(min_length=1), Once]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1), Once]
     students: Literal["per_axis", "joint"]
     train_items: Count
     validation_items: Count
     test_items: Count
     data_seed: Seed
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Once]
     generation_items: Annotated[int, Field(ge=0)]
     equivalence_margin: Share
     smallest_effect: Share

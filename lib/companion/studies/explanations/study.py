@@ -42,13 +42,13 @@ class Study:
     @property
     def size(self) -> str:
         """What every note of a table or figure says of n."""
-        one = self.settings
-        return f"{len(one.sources)} sources, {len(one.seeds)} seeds, {one.test_items} test items a cell"
+        one, sources = self.settings, self.data.facts["sources"]
+        return f"{len(sources)} sources, {len(one.seeds)} seeds, {one.test_items} test items a cell"
 
     @cached_property
     def data(self) -> Data:
         """The data set as numbers, built on first use and kept in ``folder/data``."""
-        kept = dataset.load(self.folder / "data") if self._frozen() else None
+        kept = dataset.load(self.folder / "data") if self.frozen() else None
         if kept is None:
             kept = dataset.build(self.settings)
             dataset.save(kept, self.folder / "data")
@@ -57,7 +57,7 @@ class Study:
     @cached_property
     def base(self) -> dict[str, Any]:
         """Facts of the frozen base model: model, revision, weights (sha256) and dtype."""
-        if frozen := self._frozen():
+        if frozen := self.frozen():
             return dict(frozen["base"])
         from companion.models.base import locate
 
@@ -66,13 +66,15 @@ class Study:
         return {**named, "weights": found.sha256, "dtype": found.dtype}
 
     def specs(self) -> list[RunSpec]:
-        """Specs of all runs; the first call freezes the plan in ``study.json``."""
-        specs = plan(self.settings, self.base, self.data.hash)
-        if not self._frozen():
-            plan_facts = {**self._identity(), "base": self.base, "data": self.data.hash}
-            text = json.dumps(plan_facts, indent=1, sort_keys=True) + "\n"
+        """Specs of all runs."""
+        return plan(self.settings, self.base, self.data.hash)
+
+    def freeze(self) -> None:
+        """Write the plan to ``study.json``, so that it can be read where neither texts nor model are at hand."""
+        if not self.frozen():
+            facts = {**self._identity(), "base": self.base, "data": self.data.hash}
+            text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
             write_whole(self.folder / "study.json", text.encode())
-        return specs
 
     def tuning_specs(self) -> list[RunSpec]:
         """Specs of the choice of recipe on validation items."""
@@ -83,16 +85,26 @@ class Study:
         model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
         return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
 
-    def _frozen(self) -> dict[str, Any] | None:
-        """The frozen plan; nothing when there is none or it is of other settings or another result version."""
+    def frozen(self) -> dict[str, Any] | None:
+        """The frozen plan; nothing where there is none yet.
+
+        Raises:
+            CompanionError: the plan is damaged, or was made with other settings or another result version.
+        """
         file = self.folder / "study.json"
         if not file.exists():
             return None
         try:
-            frozen = json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            frozen: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            same = {key: frozen[key] for key in self._identity()} == self._identity()
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise CompanionError(f"{file} is damaged; delete it and run again.") from error
-        return frozen if {key: frozen.get(key) for key in self._identity()} == self._identity() else None
+        if not same:
+            raise CompanionError(
+                f"{self.folder} was made with other settings than the profile {self.profile.name} has now; "
+                "restore the profile, or move that folder away."
+            )
+        return frozen
 
 
 def open_study(profile: str, rerun: bool = False) -> Study:
@@ -116,6 +128,7 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     Raises:
         CompanionError: the texts cannot be rebuilt to what the plan was frozen with.
     """
+    study.freeze()
     specs = study.tuning_specs() if tuning else study.specs()
     if all(study.store.has(spec_id(spec)) for spec in specs):
         return Report(done=(), skipped=tuple(map(spec_id, specs)), failed={})
