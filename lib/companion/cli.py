@@ -8,7 +8,8 @@ import typer
 
 from companion.errors import CompanionError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
 
 PROFILE = Annotated[
     str, typer.Option("--profile", "-p", help="Scale of all settings: a file of lib/companion/profiles.")

@@ -15,7 +15,7 @@ _STYLE = """
   img { max-width: 100%; height: auto; border: 1px solid #eee; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-size: .86rem; }
-  th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: left; white-space: nowrap; }
+  th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: left; }
   th { border-bottom: 1.5px solid #555; }
   .origin, .note { font-size: .82rem; color: #555; }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0; }

@@ -109,12 +109,18 @@ def test_plan_is_frozen_and_survives_without_texts(
 
 def test_other_settings_never_overwrite_a_recorded_plan(study: Study) -> None:
     before = {file: file.read_bytes() for file in study.folder.rglob("*.json")}
-    recipe = replace(study.settings.recipe, epochs=2)
-    other = Study(study.profile, replace(study.settings, recipe=recipe), study.folder)
+    other = Study(study.profile, replace(study.settings, train_items=2), study.folder)
     for look in (other.specs, other.freeze, lambda: run(other, quiet=True)):
-        with pytest.raises(CompanionError, match="was made with other settings than the profile tiny has now"):
+        with pytest.raises(CompanionError, match="was made with other data or another model than profile tiny"):
             look()
     assert {file: file.read_bytes() for file in study.folder.rglob("*.json")} == before
+
+
+def test_another_recipe_plans_other_runs_beside_the_recorded(study: Study) -> None:
+    recipe = replace(study.settings.recipe, epochs=2)
+    other = Study(study.profile, replace(study.settings, recipe=recipe), study.folder)
+    shared = {spec_id(spec) for spec in other.specs()} & {spec_id(spec) for spec in study.specs()}
+    assert shared == {spec_id(spec) for spec in study.specs() if spec.arm == "base"}
 
 
 def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from companion import paths
 from companion.errors import CompanionError
@@ -20,6 +21,7 @@ from companion.studies.explanations import study as studies
 from companion.studies.explanations.study import NAME, Study, open_study
 
 STAMP = "built.json"
+OUTPUT_SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf", ".html", ".ipynb")
 TUNING_NOTE = "One recipe for all arms: the lowest negative log-likelihood over arms and axes; rule fixed beforehand."
 TITLE = "Regularization Through Reasoning: explanations in fine-tuning, re-run"
 
@@ -44,7 +46,8 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
             executed = execute(notebook, study.folder / "notebooks" / notebook.name, parameters)
             to_html(executed, executed.with_suffix(".html"))
         write_index(study.folder, TITLE)
-        write_whole(study.folder / STAMP, json.dumps({"inputs": _inputs(study)}).encode())
+        stamp = {"inputs": _inputs(study), "outputs": _outputs(study)}
+        write_whole(study.folder / STAMP, json.dumps(stamp, indent=1).encode())
     return f"{study.folder / 'index.html'} shows every table, figure and claim."
 
 
@@ -90,7 +93,7 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
         expected = [spec_id(spec) for spec in study.specs()]
     except CompanionError as error:
         return [str(error)]
-    return [*study.store.verify(expected), *check_outputs(study.folder)]
+    return [*study.store.verify(expected), *check_outputs(study.folder), *_changed_outputs(study)]
 
 
 def _train(study: Study, quiet: bool) -> Report:
@@ -100,11 +103,34 @@ def _train(study: Study, quiet: bool) -> Report:
 
 
 def _is_built(study: Study) -> bool:
-    stamp = study.folder / STAMP
-    if not stamp.exists() or json.loads(stamp.read_text())["inputs"] != _inputs(study):
-        return False
-    pages = [study.folder / "notebooks" / notebook.with_suffix(".html").name for notebook in paths.notebooks(NAME)]
-    return all(page.exists() for page in pages) and not check_outputs(study.folder)
+    return _stamp(study).get("inputs") == _inputs(study) and not _changed_outputs(study)
+
+
+def _stamp(study: Study) -> dict[str, Any]:
+    """What the last build was made from and made; empty where there was none or its note is damaged."""
+    try:
+        stamp = json.loads((study.folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _outputs(study: Study) -> dict[str, str]:
+    """Sha256 of every table, figure, page and executed notebook, by path below the study's folder."""
+    made = [*study.folder.glob("*.*"), *(study.folder / "notebooks").glob("*.*")]
+    files = sorted(file for file in made if file.suffix in OUTPUT_SUFFIXES)
+    return {file.relative_to(study.folder).as_posix(): _sha256(file) for file in files}
+
+
+def _changed_outputs(study: Study) -> list[str]:
+    """Outputs of the last build that are missing or differ, as sentences."""
+    now, then = _outputs(study), _stamp(study).get("outputs", {})
+    changed = [study.folder / name for name in then if now.get(name) != then[name]]
+    return [f"{file} is missing or was changed; make the figures again." for file in changed]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _inputs(study: Study) -> str:
@@ -114,7 +140,7 @@ def _inputs(study: Study) -> str:
     files += [study.folder / "data" / "data.json", *sorted((study.folder / "records").glob("*.safetensors"))]
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(f"{file.name} {_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The explanations study of one profile: its frozen plan, its records and where they lie."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from companion.studies.explanations.experiment import RunSpec, execute, plan, pl
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
+DATA_SETTINGS = ("sources", "axes", "train_items", "validation_items", "test_items", "data_seed")
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,16 @@ class Study:
         return plan_tuning(self.settings, self.base, self.data.hash)
 
     def _identity(self) -> dict[str, Any]:
-        settings = json.loads(json.dumps(asdict(self.settings)))
+        """What base and data depend on; other settings change which runs are planned, and records are kept by run."""
+        settings = {name: json.loads(json.dumps(getattr(self.settings, name))) for name in DATA_SETTINGS}
         model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
         return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
 
     def frozen(self) -> dict[str, Any] | None:
-        """The frozen plan; nothing where there is none yet.
+        """The frozen facts of base and data; nothing where there are none yet.
 
         Raises:
-            CompanionError: the plan is damaged, or was made with other settings or another result version.
+            CompanionError: they are damaged, or were made with other data, another model or another result version.
         """
         file = self.folder / "study.json"
         if not file.exists():
@@ -101,7 +103,7 @@ class Study:
             raise CompanionError(f"{file} is damaged; delete it and run again.") from error
         if not same:
             raise CompanionError(
-                f"{self.folder} was made with other settings than the profile {self.profile.name} has now; "
+                f"{self.folder} was made with other data or another model than profile {self.profile.name} has now; "
                 "restore the profile, or move that folder away."
             )
         return frozen
