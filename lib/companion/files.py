@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and their checksums."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,12 @@ from companion.errors import CompanionError
 
 TEMPORARY = ".tmp"
 """Ending of files that a crash may leave behind; they are never read."""
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_whole(path: Path, content: bytes) -> Path:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from companion.errors import CompanionError
+from companion.files import file_sha256
 from companion.models import embedded
 
 
@@ -20,7 +21,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / embedded.GGUF).write_bytes(b"weights" * 100)
     found = SimpleNamespace(submodule_search_locations=[str(folder)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found if name == embedded.PACKAGE else None)
-    monkeypatch.setattr(embedded, "GGUF_SHA256", embedded.file_sha256(folder / embedded.GGUF))
+    monkeypatch.setattr(embedded, "GGUF_SHA256", file_sha256(folder / embedded.GGUF))
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
     return folder
 
@@ -44,7 +45,7 @@ def test_converted_once_and_then_found(package: Path, conversions: list[str]) ->
     assert embedded.embedded_folder("float32") == folder
     assert embedded.embedded_folder("bfloat16") != folder
     assert conversions == ["float32", "bfloat16"]
-    assert embedded.weights_sha256(folder) == embedded.file_sha256(folder / "model.safetensors")
+    assert embedded.weights_sha256(folder) == file_sha256(folder / "model.safetensors")
     assert {path.suffix for path in folder.parent.iterdir() if path.is_file()} == {".lock"}
 
 

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging
 
 from companion.errors import CompanionError
+from companion.files import file_sha256
 from companion.models import embedded
 
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -127,7 +128,7 @@ def _folder_sha256(folder: Path) -> str:
         raise CompanionError(
             f"The folder {folder} holds no usable model: it needs config.json, tokenizer files and *.safetensors."
         )
-    digests = [embedded.file_sha256(file) for file in files]
+    digests = [file_sha256(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

