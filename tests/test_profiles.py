@@ -24,7 +24,7 @@ def test_scales_grow() -> None:
     scales = [
         load_settings(load_profile(name), "explanations", ExplanationsSettings) for name in ("smoke", "quick", "cpu")
     ]
-    assert scales[0].train_items < scales[1].train_items < scales[2].train_items
+    assert scales[0].test_items < scales[1].test_items < scales[2].test_items
     assert len(scales[2].seeds) >= 6
     assert len(scales[2].arms) == 10
     assert len(scales[1].sources) == 6

@@ -284,6 +284,7 @@ def _recipe(kind: Any) -> Any:
         lora_rank=16,
         lora_alpha=32,
         warmup_ratio=0.0,
+        decay_ratio=0.0,
         weight_decay=0.0,
         gradient_clip=1.0,
         max_length=512,

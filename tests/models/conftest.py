@@ -82,6 +82,7 @@ def recipe() -> Recipe:
         lora_rank=4,
         lora_alpha=8,
         warmup_ratio=0.1,
+        decay_ratio=0.3,
         weight_decay=0.01,
         gradient_clip=1.0,
         max_length=64,

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -134,14 +135,43 @@ def test_rest_loss_is_nan_without_other_tokens(make_base: Make, recipe: Recipe) 
     assert np.isnan(history.rest_loss).all()
 
 
-def test_batches_depend_on_prompts_and_seed_only(make_sequences: MakeSequences) -> None:
-    sequences = make_sequences(23, 4)
-    other_arm = [Sequence(one.prompt, (1, 2, 3) * 5, (1.0,) * 15, 0) for one in sequences]
+def test_batches_depend_on_groups_strata_and_seed_only(make_sequences: MakeSequences) -> None:
+    sequences = grouped(make_sequences(23, 4), 1)
+    other_arm = [Sequence((9, *one.prompt), (1, 2, 3) * 5, (1.0,) * 15, 0, one.group, one.stratum) for one in sequences]
     batches = epoch_batches(sequences, 4, seed=3, epoch=0)
     assert batches == epoch_batches(other_arm, 4, seed=3, epoch=0)
     assert sorted(number for batch in batches for number in batch) == list(range(23))
     assert batches != epoch_batches(sequences, 4, seed=4, epoch=0)
     assert batches != epoch_batches(sequences, 4, seed=3, epoch=1)
+
+
+def grouped(sequences: list[Sequence], size: int) -> list[Sequence]:
+    """The same sequences in groups of a size, each with a random label as its stratum."""
+    draw = np.random.default_rng(0)
+    labels = draw.choice(5, len(sequences), p=[0.1, 0.2, 0.4, 0.2, 0.1])
+    return [
+        dataclasses.replace(one, group=f"text {number // size}", stratum=f"label {label}")
+        for number, (one, label) in enumerate(zip(sequences, labels, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batches_hold_every_stratum_in_its_share(make_sequences: MakeSequences, size: int) -> None:
+    sequences = grouped(make_sequences(150, 4), size)
+    whole = Counter(one.stratum for one in sequences)
+    shuffled = np.random.default_rng(0).permutation(150).reshape(10, 15).tolist()
+
+    def unevenness(batches: list[list[int]]) -> float:
+        counts = [Counter(sequences[number].stratum for number in batch) for batch in batches]
+        return sum((count[name] - whole[name] / 10) ** 2 for count in counts for name in whole)
+
+    assert unevenness(epoch_batches(sequences, 15, seed=0, epoch=0)) < 0.5 * unevenness(shuffled)
+
+
+def test_groups_stay_together(make_sequences: MakeSequences) -> None:
+    sequences = grouped(make_sequences(30, 4), 3)
+    batches = epoch_batches(sequences, 6, seed=0, epoch=0)
+    assert all(len({sequences[number].group for number in batch}) == 2 for batch in batches)
 
 
 def digest(student: Student, history: History) -> str:
@@ -202,7 +232,7 @@ from test_finetune import digest
 torch.set_num_threads(1)
 base = Base("tiny", "0", "0", tiny_model("llama", torch.bfloat16), byte_tokenizer())
 sequences = [Sequence(tuple(range(1, 20 + n)), (5 + n % 5, 7, 0), (0.4, 0.3, 0.3), 0) for n in range(12)]
-student, history = finetune(base, sequences, Recipe(1e-2, 2, 4, 4, 8, 0.1, 0.0, 1.0, 64), seed=1)
+student, history = finetune(base, sequences, Recipe(1e-2, 2, 4, 4, 8, 0.1, 0.3, 0.0, 1.0, 64), seed=1)
 scores = score(student, [list(one.prompt) for one in sequences], [5, 6, 7, 8, 9], inside=True)
 print(digest(student, history), scores.probabilities.tobytes().hex(), scores.layers.tobytes().hex())
 """

@@ -1,12 +1,11 @@
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.corpora.conversation import Conversation, Turn
 from companion.studies.explanations.degrade import AXES
-from companion.studies.explanations.prompts import CONTEXT_WORDS, RUBRICS, neutralise, prompt_text
+from companion.studies.explanations.prompts import CONTEXT_WORDS, OPENING, QUESTIONS, neutralise, prompt_text
 
 HOSTILE = st.lists(
     st.sampled_from(
@@ -35,28 +34,16 @@ def conversation(*turns, response="Because it is warm."):
     return Conversation("x-1", "x", "g", tuple(Turn(*turn) for turn in turns), response)
 
 
-@pytest.mark.parametrize("axis", AXES)
-def test_the_opening_is_the_same_for_all_items_of_an_axis(axis):
-    first = prompt_text(conversation(("A", "Do you like tea?")), axis)
-    second = prompt_text(conversation(("A", "Where is it?"), ("B", "There."), response="No."), axis)
-    opening = "\n".join(RUBRICS[axis]) + "\nConversation:\n"
-    assert first.startswith(opening)
-    assert second.startswith(opening)
+def test_only_the_question_differs_between_axes():
+    texts = [prompt_text(conversation(("A", "Do you like tea?")), axis) for axis in AXES]
+    shared = f"{OPENING}\nConversation:\nSpeaker A: Do you like tea?\nReply: Because it is warm.\n"
+    assert texts == [f"{shared}{QUESTIONS[axis]}\n" for axis in AXES]
 
 
-def test_the_rubric_has_one_line_per_anchor_and_differs_by_axis():
+def test_each_question_names_the_scale_and_differs_by_axis():
     for axis in AXES:
-        assert [line[:2] for line in RUBRICS[axis][1:]] == ["5:", "4:", "3:", "2:", "1:"]
-    assert len({RUBRICS[axis] for axis in AXES}) == len(AXES)
-
-
-def test_the_whole_prompt_of_a_small_conversation():
-    text = prompt_text(conversation(("A", "Do you like tea?"), ("B", "Yes."), ("A", "Why?")), "on_topic")
-    opening = "\n".join(RUBRICS["on_topic"])
-    assert text == (
-        f"{opening}\nConversation:\nSpeaker A: Do you like tea?\nSpeaker B: Yes.\nSpeaker A: Why?\n"
-        "Reply: Because it is warm.\n"
-    )
+        assert QUESTIONS[axis].endswith(", from 1 to 5?")
+    assert len(set(QUESTIONS.values())) == len(AXES)
 
 
 def test_characters_get_letters_in_order_of_appearance():
@@ -73,7 +60,7 @@ def test_the_context_loses_its_oldest_words_and_the_response_none(turns, respons
     words = [word for line in shown for word in line.split() if word != "..."]
     everything = [word for turn in turns for word in turn]
     assert words == everything[-CONTEXT_WORDS:]
-    assert text.endswith(f"\nReply: {response}\n")
+    assert f"\nReply: {response}\n" in text
 
 
 def test_a_turn_that_is_cut_shows_it():
@@ -84,7 +71,7 @@ def test_a_turn_that_is_cut_shows_it():
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_conversation_text_cannot_fake_structure(speaker, said, response):
     text = prompt_text(conversation((speaker, said), response=response), "on_topic")
-    lines = text.removesuffix("\n").split("\n")[len(RUBRICS["on_topic"]) :]
+    lines = text.removesuffix("\n").split("\n")[1:-1]
     contents = [line.split(":", 1)[1] for line in lines[1:]]
     assert lines[0] == "Conversation:"
     assert lines[-1].startswith("Reply:")

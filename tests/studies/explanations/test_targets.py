@@ -1,4 +1,5 @@
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from companion.corpora.conversation import Conversation, Turn
 from companion.errors import CompanionError
 from companion.models.base import label_token_ids
 from companion.studies.explanations.degrade import AXES
-from companion.studies.explanations.prompts import RUBRICS, prompt_text
+from companion.studies.explanations.prompts import QUESTIONS, prompt_text
 from companion.studies.explanations.targets import (
     ARMS,
     CONTROLS,
@@ -60,7 +61,7 @@ def all_phrases():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return trained_tokenizer([*all_phrases(), *("\n".join(rubric[1:3]) for rubric in RUBRICS.values())])
+    return trained_tokenizer([*all_phrases(), *(re.sub(r"\d", "", question) for question in QUESTIONS.values())])
 
 
 def make_example(number, axis="on_topic", label=None, explanation=None):
@@ -322,10 +323,10 @@ def test_the_embedded_tokenizer_reads_the_label_as_one_token_after_the_space(emb
 
 
 @pytest.mark.slow
-def test_the_embedded_tokenizer_keeps_token_counts_of_shuffled_and_short_openings(embedded_tokenizer, examples):
+def test_the_embedded_tokenizer_keeps_token_counts_of_shuffled_and_short_questions(embedded_tokenizer, examples):
     for example in examples:
         own = target(example, "explanation", 0, embedded_tokenizer, [])
         shuffled = target(example, "shuffled", 0, embedded_tokenizer, [])
         assert Counter(own.response) == Counter(shuffled.response)
-    for rubric in RUBRICS.values():
-        assert len(embedded_tokenizer("\n".join(rubric))["input_ids"]) <= 90
+    for question in QUESTIONS.values():
+        assert len(embedded_tokenizer(question)["input_ids"]) <= 40

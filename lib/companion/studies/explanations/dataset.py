@@ -81,7 +81,8 @@ def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
     for conversations in load_sources(settings.sources).values():
         for name, part in split(conversations, sizes, settings.data_seed).items():
             drawn[name] += part
-    return {name: make_items(part, name, settings.data_seed) for name, part in drawn.items()}
+    versions = {"train": settings.train_versions}
+    return {name: make_items(part, name, settings.data_seed, versions.get(name, 1)) for name, part in drawn.items()}
 
 
 def _ratings(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:

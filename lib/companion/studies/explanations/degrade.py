@@ -464,23 +464,26 @@ def balanced_levels(count: int, random: Random) -> list[dict[str, int]]:
     return rows[:count]
 
 
-def make_items(conversations: Sequence[Conversation], split: str, seed: int) -> list[Item]:
-    """Degrade every conversation of one split once, with levels balanced within each source; keeps the order given.
+def make_items(conversations: Sequence[Conversation], split: str, seed: int, versions: int = 1) -> list[Item]:
+    """Degrade every conversation of one split, with levels balanced within each source; keeps the order given.
 
-    Clauses are borrowed within the split and the source only, and training's filler sentences are not those of
-    validation and test. Raises CompanionError for an unknown split or where degrade does.
+    With 5 versions of a conversation, each axis takes each level once among them. Clauses are borrowed within the split
+    and the source only, and training's filler sentences are not those of validation and test. Raises CompanionError for
+    an unknown split or where degrade does.
     """
     if split not in FILLERS:
         raise CompanionError(f"there is no split named {split!r}: use one of {', '.join(FILLERS)}")
     pools: dict[str, list[Conversation]] = defaultdict(list)
     for conversation in sorted(conversations, key=lambda item: item.id):
         pools[conversation.source].append(conversation)
-    levels: dict[str, dict[str, int]] = {}
+    levels: dict[str, list[dict[str, int]]] = {}
     for source, pool in pools.items():
         random = _random(seed, split, source)
-        ids = [conversation.id for conversation in pool]
-        levels |= zip(random.sample(ids, len(ids)), balanced_levels(len(ids), random), strict=True)
+        ids = random.sample([conversation.id for conversation in pool], len(pool))
+        drawn = balanced_levels(len(ids) * versions, random)
+        levels |= {name: drawn[place * versions : (place + 1) * versions] for place, name in enumerate(ids)}
     return [
-        degrade(conversation, levels[conversation.id], pools[conversation.source], seed, FILLERS[split])
+        degrade(conversation, wanted, pools[conversation.source], seed, FILLERS[split])
         for conversation in conversations
+        for wanted in levels[conversation.id]
     ]

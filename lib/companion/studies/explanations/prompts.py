@@ -1,7 +1,7 @@
-"""The prompt of one rating: instruction and rubric first, then the conversation, then the response to rate.
+"""The prompt of one rating: instruction, the conversation, the response to rate, then the axis with its scale.
 
-The opening is the same for every item of an axis, so a language model computes it once (papers A.4 names the parts; the
-wording is our own). Conversation text is untrusted: it cannot open a new line, a field, or a special token.
+The axis comes last, so that a language model reads a text once for all axes (papers A.4 names the parts; order and
+wording are our own). Conversation text is untrusted: it cannot open a new line, a field, or a special token.
 """
 
 import re
@@ -12,31 +12,12 @@ from companion.corpora.conversation import Conversation, Turn
 CONTEXT_WORDS = 45
 """Words of context kept before the response, counted over all turns; older words go first."""
 
-RUBRICS: dict[str, tuple[str, ...]] = {
-    "naturalness": (
-        "Rate how natural the reply sounds, from 1 to 5.",
-        "5: fluent, as a careful person would write",
-        "4: fluent apart from a slip or two",
-        "3: clumsy in several places",
-        "2: broken in most sentences",
-        "1: so garbled that it is hard to read",
-    ),
-    "comprehensiveness": (
-        "Rate how completely the reply answers, from 1 to 5.",
-        "5: full, nothing of substance is left out",
-        "4: nearly full, a detail is missing",
-        "3: about half of the substance is there",
-        "2: mostly padding, little substance",
-        "1: empty talk, almost no substance",
-    ),
-    "on_topic": (
-        "Rate how well the reply stays on the topic, from 1 to 5.",
-        "5: every part belongs to this conversation",
-        "4: one part drifts away",
-        "3: half of it is about something else",
-        "2: most of it is about something else",
-        "1: nothing in it belongs here",
-    ),
+OPENING = "Rate the last reply of this conversation."
+
+QUESTIONS: dict[str, str] = {
+    "naturalness": "How natural does the reply sound, from 1 to 5?",
+    "comprehensiveness": "How much of an answer does the reply give, from 1 to 5?",
+    "on_topic": "How much of the reply stays on the topic, from 1 to 5?",
 }
 
 _FIELD = re.compile(r"(rating|explanation|conversation|reply|speaker \w)\s*:", re.IGNORECASE)
@@ -48,7 +29,7 @@ def prompt_text(conversation: Conversation, axis: str) -> str:
 
     Args:
         conversation: the response and its context, of which the last ``CONTEXT_WORDS`` words are shown.
-        axis: a key of ``RUBRICS``.
+        axis: a key of ``QUESTIONS``.
 
     Returns:
         About 130 to 220 tokens of the embedded model; the response is never cut (papers A.4).
@@ -57,9 +38,9 @@ def prompt_text(conversation: Conversation, axis: str) -> str:
     tags = {"A": "Speaker A", "B": "Speaker B"}
     for turn in turns:
         tags.setdefault(turn.speaker, f"Speaker {ascii_uppercase[min(len(tags), 25)]}")
-    lines = [*RUBRICS[axis], "Conversation:"]
+    lines = [OPENING, "Conversation:"]
     lines += [f"{tags[turn.speaker]}: {turn.text}" for turn in turns]
-    lines.append(f"Reply: {neutralise(conversation.response)}")
+    lines += [f"Reply: {neutralise(conversation.response)}", QUESTIONS[axis]]
     return "\n".join(lines) + "\n"
 
 

@@ -46,6 +46,7 @@ class RecipeSettings:
     lora_rank: Count
     lora_alpha: Count
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    decay_ratio: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)]
     max_length: Count
@@ -69,6 +70,8 @@ class ExplanationsSettings:
     Attributes:
         students: ``per_axis`` trains one student per axis, ``joint`` one student with the axis named in the prompt.
         train_items, validation_items, test_items: conversations per source; each is rated on every axis.
+        train_versions: differently degraded versions of each training conversation; with 5 each axis takes each level
+            once among them.
         data_seed: seed of split, degradations and annotators.
         seeds: training seeds, paired between the arms.
         generation_items: test items per run on which greedy generation is compared with scoring by one forward.
@@ -82,6 +85,7 @@ class ExplanationsSettings:
     arms: Annotated[tuple[Arm, ...], Field(min_length=1), Once]
     students: Literal["per_axis", "joint"]
     train_items: Count
+    train_versions: Count
     validation_items: Count
     test_items: Count
     data_seed: Seed

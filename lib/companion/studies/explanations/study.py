@@ -19,7 +19,7 @@ from companion.studies.explanations.experiment import RunSpec, execute, plan, pl
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
-DATA_SETTINGS = ("sources", "axes", "train_items", "validation_items", "test_items", "data_seed")
+DATA_SETTINGS = ("sources", "axes", "train_items", "train_versions", "validation_items", "test_items", "data_seed")
 
 
 @dataclass(frozen=True)

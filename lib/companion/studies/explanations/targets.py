@@ -55,6 +55,11 @@ class Example:
     label: int
     explanation: str
 
+    @property
+    def conversation(self) -> str:
+        """Id of the conversation, which its differently degraded versions share; the item's ends in its levels."""
+        return self.id.rpartition("-")[0]
+
 
 class Pool(tuple[Example, ...]):
     """Training examples with the tables that ``bag_of_words`` and ``mismatched`` draw from, built once, on first use.
@@ -110,7 +115,8 @@ def target(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizer
     if arm == "label_weighted":
         weights = [1.0] + [ALPHA / (len(response) - 1)] * (len(response) - 1)
     prompt = scoring_prompt(example, tokenizer, arm)
-    return Sequence(tuple(prompt), tuple(response), tuple(weights), label_index)
+    group, stratum = f"{example.axis} {example.conversation}", f"{example.axis} {example.label}"
+    return Sequence(tuple(prompt), tuple(response), tuple(weights), label_index, group, stratum)
 
 
 def scoring_prompt(example: Example, tokenizer: PreTrainedTokenizerBase, arm: str = "label") -> list[int]:
