@@ -1,6 +1,7 @@
 """Fine-tune LoRA adapters on a CPU: exact gradients, several times the speed of a stock trainer.
 
-What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are computed at response tokens only, and a batch has no padding. There is no dropout.
+What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are
+computed at response tokens only, and a batch has no padding. There is no dropout.
 """
 
 import math
@@ -82,10 +83,10 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
     """Train a fresh adapter on the response tokens of all sequences.
 
     Loss of a batch: sum over its examples and response tokens of weight * negative log-likelihood, divided by the
-    number of examples (papers' objective: weights 1/|r|). AdamW, gradient clipping; the rate warms up
-    linearly, stays, and falls linearly to zero over the last steps. The seed fixes the initial adapter and the batches, and both are the same for any targets on the same
-    prompts. At one thread count on one kind of machine the result is the same to the bit, whatever the process did
-    before.
+    number of examples (papers' objective: weights 1/|r|). AdamW, gradient clipping; the rate warms up linearly, stays,
+    and falls linearly to zero over the last steps. The seed fixes the initial adapter and the batches, and both are the
+    same for any targets on the same prompts. At one thread count on one kind of machine the result is the same to the
+    bit, whatever the process did before.
 
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence.

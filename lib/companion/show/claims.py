@@ -93,7 +93,10 @@ def _notes(claims: Sequence[Claim]) -> str:
         "A verdict is read from the interval: supported when all of it lies on the claimed side, contradicted when all "
         "of it lies on the other, undecided otherwise; undecided is not evidence of no effect. p only describes."
     )
-    return " ".join([rule, *(f"{claim.id}: {claim.note}" for claim in claims if claim.note)])
+    by_note: dict[str, list[str]] = {}
+    for claim in claims:
+        by_note.setdefault(claim.note, []).append(claim.id)
+    return " ".join([rule, *(f"{', '.join(ids)}: {note}" for note, ids in by_note.items() if note)])
 
 
 def verdict_summary(claims: Sequence[Claim]) -> str:

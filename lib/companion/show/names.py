@@ -43,9 +43,10 @@ AXIS_NAMES: dict[str, str] = {
 
 MEASURE_NAMES: dict[str, str] = {
     "accuracy": "accuracy",
-    "within_1": "share within one level",
+    "within_one": "share within one level",
     "macro_f1": "macro F1",
     "mae": "mean absolute error (levels)",
+    "mse": "mean squared error (levels²)",
     "kappa": "quadratic kappa",
     "nll": "negative log-likelihood (nats)",
     "brier": "Brier score",

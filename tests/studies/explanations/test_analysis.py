@@ -1,6 +1,7 @@
 """Estimates find what was planted, in every table."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.studies.explanations.conftest import AXES, SOURCES, made_up
 
@@ -85,6 +86,19 @@ def test_figure_frames_have_what_the_figures_need(results: Results) -> None:
 
 
 def test_more_seeds_and_sources_find_smaller_effects(tiny_settings: ExplanationsSettings) -> None:
-    table = analysis.design_table(tiny_settings)
+    table = analysis.design_table(tiny_settings, 4)
     assert table["minimal_effect"].is_monotonic_decreasing
+    assert (table["minimal_effect"] > analysis.design_table(tiny_settings, 1)["minimal_effect"]).all()
+    assert table["smallest_margin"].is_monotonic_decreasing
     assert (table["smallest_p"] == 0.5).all()
+
+
+def test_cell_metrics_hold_every_measure_of_every_cell_and_arm() -> None:
+    results = made_up({"base": 0.2, "label": 0.4, "explanation": 0.6})
+    table = analysis.cell_metrics(results)
+    assert len(table) == 18 * 3
+    assert set(table.columns) >= {"accuracy", "within_one", "macro_f1", "mae", "kappa", "nll", "brier", "ece"}
+    cells = analysis.cell_table(results, 100).set_index(["axis", "source"])
+    both = table[table["arm"] == "explanation"].set_index(["axis", "source"])
+    pd.testing.assert_series_equal(both["accuracy"], cells["explanation"], check_names=False, check_like=True)
+    assert set(table.groupby("arm")["n_seeds"].first()) == {1, 6}

@@ -36,6 +36,13 @@ def test_shuffled_text_that_hurts_as_much_closes_no_gap(tiny_settings: Explanati
     assert verdicts(tiny_settings, {**EQUAL, "explanation": 0.3, "shuffled": 0.32})["2c"] == "undecided"
 
 
+def test_a_verdict_on_arms_that_learnt_nothing_says_so(tiny_settings: ExplanationsSettings) -> None:
+    found = {claim.id: claim for claim in ledger(made_up({**EQUAL, "explanation": 0.1}), tiny_settings)}
+    assert "Not shown to beat the most frequent label" in found["1a"].note
+    assert "label + explanation" in found["1a"].note
+    assert "label only" not in found["1a"].note
+
+
 def test_one_seed_decides_nothing(tiny_settings: ExplanationsSettings) -> None:
     found = verdicts(tiny_settings, {**EQUAL, "explanation": 0.9, "shuffled": 0.8}, seeds=1, sharper=0.1)
     assert set(found.values()) == {"undecided"}

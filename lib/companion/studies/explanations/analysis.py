@@ -15,7 +15,7 @@ from companion.stats import metrics, paired
 from companion.stats.bootstrap import nested_bootstrap
 from companion.stats.estimate import Estimate
 from companion.stats.metrics import reliability_curve
-from companion.stats.power import Design, design_error, minimal_effect
+from companion.stats.power import Design, design_error, minimal_effect, smallest_margin
 from companion.studies.explanations.annotate import merge_rules
 from companion.studies.explanations.results import PROBABILITIES, Results
 from companion.studies.explanations.settings import ExplanationsSettings
@@ -63,24 +63,29 @@ def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
     return replace(estimate, low=float(low), high=float(high))
 
 
-def design_table(settings: ExplanationsSettings) -> pd.DataFrame:
-    """The smallest accuracy differences the design can find at 80 % power, before any result is looked at.
+def design_table(settings: ExplanationsSettings, comparisons: int) -> pd.DataFrame:
+    """What the design can find at 80 % power in a family of so many comparisons, before any result is looked at.
 
-    Assumed, not estimated: on a third of the items exactly one arm is right, half of that noise is the same for every
-    seed, and true effects vary between sources, and seeds, with a standard deviation of 0.02.
+    ``minimal_effect`` is the smallest accuracy difference, ``smallest_margin`` the smallest margin within which two
+    arms that are equally good can be shown to be. Assumed, not estimated: on a third of the items exactly one arm is
+    right, half of that noise is the same for every seed, and true effects vary between sources, and seeds, with a
+    standard deviation of 0.02.
     """
     rows = []
     for name, axes in {"one axis": 1, "all axes": len(settings.axes)}.items():
         items = settings.test_items * axes
         design = Design(len(settings.sources), len(settings.seeds), items, 1 / 3, 0.5, 0.02, 0.02)
+        error = design_error(design)
         rows.append(
             {
                 "comparison": f"{name}, over sources",
                 "n_sources": design.sources,
                 "n_seeds": design.seeds,
                 "n_items": items,
-                "minimal_effect": minimal_effect(*design_error(design)),
+                "minimal_effect": minimal_effect(*error, alpha=0.05 / comparisons),
                 "smallest_effect_of_interest": settings.smallest_effect,
+                "smallest_margin": smallest_margin(*error),
+                "equivalence_margin": settings.equivalence_margin,
                 "smallest_p": paired.smallest_p("sign_flip", design.sources),
             }
         )
@@ -103,7 +108,7 @@ def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.Dat
 
 
 def merge_table(study: Study) -> pd.DataFrame:
-    """T2: mean absolute and squared error of each merge rule against the known level, with intervals over sources."""
+    """T2: error of each merge rule against the known level, and the paired difference to the mean, over sources."""
     items = study.data.items[["item", "axis", "source", "split", "level"]]
     errors = merge_rules(study.data.ratings, items)
     test = errors.merge(items[["item", "axis", "source"]], on=["item", "axis"]).assign(seed=0)
@@ -113,8 +118,18 @@ def merge_table(study: Study) -> pd.DataFrame:
         for measure in ("absolute_error", "squared_error"):
             estimate = bootstrap(group.rename(columns={measure: "difference"}), study.settings.resamples)
             row |= {measure: estimate.estimate, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
-        rows.append({**row, "n_items": group["item"].nunique()})
-    return pd.DataFrame(rows)
+        rows.append({**row, **_worse_than_mean(test, str(rule), study.settings.resamples)})
+    return pd.DataFrame(rows).assign(n_items=test["item"].nunique())
+
+
+def _worse_than_mean(errors: pd.DataFrame, rule: str, resamples: int) -> dict[str, float]:
+    """Absolute error of a merge rule minus that of the mean on the same items; nothing to compare for the mean."""
+    if rule == "mean":
+        return dict.fromkeys(("difference", "difference_low", "difference_high"), np.nan)
+    keys = ["rule", "axis", "source", "item", "seed", "absolute_error"]
+    arms = errors[keys].rename(columns={"rule": "arm", "absolute_error": "value"})
+    found = bootstrap(paired.differences(arms, rule, "mean"), resamples)
+    return {"difference": found.estimate, "difference_low": found.low, "difference_high": found.high}
 
 
 def cell_table(results: Results, resamples: int, treated: str = "explanation", control: str = "label") -> pd.DataFrame:
@@ -143,6 +158,18 @@ def cell_table(results: Results, resamples: int, treated: str = "explanation", c
             }
         )
     return pd.DataFrame(rows)
+
+
+def cell_metrics(results: Results) -> pd.DataFrame:
+    """T3's second table: every measure of every arm in every cell, each the mean over the seeds."""
+    keys = ["axis", "source", "arm"]
+    rows = [
+        {**dict(zip((*keys, "seed"), key, strict=True)), **_metrics(group)}
+        for key, group in results.predictions.groupby([*keys, "seed"], sort=False)
+    ]
+    runs = pd.DataFrame(rows)
+    means = runs.groupby(keys, sort=False).mean().drop(columns="seed")
+    return means.assign(n_seeds=runs.groupby(keys, sort=False)["seed"].nunique()).reset_index()
 
 
 def _accuracy(results: Results, arm: str, axis: str, source: str) -> float:
@@ -202,7 +229,7 @@ def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[s
     accuracy = level_estimate(results, arm, "correct", resamples)
     row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
     row |= {"accuracy": accuracy.estimate, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
-    row |= {"within_1": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
+    row |= {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
     per_run = pd.DataFrame([_metrics(group) for _, group in rows.groupby(["axis", "seed"])])
     row |= {"macro_f1": per_run["macro_f1"].mean(), "kappa": per_run["kappa"].mean()}
     row |= {"accuracy_on_level": rows["correct_level"].mean()}

@@ -93,7 +93,9 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
         expected = [spec_id(spec) for spec in study.specs()]
     except CompanionError as error:
         return [str(error)]
-    return [*study.store.verify(expected), *check_outputs(study.folder), *_changed_outputs(study)]
+    problems = [*study.store.verify(expected), *check_outputs(study.folder)]
+    others = [file for file in _changed_outputs(study) if not any(f"{file} " in problem for problem in problems)]
+    return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
 
 
 def _train(study: Study, quiet: bool) -> Report:
@@ -122,11 +124,10 @@ def _outputs(study: Study) -> dict[str, str]:
     return {file.relative_to(study.folder).as_posix(): file_sha256(file) for file in files}
 
 
-def _changed_outputs(study: Study) -> list[str]:
-    """Outputs of the last build that are missing or differ, as sentences."""
+def _changed_outputs(study: Study) -> list[Path]:
+    """Outputs of the last build that are missing or differ."""
     now, then = _outputs(study), _stamp(study).get("outputs", {})
-    changed = [study.folder / name for name in then if now.get(name) != then[name]]
-    return [f"{file} is missing or was changed; make the figures again." for file in changed]
+    return [study.folder / name for name in then if now.get(name) != then[name]]
 
 
 def _inputs(study: Study) -> str:

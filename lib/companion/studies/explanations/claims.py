@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from companion.show.claims import Claim
+from companion.show.names import arm_name
 from companion.stats import paired
 from companion.stats.equivalence import equivalence
 from companion.stats.estimate import Estimate
@@ -155,6 +156,7 @@ def _family(results: Results, comparisons: Sequence[Comparison]) -> list[Claim]:
                 test=f"{estimate.method}; p: exact sign-flip over sources, students held fixed",
                 smallest_p=paired.smallest_p("sign_flip", len(table), size),
                 correction=f"{100 * estimate.level:.4g} % interval and Holm, family of {size}",
+                note=_unlearnt(results, one.treated, one.control),
             )
         )
     return claims
@@ -207,6 +209,12 @@ def _middle_entropy(results: Results, arm: str) -> pd.DataFrame:
     first, last = middle_third(int(rows["layer"].max()))
     chosen = rows[rows["layer"].between(first, last)]
     return chosen.pivot_table(index="source", columns="seed", values="value", aggfunc="mean")
+
+
+def _unlearnt(results: Results, *arms: str) -> str:
+    """A warning where a verdict rests on an arm that has not learnt to rate."""
+    weak = [arm_name(arm) for arm in arms if not _beats_majority(results, arm)]
+    return f"Not shown to beat the most frequent label in this training: {', '.join(weak)}." if weak else ""
 
 
 def _every_cell(results: Results, resamples: int) -> Claim:

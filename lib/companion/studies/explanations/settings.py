@@ -31,6 +31,13 @@ def _each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:
     return values
 
 
+def _with_label(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """Every other arm is compared with it."""
+    if "label" not in arms:
+        raise ValueError("the arm 'label' is missing, and all others are compared with it")
+    return arms
+
+
 Once = AfterValidator(_each_once)
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -82,7 +89,7 @@ class ExplanationsSettings:
 
     sources: Annotated[tuple[SourceName, ...], Field(min_length=2), Once]
     axes: Annotated[tuple[Axis, ...], Field(min_length=1), Once]
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1), Once]
+    arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_label)]
     students: Literal["per_axis", "joint"]
     train_items: Count
     train_versions: Count
