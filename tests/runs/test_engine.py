@@ -157,7 +157,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_done(odd_folder):
     store = Store(odd_folder / "records")
     wait_for(lambda: len(store.ids()) == 1 and len(workers_of(odd_folder)) == 2)
     driver.send_signal(signal.SIGINT)
-    error = driver.communicate(timeout=5)[1]
+    error = driver.communicate(timeout=60)[1]
     assert driver.returncode != 0 and "KeyboardInterrupt" in error and "1 of 6 runs done" in error
     assert not any(map(alive, workers_of(odd_folder)))
     assert store.verify(store.ids()) == []
