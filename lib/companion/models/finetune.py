@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, get_wsd_schedule
 from companion.errors import CompanionError
 from companion.models.attention import common_prefix
 from companion.models.base import Base
-from companion.models.forward import attention_for, check_window, head_weight, keep_heap, normed, residual_rows
+from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 
 TOKENS_AT_ONCE = 600
@@ -92,7 +92,6 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
         CompanionError: nothing to train on, a malformed or too long sequence.
     """
     _check(base, sequences, recipe)
-    keep_heap()
     batches = [
         batch for epoch in range(recipe.epochs) for batch in epoch_batches(sequences, recipe.batch_size, seed, epoch)
     ]

@@ -1,6 +1,5 @@
 """Residual-stream rows of a batch: the one forward pass that training and scoring share."""
 
-import ctypes
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,21 +9,6 @@ from transformers import PreTrainedModel
 
 from companion.errors import CompanionError
 from companion.models.attention import MODEL_TYPES, Packed, pack, packed_rows
-
-
-def keep_heap() -> None:
-    """Tell glibc to keep freed memory instead of handing it back: no page faults after the first step (1.2 x faster).
-
-    Does nothing where there is no glibc.
-    """
-    trim_threshold, top_pad, mmap_max = -1, -2, -4
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(top_pad, 512 * 2**20)
-    except (OSError, AttributeError):
-        return
 
 
 def check_window(model: PreTrainedModel, longest: int) -> None:

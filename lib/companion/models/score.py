@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.models.forward import attention_for, check_window, head_weight, keep_heap, normed, residual_rows
+from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows
 from companion.models.lora import Student, attached
 
 BATCH = 32
@@ -46,7 +46,6 @@ def score(student: Student, prompts: list[list[int]], label_ids: list[int], insi
         CompanionError: no prompts, an empty one, or one longer than the model attends to.
     """
     _check(student, prompts)
-    keep_heap()
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     parts = []
     with attached(student) as model, attention_for(model), torch.inference_mode():
@@ -87,7 +86,6 @@ def generate(student: Student, prompts: list[list[int]], max_new_tokens: int) ->
         CompanionError: as in `score`.
     """
     _check(student, prompts, max_new_tokens)
-    keep_heap()
     tokenizer = student.base.tokenizer
     end = tokenizer.eos_token_id
     pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
