@@ -35,7 +35,7 @@ def figures(home: Path, folder: Path) -> subprocess.Popen[str]:
 
 def finish(home: Path, folder: Path) -> str:
     process = figures(home, folder)
-    output, errors = process.communicate(timeout=1200)
+    output, errors = process.communicate(timeout=3000)
     assert process.returncode == 0, errors
     return output
 
@@ -86,6 +86,7 @@ def test_two_builds_at_once_never_mix(home: Path, built: dict[str, bytes], tmp_p
     assert outputs(home, "csv", "md", "tex", "png") == built
 
 
+@pytest.mark.timeout(3600)
 def test_killed_five_times_it_ends_with_the_same_tables(home: Path, built: dict[str, bytes], tmp_path: Path) -> None:
     again = tmp_path / "again"
     shutil.copytree(home / "notebooks", again / "notebooks")

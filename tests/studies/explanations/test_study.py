@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from companion.errors import CompanionError
@@ -13,6 +14,7 @@ from companion.profiles import Profile
 from companion.runs.spec import spec_id
 from companion.studies.explanations import analysis, dataset
 from companion.studies.explanations.claims import ledger
+from companion.studies.explanations.publish import publish_tuning
 from companion.studies.explanations.results import load_results
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
@@ -50,6 +52,20 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
     file.unlink()
     assert run(study, quiet=True).done == (spec_id(spec),)
     assert file.read_bytes() == before
+
+
+def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study) -> None:
+    assert isinstance(publish_tuning(study), str)
+    grid = replace(study.settings.tuning, learning_rates=(1e-5, 0.02), arms=("label",))
+    tuned = Study(study.profile, replace(study.settings, tuning=grid), study.folder)
+    run(tuned, tuning=True, quiet=True).raise_if_failed()
+    publish_tuning(tuned)
+    table = pd.read_csv(tuned.folder / "T0_tuning.csv")
+    assert table["learning_rate"].tolist() == [1e-5, 0.02]
+    assert table["chosen"].sum() == 1
+    assert table.loc[table["chosen"], "nll"].item() == table["nll"].min()
+    for spec in tuned.tuning_specs():
+        tuned.store.path(spec_id(spec)).unlink()
 
 
 def test_a_damaged_record_is_made_again(study: Study) -> None:

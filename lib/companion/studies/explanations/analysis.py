@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from companion.runs.spec import spec_id
+from companion.runs.store import Record
 from companion.stats import metrics, paired
 from companion.stats.bootstrap import nested_bootstrap
 from companion.stats.estimate import Estimate
@@ -21,6 +21,7 @@ from companion.studies.explanations.results import PROBABILITIES, Results
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study
 
+RECIPE = ("learning_rate", "epochs", "batch_size")
 SHORTCUTS = ("majority", "length", "words_only")
 RESAMPLING_SEED = 20251103
 
@@ -392,24 +393,23 @@ def learning(results: Results, windows: int = 12) -> pd.DataFrame:
     return by_seed.groupby(keys, sort=False)["value"].agg(mean="mean", low="min", high="max").reset_index()
 
 
-def tuning_table(study: Study) -> pd.DataFrame:
+def tuning_table(study: Study, records: Sequence[Record]) -> pd.DataFrame:
     """T0: validation accuracy and NLL of every recipe tried; the chosen one has the lowest NLL over arms and axes."""
     items = study.data.items
     labels = items[items["split"] == "validation"]["label"].to_numpy()
     rows = []
-    for spec in study.tuning_specs():
-        arrays = study.store.read(spec_id(spec)).arrays
-        found = metrics.metrics(labels[arrays["row"]], arrays["probabilities"])
-        recipe = spec.recipe or {}
-        chosen = {name: recipe[name] for name in ("learning_rate", "epochs", "batch_size")}
-        rows.append({**chosen, "arm": spec.arm, "accuracy": found["accuracy"], "nll": found["nll"]})
+    for record in records:
+        found = metrics.metrics(labels[record.arrays["row"]], record.arrays["probabilities"])
+        recipe = {name: record.spec["recipe"][name] for name in RECIPE}
+        rows.append({**recipe, "arm": record.spec["arm"], "accuracy": found["accuracy"], "nll": found["nll"]})
     table = pd.DataFrame(rows)
-    keys = ["learning_rate", "epochs", "batch_size"]
+    keys = list(RECIPE)
     means = table.pivot_table(index=keys, columns="arm", values=["accuracy", "nll"], aggfunc="mean")
     means.columns = pd.Index(["_".join(map(str, pair)) for pair in means.columns])
     overall = table.groupby(keys)["nll"].mean().rename("nll")
     both = means.join(overall).reset_index()
-    return both.assign(chosen=both["nll"] == both["nll"].min())
+    rates = both["learning_rate"].map("{:g}".format)
+    return both.assign(learning_rate=rates, chosen=both["nll"] == both["nll"].min())
 
 
 def pipeline_counts(study: Study) -> dict[str, int]:

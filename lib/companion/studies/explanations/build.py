@@ -22,7 +22,6 @@ from companion.studies.explanations.study import NAME, Study, open_study
 
 STAMP = "built.json"
 OUTPUT_SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf", ".html", ".ipynb")
-TUNING_NOTE = "One recipe for all arms: the lowest negative log-likelihood over arms and axes; rule fixed beforehand."
 TITLE = "Regularization Through Reasoning: explanations in fine-tuning, re-run"
 
 
@@ -60,16 +59,14 @@ def train(profile: str, rerun: bool = False, quiet: bool = False) -> str:
 
 
 def tune(profile: str, quiet: bool = False) -> str:
-    """Run the tuning grid on validation items and write and return its table."""
-    from companion.studies.explanations.analysis import tuning_table
-    from companion.studies.explanations.publish import publish_table
+    """Run the tuning grid on validation items; write its table and return what a reader sees of it."""
+    from companion.studies.explanations.publish import publish_tuning
 
     study = open_study(profile)
     with folder_lock(study.folder):
         studies.run(study, tuning=True, quiet=quiet).raise_if_failed()
-        table = tuning_table(study)
-        publish_table(study, table, "T0_tuning", "Recipes compared on validation items", TUNING_NOTE)
-    return table.to_string(index=False)
+        table = publish_tuning(study)
+    return table if isinstance(table, str) else table.to_string(index=False)
 
 
 def status(profile: str, rerun: bool = False) -> str:

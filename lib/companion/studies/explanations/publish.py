@@ -5,10 +5,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from companion.runs.spec import spec_id
 from companion.show.claims import Claim, claims_frame, write_claims
 from companion.show.figures import save_figure
 from companion.show.provenance import Provenance
 from companion.show.tables import view, write_table
+from companion.studies.explanations.analysis import tuning_table
+from companion.studies.explanations.results import provenance
 from companion.studies.explanations.study import NAME, Study
 
 
@@ -22,6 +25,19 @@ def publish_table(
     """
     write_table(frame, study.folder, name, caption, note, origin or data_origin(study))
     return view(frame)
+
+
+def publish_tuning(study: Study) -> pd.DataFrame | str:
+    """Write T0_tuning, the recipes compared on validation items; where that was not run, one sentence instead."""
+    ids = [spec_id(spec) for spec in study.tuning_specs()]
+    if not all(map(study.store.has, ids)):
+        return f"No recipes were compared here: 'companion tune -p {study.profile.name}' does it."
+    records = [study.store.read(run_id) for run_id in ids]
+    note = (
+        "Axes and seeds averaged. One recipe for all arms: the lowest log loss over arms and axes; rule fixed before."
+    )
+    origin = provenance(study, records)
+    return publish_table(study, tuning_table(study, records), "T0_tuning", "Recipes on validation items", note, origin)
 
 
 def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin: Provenance | None = None) -> Figure:
