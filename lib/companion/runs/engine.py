@@ -168,10 +168,15 @@ def _start(settings: Mapping[str, Any], output: Path) -> subprocess.Popen[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Variables that must be set before NumPy or torch are loaded; more threads or other hashes change results."""
+    """Variables that must be set before NumPy or torch are loaded; more threads or other hashes change results.
+
+    oneDNN keeps a compiled kernel for each of the last 1,024 matrix shapes, and every batch has a shape of its own: a
+    short memory keeps a long-lived worker small.
+    """
     threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
     fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "PYTHONPATH": path}
+    fixed |= {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
     return {**os.environ, **threads, **fixed}
 
 

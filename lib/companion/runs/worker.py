@@ -6,6 +6,7 @@ Started by :mod:`companion.runs.engine` only. It ends itself as soon as the engi
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import queue
@@ -61,6 +62,7 @@ def main() -> None:
         _send_output_to(output)
         answer = _run(job, settings)
         _drop_if_empty(output)
+        _give_back_memory()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -94,6 +96,13 @@ def _drop_if_empty(file: Path) -> None:
     with contextlib.suppress(OSError):
         if file.stat().st_size == 0:
             file.unlink()
+
+
+def _give_back_memory() -> None:
+    """Hand freed memory back to the system; else glibc keeps what one run left in pieces and every run adds to it."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _run(job: dict[str, str], settings: dict[str, str]) -> Answer:
