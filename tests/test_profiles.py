@@ -69,6 +69,8 @@ def content() -> dict:
         ("recipe", {"learning_rat": 0.1}, "unknown key 'recipe.learning_rat'; did you mean 'learning_rate'"),
         ("seeds", [0, 0], "seeds: .*given twice"),
         ("arms", ["label", "label"], "arms: .*given twice"),
+        ("arms", ["base", "explanation"], "arms: .*'label' is missing"),
+        ("train_versions", 3, "train_versions: .*1 or 5"),
     ],
 )
 def test_mistakes_name_the_key(content: dict, key: str, value: object, sentence: str) -> None:
@@ -79,6 +81,12 @@ def test_mistakes_name_the_key(content: dict, key: str, value: object, sentence:
 def test_misspelt_key_inside_the_recipe(content: dict) -> None:
     recipe = {**content["recipe"], "learning_rat": 0.1}
     with pytest.raises(CompanionError, match="'recipe.learning_rat'; did you mean 'learning_rate'"):
+        validate(ExplanationsSettings, {**content, "recipe": recipe}, "quick.yaml")
+
+
+def test_a_rate_that_falls_before_it_has_risen(content: dict) -> None:
+    recipe = {**content["recipe"], "warmup_ratio": 0.6, "decay_ratio": 0.5}
+    with pytest.raises(CompanionError, match="recipe: .*add up to more than 1"):
         validate(ExplanationsSettings, {**content, "recipe": recipe}, "quick.yaml")
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -147,25 +146,33 @@ def test_batches_depend_on_groups_strata_and_seed_only(make_sequences: MakeSeque
 
 def grouped(sequences: list[Sequence], size: int) -> list[Sequence]:
     """The same sequences in groups of a size, each with a random label as its stratum."""
-    draw = np.random.default_rng(0)
-    labels = draw.choice(5, len(sequences), p=[0.1, 0.2, 0.4, 0.2, 0.1])
+    labels = np.random.default_rng(0).choice(5, len(sequences), p=[0.1, 0.2, 0.4, 0.2, 0.1])
     return [
         dataclasses.replace(one, group=f"text {number // size}", stratum=f"label {label}")
         for number, (one, label) in enumerate(zip(sequences, labels, strict=True))
     ]
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_batches_hold_every_stratum_in_its_share(make_sequences: MakeSequences, size: int) -> None:
-    sequences = grouped(make_sequences(150, 4), size)
-    whole = Counter(one.stratum for one in sequences)
-    shuffled = np.random.default_rng(0).permutation(150).reshape(10, 15).tolist()
+@pytest.mark.parametrize("size", [1, 5])
+def test_running_shares_of_strata_stay_even(make_sequences: MakeSequences, size: int) -> None:
+    sequences = grouped(make_sequences(200, 4), size)
+    names = sorted({one.stratum for one in sequences})
+    strata = np.array([names.index(one.stratum) for one in sequences])
+    share = np.bincount(strata) / len(strata)
 
-    def unevenness(batches: list[list[int]]) -> float:
-        counts = [Counter(sequences[number].stratum for number in batch) for batch in batches]
-        return sum((count[name] - whole[name] / 10) ** 2 for count in counts for name in whole)
+    def drift(order: list[int]) -> float:
+        running = np.cumsum(np.eye(len(names))[strata[order]] - share, axis=0)
+        return float((running**2).mean())
 
-    assert unevenness(epoch_batches(sequences, 15, seed=0, epoch=0)) < 0.5 * unevenness(shuffled)
+    chosen = [sum(epoch_batches(sequences, 5, seed, 0), []) for seed in range(5)]
+    shuffled = [np.random.default_rng(seed).permutation(200).tolist() for seed in range(5)]
+    assert np.mean([drift(order) for order in chosen]) < 0.7 * np.mean([drift(order) for order in shuffled])
+
+
+def test_orders_of_two_seeds_are_not_alike(make_sequences: MakeSequences) -> None:
+    sequences = grouped(make_sequences(300, 4), 5)
+    places = [np.argsort(sum(epoch_batches(sequences, 5, seed, 0), [])) for seed in range(8)]
+    assert np.abs(np.corrcoef(places)[np.triu_indices(8, 1)]).mean() < 0.4
 
 
 def test_groups_stay_together(make_sequences: MakeSequences) -> None:
@@ -262,4 +269,4 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(
     assert whole == pytest.approx(summed, rel=1e-5)
     assert torch.allclose(all_losses, part_losses, atol=1e-5)
     assert torch.allclose(one, other, atol=1e-6)
-    assert len(subject.memory_parts(sequences)) > 1
+    assert len(subject.memory_parts(sequences, shared=True)) > 1

@@ -20,14 +20,14 @@ from transformers import PreTrainedModel, get_wsd_schedule
 from companion.errors import CompanionError
 from companion.models.attention import common_prefix
 from companion.models.base import Base
-from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows
+from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows, takes_packed_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 
 TOKENS_AT_ONCE = 600
 """Tokens whose activations are held at a time, about 2.4 MB each on the embedded model; longer batches go in parts."""
 
-CANDIDATES = 32
-"""Groups among which the next one of an epoch is chosen."""
+CANDIDATES = 8
+"""Groups among which the next one of an epoch is chosen; with more, the orders of different seeds grow alike."""
 
 ROWS_AT_ONCE = 256
 """Rows of logits held in memory at a time: 50 MB at a vocabulary of 49,152."""
@@ -39,7 +39,7 @@ class Sequence:
 
     `weights` gives each response token its share of the loss; `label_index` is the place of the label token in the
     response. Examples of one `group` (unless it is empty) follow each other in training, such as versions of one text;
-    `stratum` names what batches hold in even shares, such as the label. Neither may differ by arm.
+    `stratum` names what the order keeps in even shares, such as the label. Neither may differ by arm.
     """
 
     prompt: tuple[int, ...]
@@ -85,8 +85,8 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
     Loss of a batch: sum over its examples and response tokens of weight * negative log-likelihood, divided by the
     number of examples (papers' objective: weights 1/|r|). AdamW, gradient clipping; the rate warms up linearly, stays,
     and falls linearly to zero over the last steps. The seed fixes the initial adapter and the batches, and both are the
-    same for any targets on the same prompts. At one thread count on one kind of machine the result is the same to the
-    bit, whatever the process did before.
+    same for any targets of the same groups and strata. At one thread count on one kind of machine the result is the
+    same to the bit, whatever the process did before.
 
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence.
@@ -102,33 +102,37 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
 
 
 def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of one epoch's batches, in an order drawn from seed and epoch that keeps every stratum's share even.
+    """Indices of one epoch's batches, in an order drawn from seed and epoch that keeps the shares of strata even.
 
-    The next group is, of `CANDIDATES` drawn at random, the one that brings the examples so far nearest to every
-    stratum's share of the whole. In small batches drawn plainly at random the chance shares of the labels are most of
-    the gradient's noise, and a small student does not get past them. Only groups, strata, seed and epoch matter, so
-    every arm sees the same examples in the same batches.
+    Groups stay together. The next group is, of `CANDIDATES` drawn at random, the one that brings the examples so far
+    nearest to every stratum's share of the whole: chance runs of one label are much of the noise of a short training.
+    Only groups, strata, seed and epoch matter, so every arm sees the same examples in the same batches.
     """
     draw = np.random.default_rng([seed, epoch])
     members: dict[str, list[int]] = {}
     for number, sequence in enumerate(sequences):
         members.setdefault(sequence.group or f"alone {number}", []).append(number)
-    groups = list(members.values())
-    strata = {name: column for column, name in enumerate(sorted({sequence.stratum for sequence in sequences}))}
-    counts = np.zeros((len(groups), len(strata)))
-    for row, numbers in enumerate(groups):
-        np.add.at(counts[row], [strata[sequences[number].stratum] for number in numbers], 1)
-    share = counts.sum(0) / counts.sum()
-    excess = counts - counts.sum(1, keepdims=True) * share
+    groups = [draw.permutation(numbers).tolist() for numbers in members.values()]
+    excess = _excess(groups, [sequence.stratum for sequence in sequences])
     left = draw.permutation(len(groups)).tolist()
-    so_far = np.zeros(len(strata))
+    so_far = np.zeros(excess.shape[1])
     order: list[int] = []
     while left:
-        candidates = left[:CANDIDATES]
-        chosen = left.pop(int(((so_far + excess[candidates]) ** 2 / share).sum(1).argmin()))
+        chosen = left.pop(int(((so_far + excess[left[:CANDIDATES]]) ** 2).sum(1).argmin()))
         so_far += excess[chosen]
         order += groups[chosen]
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _excess(groups: list[list[int]], strata: list[str]) -> NDArray[np.float64]:
+    """Examples of each stratum (columns) in each group beyond its share, in units of the root of that share."""
+    names = {name: column for column, name in enumerate(sorted(set(strata)))}
+    counts = np.zeros((len(groups), len(names)))
+    for row, numbers in enumerate(groups):
+        np.add.at(counts[row], [names[strata[number]] for number in numbers], 1)
+    share = counts.sum(0) / counts.sum()
+    scaled: NDArray[np.float64] = (counts - counts.sum(1, keepdims=True) * share) / np.sqrt(share)
+    return scaled
 
 
 def batch_loss(
@@ -219,7 +223,7 @@ def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int
 def _backward(model: PreTrainedModel, head: Tensor, batch: list[Sequence]) -> tuple[float, Tensor]:
     """Add the gradient of a batch to the adapter's, part by part; gives its loss and each token's."""
     total, parts = 0.0, []
-    for part in memory_parts(batch):
+    for part in memory_parts(batch, takes_packed_rows(model)):
         loss, losses = batch_loss(model, head, part, len(batch))
         loss.backward()
         total += loss.item()
@@ -227,10 +231,14 @@ def _backward(model: PreTrainedModel, head: Tensor, batch: list[Sequence]) -> tu
     return total, torch.cat(parts)
 
 
-def memory_parts(batch: list[Sequence]) -> list[list[Sequence]]:
-    """The batch in as many parts of like size as keep each near `TOKENS_AT_ONCE`, in order; one where it is small."""
-    lengths = [len(sequence.prompt) + len(sequence.response) for sequence in batch]
-    tokens = sum(lengths) - (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
+def memory_parts(batch: list[Sequence], shared: bool) -> list[list[Sequence]]:
+    """The batch in as many parts of like size as keep each near `TOKENS_AT_ONCE`, in order; one where it is small.
+
+    `shared` tells whether the prompts' common prefix is held once.
+    """
+    tokens = sum(len(sequence.prompt) + len(sequence.response) for sequence in batch)
+    if shared:
+        tokens -= (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
     size = math.ceil(len(batch) / math.ceil(tokens / TOKENS_AT_ONCE))
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 

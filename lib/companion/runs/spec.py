@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from companion.errors import CompanionError
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised by hand whenever a change of the code changes results, so that old records are not taken for new ones."""
 
 Spec = TypeVar("Spec")

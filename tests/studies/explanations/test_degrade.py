@@ -291,3 +291,13 @@ def test_an_empty_response_is_refused():
 def test_an_unknown_split_is_refused():
     with pytest.raises(CompanionError, match="no split named 'dev': use one of train, validation, test"):
         make_items([OWN], "dev", 0)
+
+
+def test_five_versions_ask_for_each_level_once_on_every_axis():
+    items = make_items([*POOL, OWN], "train", 0, versions=5)
+    assert len({item.id for item in items}) == len(items) == 30
+    for start in range(0, 30, 5):
+        block = items[start : start + 5]
+        assert len({item.original for item in block}) == 1
+        for axis in ("naturalness", "comprehensiveness"):
+            assert sorted(item.levels[axis] for item in block) == list(LEVELS)

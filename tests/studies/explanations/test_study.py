@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from companion.errors import CompanionError
+from companion.models.base import load_base
+from companion.models.finetune import epoch_batches
 from companion.profiles import Profile
 from companion.runs.spec import spec_id
 from companion.studies.explanations import analysis, dataset
@@ -18,6 +20,7 @@ from companion.studies.explanations.publish import publish_tuning
 from companion.studies.explanations.results import load_results
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
+from companion.studies.explanations.targets import CONTROLS, PRIMARY, Pool, target
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,9 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
     assert file.read_bytes() == before
 
 
-def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study) -> None:
+def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(publish_tuning(study), str)
+    monkeypatch.setenv("COMPANION_CACHE", str(study.folder / "cache"))
     grid = replace(study.settings.tuning, learning_rates=(1e-5, 0.02), arms=("label",))
     tuned = Study(study.profile, replace(study.settings, tuning=grid), study.folder)
     run(tuned, tuning=True, quiet=True).raise_if_failed()
@@ -63,6 +67,12 @@ def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study) ->
     table = pd.read_csv(tuned.folder / "T0_tuning.csv")
     assert table["learning_rate"].tolist() == [1e-5, 0.02]
     assert table["chosen"].sum() == 1
+    labels = np.array([example.label for example in dataset.load_examples(tuned.data.hash, "validation")])
+    losses: dict[float, list[float]] = {1e-5: [], 0.02: []}
+    for spec in tuned.tuning_specs():
+        arrays, recipe = tuned.store.read(spec_id(spec)).arrays, spec.recipe or {}
+        losses[recipe["learning_rate"]] += list(-np.log(arrays["probabilities"][range(8), labels[arrays["row"]] - 1]))
+    assert table["nll"].tolist() == pytest.approx([np.mean(losses[1e-5]), np.mean(losses[0.02])], rel=1e-4)
     assert table.loc[table["chosen"], "nll"].item() == table["nll"].min()
     for spec in tuned.tuning_specs():
         tuned.store.path(spec_id(spec)).unlink()
@@ -107,10 +117,17 @@ def test_every_estimate_and_the_ledger_can_be_made(study: Study) -> None:
     assert len({claim.id for claim in ledger(results, study.settings)}) == 12
 
 
-def test_arms_see_the_same_batches(study: Study) -> None:
-    history = load_results(study).history
-    seen = history.groupby(["arm", "seed", "axis"])["examples_seen"].apply(list)
-    assert len({tuple(steps) for steps in seen}) == 1
+def test_arms_see_the_same_batches(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPANION_CACHE", str(study.folder / "cache"))
+    tokenizer = load_base(study.profile.model, None, "float32").tokenizer
+    pool = Pool(dataset.load_examples(study.data.hash, "train"))
+    orders = set()
+    for arm in (*PRIMARY, *CONTROLS):
+        sequences = [target(example, arm, 0, tokenizer, pool) for example in pool]
+        orders.add(json.dumps(epoch_batches(sequences, 5, seed=0, epoch=0)))
+    assert len(orders) == 1
+    batches = json.loads(orders.pop())
+    assert all(len({(pool[number].axis, pool[number].conversation) for number in batch}) == 1 for batch in batches)
 
 
 def test_plan_is_frozen_and_survives_without_texts(
@@ -155,8 +172,9 @@ def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) ->
 
 
 def test_training_and_test_share_no_conversation(study: Study) -> None:
-    splits = study.data.items.groupby("item")["split"].nunique()
-    assert (splits == 1).all()
+    conversations = study.data.items["item"].str.rpartition("-")[0]
+    assert (study.data.items.groupby(conversations)["split"].nunique() == 1).all()
+    assert study.data.items["item"].nunique() > conversations.nunique()
     facts = json.loads((study.folder / "data" / "data.json").read_text())
     assert facts["hash"] == study.data.hash
 

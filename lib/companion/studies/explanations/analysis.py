@@ -87,7 +87,7 @@ def design_table(settings: ExplanationsSettings, comparisons: int) -> pd.DataFra
                 "smallest_effect_of_interest": settings.smallest_effect,
                 "smallest_margin": smallest_margin(*error),
                 "equivalence_margin": settings.equivalence_margin,
-                "smallest_p": paired.smallest_p("sign_flip", design.sources),
+                "smallest_p": paired.smallest_p("sign_flip", design.sources, comparisons),
             }
         )
     return pd.DataFrame(rows)
@@ -420,7 +420,7 @@ def pipeline_counts(study: Study) -> dict[str, int]:
     trained = [arm for arm in study.settings.arms if arm != "base"]
     return {
         "sources": items["source"].nunique(),
-        "texts": items["item"].nunique(),
+        "texts": items["item"].str.rpartition("-")[0].nunique(),
         "train_items": int(of_split["train"]),
         "test_items": int(of_split["test"]),
         "axes": items["axis"].nunique(),

@@ -6,7 +6,7 @@ of level 1 - 0.05 / members, so that the chance of any false verdict in the fami
 Holm-adjusted in the same family. One seed cannot show the noise of training, so it decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,12 +119,17 @@ INSIDE = (
 )
 
 
+def family(comparisons: Sequence[Comparison], arms: Iterable[str]) -> list[Comparison]:
+    """Those of the comparisons that these arms allow; their number decides how wide the intervals are."""
+    return [one for one in comparisons if {one.treated, one.control} <= set(arms)]
+
+
 def ledger(results: Results, settings: ExplanationsSettings) -> list[Claim]:
     """Every claim that the recorded arms can decide, in the order of the paper."""
     arms = set(results.predictions["arm"])
     claims: list[Claim] = []
-    for family in (ACCURACY, RELIABILITY, INSIDE):
-        claims += _family(results, [one for one in family if {one.treated, one.control} <= arms])
+    for comparisons in (ACCURACY, RELIABILITY, INSIDE):
+        claims += _family(results, family(comparisons, arms))
     if {"explanation", "label"} <= arms:
         claims.append(_every_cell(results, settings.resamples))
     if {"explanation", "shuffled", "label"} <= arms:
@@ -214,7 +219,7 @@ def _middle_entropy(results: Results, arm: str) -> pd.DataFrame:
 def _unlearnt(results: Results, *arms: str) -> str:
     """A warning where a verdict rests on an arm that has not learnt to rate."""
     weak = [arm_name(arm) for arm in arms if not _beats_majority(results, arm)]
-    return f"Not shown to beat the most frequent label in this training: {', '.join(weak)}." if weak else ""
+    return f"Not shown to beat the most frequent label, all axes together: {', '.join(weak)}." if weak else ""
 
 
 def _every_cell(results: Results, resamples: int) -> Claim:
@@ -236,7 +241,8 @@ def _every_cell(results: Results, resamples: int) -> Claim:
         correction=f"support: all at 95 %; contradiction: one at {100 * wide:.4g} % (Bonferroni)",
         note=f"The estimate is the share of cells won: {count.wins} of {len(cells)}, {count.ties} tied, {count.losses} "
         f"lost; {above} clearly above zero, {below} clearly below. Cells share items and students, so they are not "
-        f"independent: the sign test over them (p = {count.test.p:.2g}) only describes.",
+        f"independent: the sign test over them (p = {count.test.p:.2g}) only describes. "
+        + _unlearnt(results, "explanation", "label"),
     )
 
 
@@ -253,7 +259,12 @@ def _gap(results: Results) -> Claim:
         test=estimate.method,
         correction="95 % interval",
         note="The estimate is the share of the gap closed. "
-        + ("A gap that had to be shown first is overestimated." if helped else "No positive gap was shown: undecided."),
+        + (
+            "A gap that had to be shown first is overestimated. "
+            if helped
+            else "No positive gap was shown: undecided. "
+        )
+        + _unlearnt(results, "shuffled", "explanation", "label"),
     )
 
 

@@ -406,7 +406,8 @@ def degrade(
     if not conversation.response.split():
         raise CompanionError(f"the response of {conversation.id} is empty: give one with words")
     chosen = {axis: levels[axis] for axis in AXES}
-    stages = _operate(conversation, chosen, pool, _random(seed, conversation.id), fillers)
+    asked = "".join(str(chosen[axis]) for axis in AXES)
+    stages = _operate(conversation, chosen, pool, _random(seed, conversation.id, asked), fillers)
     untouched = set(chosen.values()) == {5}
     response = conversation.response if untouched else " ".join(word.text for word in stages.damaged if word.text)
     operations = {
@@ -467,7 +468,8 @@ def balanced_levels(count: int, random: Random) -> list[dict[str, int]]:
 def make_items(conversations: Sequence[Conversation], split: str, seed: int, versions: int = 1) -> list[Item]:
     """Degrade every conversation of one split, with levels balanced within each source; keeps the order given.
 
-    With 5 versions of a conversation, each axis takes each level once among them. Clauses are borrowed within the split
+    With 5 versions of a conversation, each level is asked for once on every axis; the on-topic level reached can differ
+    (see `degrade`). Clauses are borrowed within the split
     and the source only, and training's filler sentences are not those of validation and test. Raises CompanionError for
     an unknown split or where degrade does.
     """

@@ -1,8 +1,8 @@
 """All settings of the explanations study, as one frozen dataclass that a profile fills."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from companion.profiles import STRICT, Count
@@ -58,6 +58,12 @@ class RecipeSettings:
     gradient_clip: Annotated[float, Field(gt=0)]
     max_length: Count
 
+    @model_validator(mode="after")
+    def _warms_up_before_it_falls(self) -> Self:
+        if self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError("warmup_ratio and decay_ratio add up to more than 1")
+        return self
+
 
 @dataclass(frozen=True, config=STRICT)
 class Tuning:
@@ -77,8 +83,8 @@ class ExplanationsSettings:
     Attributes:
         students: ``per_axis`` trains one student per axis, ``joint`` one student with the axis named in the prompt.
         train_items, validation_items, test_items: conversations per source; each is rated on every axis.
-        train_versions: differently degraded versions of each training conversation; with 5 each axis takes each level
-            once among them.
+        train_versions: differently degraded versions of each training conversation; with 5 each level is asked for
+            once on every axis.
         data_seed: seed of split, degradations and annotators.
         seeds: training seeds, paired between the arms.
         generation_items: test items per run on which greedy generation is compared with scoring by one forward.
@@ -92,7 +98,7 @@ class ExplanationsSettings:
     arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_label)]
     students: Literal["per_axis", "joint"]
     train_items: Count
-    train_versions: Count
+    train_versions: Literal[1, 5]
     validation_items: Count
     test_items: Count
     data_seed: Seed
