@@ -85,7 +85,9 @@ def test_results_are_the_same_on_every_machine():
     assert made.conversation.response == EXPECTED
 
 
-EXPECTED = "The blue lamp stands on the and morning, we close at six. There you have In it. short. Anyway. And so on."
+EXPECTED = (
+    "The green lamp lamp stands morning, the and we close at six. So it goes. Anyway. Some might see it otherwise."
+)
 
 
 # --- shares
