@@ -117,7 +117,9 @@ def merge_table(study: Study) -> pd.DataFrame:
     for rule, group in test.groupby("rule", sort=False):
         row: dict[str, object] = {"rule": rule}
         for measure in ("absolute_error", "squared_error"):
-            estimate = bootstrap(group.rename(columns={measure: "difference"}), study.settings.resamples)
+            estimate = within(
+                bootstrap(group.rename(columns={measure: "difference"}), study.settings.resamples), 0, np.inf
+            )
             row |= {measure: estimate.estimate, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
         rows.append({**row, **_worse_than_mean(test, str(rule), study.settings.resamples)})
     return pd.DataFrame(rows).assign(n_items=test["item"].nunique())
