@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from companion import paths, profiles
@@ -103,3 +104,14 @@ def test_file_that_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(paths, "profile_file", lambda name: file)
     with pytest.raises(CompanionError, match="broken.yaml"):
         load_profile("broken")
+
+
+def test_the_recorded_choice_is_the_one_that_is_used() -> None:
+    table = pd.read_csv(paths.results("cpu", "explanations") / "T0_tuning.csv")
+    chosen = table[table["chosen"]].iloc[0]
+    recipe = load_settings(load_profile("cpu"), "explanations", ExplanationsSettings).recipe
+    assert (recipe.learning_rate, recipe.epochs, recipe.batch_size) == (
+        chosen["learning_rate"],
+        chosen["epochs"],
+        chosen["batch_size"],
+    )
