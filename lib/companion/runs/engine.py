@@ -175,9 +175,8 @@ def _environment() -> dict[str, str]:
     """
     threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
-    fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "PYTHONPATH": path}
-    fixed |= {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
-    return {**os.environ, **threads, **fixed}
+    fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+    return {**os.environ, **threads, **fixed, "PYTHONPATH": path}
 
 
 def _ask(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None:

@@ -3,7 +3,6 @@
 papermill alone lets pass misspelt parameters, an early ``exit(0)``, failed shell commands and failed threads (2.7.0).
 """
 
-import hashlib
 import logging
 import platform
 import secrets
@@ -24,7 +23,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from companion.errors import CompanionError
-from companion.files import write_whole
+from companion.files import file_sha256, write_whole
 from companion.runs.notebook_rules import (
     SKIP_TAG,
     check_parameters,
@@ -203,7 +202,7 @@ def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]
     executed.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     executed.metadata["companion"] = {
         "notebook": notebook.name,
-        "sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        "sha256": file_sha256(notebook),
         "parameters": parameters,
         "versions": {"python": platform.python_version(), **_versions()},
     }

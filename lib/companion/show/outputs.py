@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from companion.errors import CompanionError
-from companion.files import write_whole
+from companion.files import file_sha256, write_whole
 from companion.show.provenance import Provenance
 
 SIDECAR = ".provenance.json"
@@ -110,6 +110,6 @@ def check_outputs(folder: Path) -> list[str]:
 def _problem(path: Path, checksum: str) -> str:
     if not path.is_file():
         return f"{path} is missing: make the figures again"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+    if file_sha256(path) != checksum:
         return f"{path} was changed after it was made: make the figures again"
     return ""

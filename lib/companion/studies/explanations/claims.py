@@ -7,6 +7,7 @@ Holm-adjusted in the same family. One seed cannot show the noise of training, so
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -127,13 +128,14 @@ def family(comparisons: Sequence[Comparison], arms: Iterable[str]) -> list[Compa
 def ledger(results: Results, settings: ExplanationsSettings) -> list[Claim]:
     """Every claim that the recorded arms can decide, in the order of the paper."""
     arms = set(results.predictions["arm"])
+    learnt = {arm for arm in arms - {"base"} if _beats_majority(results, arm)}
     claims: list[Claim] = []
     for comparisons in (ACCURACY, RELIABILITY, INSIDE):
-        claims += _family(results, family(comparisons, arms))
+        claims += _family(results, family(comparisons, arms), learnt)
     if {"explanation", "label"} <= arms:
-        claims.append(_every_cell(results, settings.resamples))
+        claims.append(_every_cell(results, settings.resamples, learnt))
     if {"explanation", "shuffled", "label"} <= arms:
-        claims += [_gap(results), _equal(results, settings.equivalence_margin)]
+        claims += [_gap(results, learnt), _equal(results, settings.equivalence_margin, learnt)]
     if results.predictions.loc[results.predictions["arm"] != "base", "seed"].nunique() < 2:
         claims = [_without_seeds(claim) for claim in claims]
     return sorted(claims, key=lambda claim: claim.id)
@@ -144,7 +146,7 @@ def _without_seeds(claim: Claim) -> Claim:
     return replace(claim, verdict="undecided", note=f"{note} {claim.note}".strip())
 
 
-def _family(results: Results, comparisons: Sequence[Comparison]) -> list[Claim]:
+def _family(results: Results, comparisons: Sequence[Comparison], learnt: AbstractSet[str]) -> list[Claim]:
     """Claims tested together: intervals of level 1 - 0.05 / m, p Holm-adjusted over the m."""
     size = len(comparisons)
     tables = [_differences(results, one) for one in comparisons]
@@ -161,7 +163,7 @@ def _family(results: Results, comparisons: Sequence[Comparison]) -> list[Claim]:
                 test=f"{estimate.method}; p: exact sign-flip over sources, students held fixed",
                 smallest_p=paired.smallest_p("sign_flip", len(table), size),
                 correction=f"{100 * estimate.level:.4g} % interval and Holm, family of {size}",
-                note=_unlearnt(results, one.treated, one.control),
+                note=_unlearnt(learnt, one.treated, one.control),
             )
         )
     return claims
@@ -216,13 +218,13 @@ def _middle_entropy(results: Results, arm: str) -> pd.DataFrame:
     return chosen.pivot_table(index="source", columns="seed", values="value", aggfunc="mean")
 
 
-def _unlearnt(results: Results, *arms: str) -> str:
+def _unlearnt(learnt: AbstractSet[str], *arms: str) -> str:
     """A warning where a verdict rests on an arm that has not learnt to rate."""
-    weak = [arm_name(arm) for arm in arms if not _beats_majority(results, arm)]
+    weak = [arm_name(arm) for arm in arms if arm not in learnt]
     return f"Not shown to beat the most frequent label, all axes together: {', '.join(weak)}." if weak else ""
 
 
-def _every_cell(results: Results, resamples: int) -> Claim:
+def _every_cell(results: Results, resamples: int, learnt: AbstractSet[str]) -> Claim:
     """The paper's claim about all cells: all intervals above zero support it, one that lies below contradicts it."""
     differences = pairs(results, "explanation", "label", "correct")
     cells = [group for _, group in differences.groupby(["axis", "source"])]
@@ -242,11 +244,11 @@ def _every_cell(results: Results, resamples: int) -> Claim:
         note=f"The estimate is the share of cells won: {count.wins} of {len(cells)}, {count.ties} tied, {count.losses} "
         f"lost; {above} clearly above zero, {below} clearly below. Cells share items and students, so they are not "
         f"independent: the sign test over them (p = {count.test.p:.2g}) only describes. "
-        + _unlearnt(results, "explanation", "label"),
+        + _unlearnt(learnt, "explanation", "label"),
     )
 
 
-def _gap(results: Results) -> Claim:
+def _gap(results: Results, learnt: AbstractSet[str]) -> Claim:
     """Share of the gap closed; it means something only where true explanations were shown to help."""
     part, whole = (_by_source(results, arm, "label") for arm in ("shuffled", "explanation"))
     estimate = gap_closed(part, whole)
@@ -264,23 +266,23 @@ def _gap(results: Results) -> Claim:
             if helped
             else "No positive gap was shown: undecided. "
         )
-        + _unlearnt(results, "shuffled", "explanation", "label"),
+        + _unlearnt(learnt, "shuffled", "explanation", "label"),
     )
 
 
-def _equal(results: Results, margin: float) -> Claim:
+def _equal(results: Results, margin: float, learnt: AbstractSet[str]) -> Claim:
     found = equivalence(_by_source(results, "shuffled", "explanation"), margin)
-    learnt = all(_beats_majority(results, arm) for arm in ("shuffled", "explanation"))
+    both_learnt = {"shuffled", "explanation"} <= learnt
     decided = verdict(found.estimate, "equivalent", margin)
     return _claim(
         "2d",
         f"Shuffled explanations rate as accurately as true ones, within {margin:g} of accuracy.",
         found.estimate,
-        decided if learnt or decided != "supported" else "undecided",
+        decided if both_learnt or decided != "supported" else "undecided",
         test=f"{found.estimate.method}, margin {margin:g} fixed in the profile before any result",
         correction="90 % interval",
         note="Both arms beat the most frequent label."
-        if learnt
+        if both_learnt
         else "Not both arms beat the most frequent label; arms that learnt nothing are equal too: no support.",
     )
 
