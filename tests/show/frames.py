@@ -55,7 +55,7 @@ def arm_points(
 
 
 def references(axes: Sequence[str] = (*AXES, "pooled")) -> pd.DataFrame:
-    values = {"majority": 0.21, "length": 0.24, "words": 0.31}
+    values = {"majority": 0.21, "length": 0.24, "words_only": 0.31}
     return pd.DataFrame(
         [{"axis": axis, "name": name, "value": value} for axis in axes for name, value in values.items()]
     )

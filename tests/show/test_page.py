@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     save_figure(figure, tmp_path, "F7_learning", PROVENANCE, 'Loss "over" <examples>')
     write_table(pd.DataFrame({"source": ["faq"], "x": [1.0]}), tmp_path, "T10_b", "Ten", "note", PROVENANCE)
     write_table(pd.DataFrame({"arm": ["<i>"], "x": [1.0]}), tmp_path, "T2_a", "Two", "", PROVENANCE)
-    write_claims(CLAIMS, tmp_path, PROVENANCE)
+    write_claims(CLAIMS, tmp_path, "", PROVENANCE)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "3 results & more.html").write_text("<p>ran</p>")
     return tmp_path

@@ -22,4 +22,5 @@ def test_footer_counts_one_run_and_no_runs() -> None:
 
 def test_footer_keeps_the_mark_of_uncommitted_changes() -> None:
     assert Provenance("s", "p", (), "abc1234def5678-dirty").footer().endswith("commit abc1234-dirty")
+    assert Provenance("s", "p", (), "abc1234def5678 1234567890abc").footer().endswith("commit abc1234 1234567")
     assert Provenance("s", "p", (), "unknown").footer().endswith("commit unknown")

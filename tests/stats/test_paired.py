@@ -13,13 +13,11 @@ from companion.stats.paired import (
     holm,
     items_by_source,
     mcnemar,
-    mcnemar_counts,
     sign_count,
     sign_flip,
     smallest_p,
     source_by_seed,
     t_test,
-    wilcoxon,
 )
 
 VALUES = st.lists(st.integers(-20, 20).map(lambda k: k / 60), min_size=2, max_size=9)
@@ -82,9 +80,6 @@ class TestTables:
 
 
 class TestMcNemar:
-    def test_counts(self):
-        assert mcnemar_counts([1, 1, 0, 0, 1], [1, 0, 1, 0, 0]).tolist() == [[1, 2], [1, 1]]
-
     @settings(deadline=None)
     @given(st.integers(0, 15), st.integers(0, 15), st.integers(1, 40))
     def test_equals_the_exact_binomial(self, gained, lost, agreed):
@@ -92,29 +87,19 @@ class TestMcNemar:
         control = np.repeat([0, 1, 1], [gained, lost, agreed])
         found = mcnemar(treated, control)
         expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        assert (found.gained, found.lost) == (gained, lost)
         assert found.p == pytest.approx(expected)
-        assert found.estimate == pytest.approx((gained - lost) / (gained + lost + agreed))
-        assert -1 <= found.low <= found.estimate <= found.high <= 1
         swapped = mcnemar(control, treated)
-        assert (swapped.p, -swapped.low) == (pytest.approx(found.p), pytest.approx(found.high))
+        assert (swapped.gained, swapped.lost, swapped.p) == (lost, gained, pytest.approx(found.p))
 
-    def test_identical_arms_show_a_width_and_no_difference(self):
-        same = mcnemar(np.ones(60), np.ones(60))
-        assert (same.estimate, same.p) == (0.0, 1.0)
-        assert same.low < 0 < same.high
-
-    def test_level_and_interval(self):
+    def test_level(self):
         generator = np.random.default_rng(20)
-        rejected = covered = 0
+        rejected = 0
         for _ in range(1500):
             base = generator.random(60)
-            null = mcnemar(base < 0.5, np.where(generator.random(60) < 0.7, base, generator.random(60)) < 0.5)
-            rejected += null.p <= 0.05
-            better = np.where(generator.random(60) < 0.7, base, generator.random(60)) < 0.65
-            effect = mcnemar(better, base < 0.5)
-            covered += effect.low <= 0.15 <= effect.high
-        assert rejected / 1500 <= 0.05
-        assert 0.94 <= covered / 1500 <= 0.97
+            other = np.where(generator.random(60) < 0.7, base, generator.random(60))
+            rejected += mcnemar(base < 0.5, other < 0.5).p <= 0.05
+        assert 0.005 <= rejected / 1500 <= 0.05
 
     @pytest.mark.parametrize("pair", [([], []), ([1], [1, 0]), ([[1]], [[1]])])
     def test_unpaired_items_are_refused(self, pair):
@@ -147,13 +132,23 @@ class TestT:
         generator = np.random.default_rng(30)
         tables = [simulate(generator, seeds, source_sd, seed_sd).mean(axis=2) for _ in range(400)]
         crossed = np.mean([t_test(table).p <= 0.05 for table in tables])
-        assert crossed <= 0.085
+        # two seeds are why verdicts ask for four
+        assert crossed <= (0.065 if seeds > 2 else 0.085)
         plain = np.mean([t_test(table.mean(axis=1)).p <= 0.05 for table in tables])
         if seed_sd == 0:
             assert 0.025 <= plain <= 0.08
         else:
             # the reason for the table: a seed's common effect is invisible between sources
             assert plain >= 0.085
+
+    @pytest.mark.parametrize("seed_sd", [0.0, 0.03, 0.09])
+    def test_level_of_a_family_of_four(self, seed_sd):
+        """The level at which verdicts are read: 98.75 % limits, six sources, six seeds, entry noise 0.03."""
+        generator = np.random.default_rng(36)
+        tables = 0.03 * generator.standard_normal((3000, 6, 6)) + 0.03 * generator.standard_normal((3000, 6, 1))
+        tables = tables + seed_sd * generator.standard_normal((3000, 1, 6))
+        wrong = np.mean([t_test(table).p <= 0.0125 for table in tables])
+        assert 0.001 <= wrong <= 0.02
 
     def test_heavy_tails_do_not_raise_the_level(self):
         samples = np.random.default_rng(31).standard_t(2, (2000, 6))
@@ -167,91 +162,51 @@ class TestSignFlip:
     def test_equals_scipy(self, values):
         sample = np.array(values, dtype=float)
         expected = stats.permutation_test((sample,), np.mean, permutation_type="samples", vectorized=True)
-        assert sign_flip(values).p == pytest.approx(min(1.0, expected.pvalue))
+        assert sign_flip(values) == pytest.approx(min(1.0, expected.pvalue))
 
-    @settings(deadline=None)
-    @given(VALUES, st.sampled_from([0.5, 0.8, 0.9, 0.95]))
-    def test_interval_excludes_zero_exactly_when_p_is_small(self, values, level):
-        found = sign_flip(np.array(values) + 1e-4, level=level)
-        excluded = found.low > 0 or found.high < 0
-        assert excluded == (found.p <= 1 - level + 1e-9)
-
-    def test_six_equal_signs_reach_the_floor_and_five_cannot(self):
-        six, five = sign_flip([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]), sign_flip([0.1, 0.2, 0.1, 0.3, 0.2])
-        assert six.p == smallest_p("sign_flip", 6) == 0.03125
-        assert (six.low, six.high) == pytest.approx((0.1, 0.3))
-        assert five.p == 0.0625
-        assert (five.low, five.high) == (-np.inf, np.inf)
+    def test_six_equal_signs_reach_the_floor(self):
+        assert sign_flip([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]) == smallest_p(6) == 0.03125
+        assert sign_flip([0.1, 0.2, 0.1, 0.3, 0.2]) == smallest_p(5) == 0.0625
 
     def test_perfect_ties(self):
-        assert sign_flip(np.zeros(6)).p == 1.0
-        assert sign_flip([0.1, -0.1, 0.1, -0.1]).p == 1.0
-        assert sign_flip([-0.05, -0.1, 0.05, 0.1]).p == 1.0
-        assert sign_flip(np.full(6, 0.1)).p == 0.03125
+        assert sign_flip(np.zeros(6)) == 1.0
+        assert sign_flip([0.1, -0.1, 0.1, -0.1]) == 1.0
+        assert sign_flip([-0.05, -0.1, 0.05, 0.1]) == 1.0
+        assert sign_flip(np.full(6, 0.1)) == 0.03125
 
-    def test_level_and_coverage_under_heavy_tails(self):
-        found = [sign_flip(sample) for sample in np.random.default_rng(32).standard_t(2, (2000, 6))]
-        p_values = np.array([each.p for each in found])
+    def test_level_under_heavy_tails(self):
+        p_values = np.array([sign_flip(one) for one in np.random.default_rng(32).standard_t(2, (2000, 6))])
         for alpha in (0.05, 0.1, 0.25, 0.5):
-            assert (p_values <= alpha).mean() <= alpha + 0.02
-        assert np.mean([each.low <= 0 <= each.high for each in found]) >= 0.955
+            assert alpha - 0.04 <= (p_values <= alpha).mean() <= alpha + 0.02
 
     def test_too_many_units_or_a_table_are_refused(self):
         with pytest.raises(CompanionError):
             sign_flip(np.arange(21.0))
         with pytest.raises(CompanionError):
             sign_flip(np.zeros((6, 2)))
-        assert sign_flip(np.linspace(-0.1, 0.4, 20)).p < 0.001
-
-
-class TestWilcoxon:
-    def test_equals_scipy_and_its_interval_inverts_it(self):
-        generator = np.random.default_rng(33)
-        for units in (5, 6, 8, 12):
-            sample = generator.normal(0.5, 1, units)
-            found = wilcoxon(sample)
-            assert found.p == stats.wilcoxon(sample).pvalue
-            assert (found.low > 0 or found.high < 0) == (found.p <= 0.05)
-
-    def test_published_limits(self):
-        # Hollander and Wolfe, depression scores: pseudo-median -0.46, 96.1 % limits -0.786 and -0.010
-        before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
-        after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
-        found = wilcoxon(np.subtract(after, before))
-        assert found.p == pytest.approx(0.0390625)
-        assert (found.estimate, found.low, found.high) == pytest.approx((-0.46, -0.786, -0.010))
-
-    def test_level_and_coverage(self):
-        found = [wilcoxon(sample) for sample in np.random.default_rng(34).standard_t(3, (700, 6))]
-        assert np.mean([each.p <= 0.05 for each in found]) <= 0.045
-        assert np.mean([each.low <= 0 <= each.high for each in found]) >= 0.955
-
-    def test_all_zero(self):
-        assert wilcoxon(np.zeros(6)).p == 1.0
+        assert sign_flip(np.linspace(-0.1, 0.4, 20)) < 0.001
 
 
 class TestSignCount:
     def test_paper_count(self):
         found = sign_count(np.full(18, 0.02))
         assert (found.wins, found.ties, found.losses) == (18, 0, 0)
-        assert found.test.p == pytest.approx(2 * 2**-18) == smallest_p("sign", 18)
-        assert found.test.high == 1.0
+        assert found.p == pytest.approx(2 * 2**-18) == smallest_p(18)
 
     def test_ties_are_dropped_and_told(self):
         found = sign_count([0.1, 0.2, 0.0, -0.1, 1e-15])
-        assert (found.wins, found.ties, found.losses, found.test.n) == (2, 2, 1, 3)
-        assert found.test.p == 1.0
+        assert (found.wins, found.ties, found.losses) == (2, 2, 1)
+        assert found.p == 1.0
 
     def test_only_ties(self):
         found = sign_count(np.zeros(18))
-        assert (found.ties, found.test.p) == (18, 1.0)
-        assert np.isnan(found.test.estimate)
+        assert (found.ties, found.p) == (18, 1.0)
 
     def test_cells_that_share_sources_break_the_level(self):
         generator = np.random.default_rng(35)
         independent = generator.normal(size=(500, 18))
         shared = np.repeat(generator.normal(size=(500, 6)), 3, axis=1) + generator.normal(size=(500, 18))
-        level = [np.mean([sign_count(cells).test.p <= 0.05 for cells in sample]) for sample in (independent, shared)]
+        level = [np.mean([sign_count(cells).p <= 0.05 for cells in sample]) for sample in (independent, shared)]
         assert level[0] <= 0.05
         assert level[1] >= 0.08
 
@@ -262,15 +217,8 @@ class TestSignCount:
 
 class TestFamilies:
     def test_smallest_p(self):
-        assert smallest_p("wilcoxon", 6) == 0.03125
-        assert smallest_p("sign_flip", 6, family=2) == 0.0625
-        assert smallest_p("mcnemar", 1) == 1.0
-        assert smallest_p("t", 6) == 0.0
-
-    @pytest.mark.parametrize("arguments", [("anova", 6), ("sign", 0), ("sign", 6, 0)])
-    def test_smallest_p_refuses(self, arguments):
-        with pytest.raises(CompanionError):
-            smallest_p(*arguments)
+        assert smallest_p(6, family=2) == 0.0625
+        assert smallest_p(1) == smallest_p(6, family=40) == 1.0
 
     def test_holm_by_hand(self):
         assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

@@ -1,11 +1,20 @@
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from companion.errors import CompanionError
+from companion.stats.bootstrap import nested_bootstrap
 from companion.stats.equivalence import equivalence
 from companion.stats.paired import t_test
-from companion.stats.power import Design, design_error, minimal_effect, smallest_margin
+from companion.stats.power import (
+    Design,
+    cell_error,
+    design_error,
+    equivalence_power,
+    minimal_effect,
+    smallest_margin,
+)
 
 CPU = Design(sources=6, seeds=6, items=180, discordance=0.25, repeated=0.5, source_sd=0.02, seed_sd=0.02)
 
@@ -43,7 +52,7 @@ def test_promised_power_is_kept():
     effect = minimal_effect(1 / np.sqrt(6), 5)
     assert np.mean([t_test(sample + effect).p <= 0.05 for sample in noise]) == pytest.approx(0.8, abs=0.03)
     margin = smallest_margin(1 / np.sqrt(6), 5)
-    assert np.mean([equivalence(s, margin).verdict == "equivalent" for s in noise]) == pytest.approx(0.8, abs=0.03)
+    assert np.mean([equivalence(s, margin).p < 0.05 for s in noise]) == pytest.approx(0.8, abs=0.03)
 
 
 def test_design_keeps_its_power_on_the_table():
@@ -55,6 +64,28 @@ def test_design_keeps_its_power_on_the_table():
     entries = np.sqrt(item * (1 - CPU.repeated)) * generator.standard_normal((1000, 6, 6))
     found = np.mean([t_test(table).p <= 0.05 for table in effect + by_source + by_seed + entries])
     assert 0.75 <= found <= 0.9
+
+
+def test_equivalence_power_at_the_smallest_margin_is_the_power_asked_for():
+    error = design_error(CPU)
+    assert equivalence_power(smallest_margin(*error), *error) == pytest.approx(0.8)
+    assert equivalence_power(smallest_margin(*error) / 2, *error) < 0.4
+    assert equivalence_power(0.05, 0.0, 5) == 1.0
+
+
+def test_cell_error_is_what_the_bootstrap_of_a_cell_finds():
+    cell = Design(**{**vars(CPU), "sources": 1, "items": 60})
+    generator = np.random.default_rng(62)
+    item = cell.discordance
+    errors = []
+    for _ in range(150):
+        values = np.sqrt(item * cell.repeated) * generator.standard_normal((1, 60))
+        values = values + np.sqrt(item * (1 - cell.repeated)) * generator.standard_normal((6, 60))
+        values = values + cell.seed_sd * generator.standard_normal((6, 1))
+        found = nested_bootstrap({"qa": values}, generator, new_sources=False, resamples=200)
+        errors.append(((found.high - found.low) / 2) ** 2)
+    error, degrees = cell_error(cell)
+    assert np.sqrt(np.mean(errors)) == pytest.approx(error * stats.t.ppf(0.975, degrees), rel=0.12)
 
 
 def test_more_of_anything_helps():

@@ -1,5 +1,6 @@
 """The claims ledger: each statement of a paper with the test that decides it and the verdict of this run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from companion.show.outputs import Legend, write_output
 from companion.show.provenance import Provenance
 from companion.show.tables import table_contents
 from companion.show.templates import CLAIMS, fill
-from companion.show.text import interval_text, number_text, p_text
+from companion.show.text import interval_text, p_text
 
 # A verdict is told by word and symbol as well as by colour.
 SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb"}
@@ -21,25 +22,25 @@ SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb
 class Claim:
     """One testable statement of a paper.
 
-    ``claim`` is the paper's claim in short, ``statement`` the single sentence tested, ``test`` how it is decided.
-    ``estimate`` with ``low`` and ``high``, ``p``, and ``smallest_p`` (the least this design can reach) are NaN where
-    there is none. ``n`` counts ``unit``s, such as 6 of ``sources``. ``verdict`` is supported, contradicted or
-    undecided, as the test of this run gives it; another word raises CompanionError.
+    ``statement`` is the single sentence tested, ``test`` how it is decided. ``estimate`` with ``low`` and ``high``,
+    ``p``, and ``smallest_p`` (the least this design can reach) are NaN where there is none. ``level`` says of the
+    interval how wide it is and why, ``agreement`` how many units lie on the claimed side, ``n`` what was counted.
+    ``verdict`` is supported, contradicted or undecided, as the test of this run gives it; another word raises
+    CompanionError.
     """
 
     id: str
-    claim: str
     statement: str
-    test: str
+    verdict: str
     estimate: float
     low: float
     high: float
+    level: str
+    agreement: str
     p: float
     smallest_p: float
-    n: int
-    unit: str
-    correction: str
-    verdict: str
+    n: str
+    test: str
     note: str
 
     def __post_init__(self) -> None:
@@ -66,37 +67,45 @@ def claims_view(claims: Sequence[Claim]) -> pd.DataFrame:
             "statement": [claim.statement for claim in claims],
             "verdict": [f"{SYMBOLS[claim.verdict]} {claim.verdict}" for claim in claims],
             "estimate [interval]": [interval_text(claim.estimate, claim.low, claim.high) for claim in claims],
-            "p": [p_text(claim.p) for claim in claims],
-            "smallest p possible": [p_text(claim.smallest_p) for claim in claims],
-            "n": [f"{number_text(claim.n, 0)} {claim.unit}" for claim in claims],
-            "test": [claim.test for claim in claims],
-            "correction": [claim.correction for claim in claims],
+            "level": [claim.level for claim in claims],
+            "on the claimed side": [claim.agreement for claim in claims],
+            "p (least possible)": [_p_and_floor(claim) for claim in claims],
+            "n": [claim.n for claim in claims],
         }
     )
 
 
-def write_claims(claims: Sequence[Claim], folder: Path, provenance: Provenance) -> tuple[Path, ...]:
+def _p_and_floor(claim: Claim) -> str:
+    return p_text(claim.p) if math.isnan(claim.smallest_p) else f"{p_text(claim.p)} ({p_text(claim.smallest_p)})"
+
+
+def write_claims(claims: Sequence[Claim], folder: Path, note: str, provenance: Provenance) -> tuple[Path, ...]:
     """Write ``claims.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``; returns the four paths.
 
-    The csv holds every field. Raises CompanionError as ``claims_frame`` and ``write_output`` do.
+    ``note`` says what all claims share: how much was trained, and how often verdicts err. The csv holds every field,
+    the table leaves out how each claim was tested. Raises CompanionError as ``claims_frame`` and ``write_output`` do.
     """
     frame, shown = claims_frame(claims), claims_view(claims)
     rows = [list(shown.columns), *shown.to_numpy().tolist()]
-    legend = Legend("claims", f"Claims and what this run says of them: {verdict_summary(claims)}", _notes(claims), rows)
+    legend = Legend(
+        "claims", f"Claims and what this run says of them: {verdict_summary(claims)}", _notes(claims, note), rows
+    )
     contents = table_contents(frame, shown, "claims", legend, provenance)
-    contents["html"] = _page(claims, provenance)
+    contents["html"] = _page(claims, note, provenance)
     return write_output(folder, "claims", contents, legend, provenance)
 
 
-def _notes(claims: Sequence[Claim]) -> str:
-    rule = (
-        "A verdict is read from the interval: supported when all of it lies on the claimed side, contradicted when all "
-        "of it lies on the other, undecided otherwise; undecided is not evidence of no effect. p only describes."
-    )
+RULE = (
+    "A verdict is read from the interval: supported when all of it lies on the claimed side, contradicted when all of "
+    "it lies on the other, undecided otherwise; undecided is not evidence of no effect. p only describes."
+)
+
+
+def _notes(claims: Sequence[Claim], note: str) -> str:
     by_note: dict[str, list[str]] = {}
     for claim in claims:
         by_note.setdefault(claim.note, []).append(claim.id)
-    return " ".join([rule, *(f"{', '.join(ids)}: {note}" for note, ids in by_note.items() if note)])
+    return " ".join([RULE, note, *(f"{', '.join(ids)}: {text}" for text, ids in by_note.items() if text)])
 
 
 def verdict_summary(claims: Sequence[Claim]) -> str:
@@ -105,16 +114,16 @@ def verdict_summary(claims: Sequence[Claim]) -> str:
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SYMBOLS)
 
 
-def _page(claims: Sequence[Claim], provenance: Provenance) -> bytes:
+def _page(claims: Sequence[Claim], note: str, provenance: Provenance) -> bytes:
     rows = [
         asdict(claim)
         | {
             "symbol": SYMBOLS[claim.verdict],
             "interval": interval_text(claim.estimate, claim.low, claim.high),
-            "p": p_text(claim.p),
-            "smallest_p": p_text(claim.smallest_p),
+            "p": _p_and_floor(claim),
         }
         for claim in claims
     ]
     title = f"Claims of the study {provenance.study}"
-    return fill(CLAIMS, title=title, summary=verdict_summary(claims), claims=rows, origin=provenance.footer())
+    facts = {"summary": verdict_summary(claims), "rule": RULE, "note": note, "origin": provenance.footer()}
+    return fill(CLAIMS, title=title, claims=rows, **facts)

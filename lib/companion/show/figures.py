@@ -84,7 +84,8 @@ def layers(curves: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figur
     """
     _require("layers", curves, ("arm", "measure", "layer", "mean", "low", "high", "seed_min", "seed_max"))
     shown = list(dict.fromkeys(curves["measure"]))
-    marks = "Band: interval. Thin lines: lowest and highest seed. Shaded: middle third of the layers."
+    band = "Band: interval, layer by layer, not adjusted for their number. " if curves["low"].notna().any() else ""
+    marks = f"{band}Thin lines: lowest and highest seed. Shaded: middle third of the layers."
     figure = new_figure(2.75, f"{note} {marks}")
     grid = figure.subplots(1, len(shown), sharex=True, squeeze=False)
     names = arm_order(list(curves["arm"]))

@@ -64,21 +64,22 @@ MEASURE_NAMES: dict[str, str] = {
 }
 
 HEADINGS: dict[str, str] = {
-    "p": "p",
     "smallest_p": "smallest p possible",
     "p_holm": "p (Holm)",
-    "n": "n",
     "n_items": "items",
     "n_seeds": "seeds",
     "n_sources": "sources",
-    "n_scores": "scores",
-    "stands_in_for": "stands in for",
+    "effect_sd": "SD of effects",
+    "mcnemar_better": "seeds clearly better",
+    "mcnemar_worse": "seeds clearly worse",
+    "gained": "items only treated right",
+    "lost": "items only baseline right",
 }
 
 REFERENCE_NAMES: dict[str, str] = {
-    "majority": "most frequent level",
+    "majority": "most frequent training label",
     "length": "length-only baseline",
-    "words": "bag-of-words baseline",
+    "words_only": "bag-of-words baseline",
 }
 
 

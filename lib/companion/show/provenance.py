@@ -27,6 +27,6 @@ class Provenance:
         """One line for the foot of a table or figure, such as ``profile quick · 27 runs 1a2b3c4d · commit abc1234``."""
         count = len(self.runs)
         runs = "no runs" if count == 0 else f"{count} run{'s' if count > 1 else ''} {self.digest}"
-        # Only the hash is shortened: a suffix such as -dirty must stay readable.
-        commit = re.sub(r"^([0-9a-f]{7})[0-9a-f]+", r"\1", self.commit)
+        # Only the hashes are shortened: a suffix such as -dirty must stay readable.
+        commit = re.sub(r"\b([0-9a-f]{7})[0-9a-f]+", r"\1", self.commit)
         return f"profile {self.profile} · {runs} · commit {commit}"

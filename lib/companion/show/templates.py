@@ -46,17 +46,18 @@ _HEAD = (
 CLAIMS = (
     _HEAD
     + """<p>{{ summary }}</p>
-<p class="note">A verdict is computed from the numbers of this run and is never written by hand.
-What was measured on a small model is said of the small model only.</p>
+<p class="note">{{ rule }} {{ note }}</p>
+<p class="note">No verdict is written by hand. What was measured on a small model is said of the small model only.</p>
 {% for claim in claims %}
 <section id="{{ claim.id }}">
-<h2>{{ claim.id }}: {{ claim.claim }}</h2>
-<p><span class="verdict {{ claim.verdict }}">{{ claim.symbol }} {{ claim.verdict }}</span> {{ claim.statement }}</p>
+<h2>{{ claim.id }}. {{ claim.statement }}</h2>
+<p><span class="verdict {{ claim.verdict }}">{{ claim.symbol }} {{ claim.verdict }}</span></p>
 <dl>
-<dt>estimate [interval]</dt><dd>{{ claim.interval }}</dd>
-<dt>p</dt>
-<dd>{{ claim.p }} (smallest this design can reach: {{ claim.smallest_p }}; correction: {{ claim.correction }})</dd>
-<dt>n</dt><dd>{{ claim.n }} ({{ claim.unit }})</dd>
+<dt>estimate [interval]</dt><dd>{{ claim.interval }} ({{ claim.level }})</dd>
+{% if claim.agreement %}<dt>on the claimed side</dt><dd>{{ claim.agreement }}</dd>
+{% endif %}
+<dt>p (least possible)</dt><dd>{{ claim.p }}</dd>
+<dt>n</dt><dd>{{ claim.n }}</dd>
 <dt>test</dt><dd>{{ claim.test }}</dd>
 {% if claim.note %}<dt>note</dt><dd>{{ claim.note }}</dd>
 {% endif %}</dl>

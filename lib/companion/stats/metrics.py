@@ -1,4 +1,4 @@
-"""Accuracy and reliability of rated items, from labels 1..5 and their five probabilities (paper section A.6).
+"""Accuracy and reliability of rated items, from labels 1..5 and their five probabilities.
 
 Conventions: the prediction is the most probable label, ties go to the lower label; kappa is 0 where truth and
 prediction are one and the same constant (nothing beyond chance can be shown); confidence when wrong (right) is nan
@@ -23,33 +23,52 @@ def predicted_labels(probabilities: ArrayLike) -> NDArray[np.int64]:
     return best
 
 
-def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """All metrics of one cell: labels (n,) in 1..5, probabilities (n, 5) with rows that sum to one.
+def item_measures(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """What each item says: predicted label, shares (0 or 1), distance in label steps, NLL in nats, Brier, confidence.
 
-    Shares and probabilities are 0..1; mae and mse are in label steps; nll in nats; brier is the sum over the five
-    labels (0..2); ece has 15 equal-width bins and is biased upwards in small cells (with 60 items a perfectly
-    calibrated model shows about 0.13), so compare arms of equal size only. Raises CompanionError for arrays that do
-    not fit this.
+    Labels (n,) in 1..5, probabilities (n, 5) with rows that sum to one. Raises CompanionError for arrays that do not
+    fit this.
     """
     truth, probability = _checked(labels, probabilities)
     prediction = predicted_labels(probability)
     distance = np.abs(prediction - truth)
-    confidence = probability.max(axis=1)
-    chosen = probability[np.arange(len(truth)), truth - 1]
     hit = np.eye(len(LABELS))[truth - 1]
-    right = distance == 0
+    return pd.DataFrame(
+        {
+            "predicted": prediction,
+            "correct": (distance == 0).astype(float),
+            "within_one": (distance <= 1).astype(float),
+            "absolute_error": distance.astype(float),
+            "nll": -np.log(np.maximum((probability * hit).sum(axis=1), FLOOR)),
+            "brier": ((probability - hit) ** 2).sum(axis=1),
+            "confidence": probability.max(axis=1),
+        }
+    )
+
+
+def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+    """All metrics of one cell, from `item_measures`, and with the same arguments and errors.
+
+    Shares and probabilities are 0..1; mae and mse are in label steps; nll in nats; brier is the sum over the five
+    labels (0..2); ece has 15 equal-width bins and is biased upwards in small cells (with 60 items a perfectly
+    calibrated model shows about 0.13), the more so the sharper the model: it does not compare arms that differ in
+    sharpness.
+    """
+    truth = np.asarray(labels)
+    items = item_measures(truth, probabilities)
+    prediction, right = items["predicted"].to_numpy(), items["correct"] > 0
     return {
-        "accuracy": float(right.mean()),
-        "within_one": float((distance <= 1).mean()),
+        "accuracy": float(items["correct"].mean()),
+        "within_one": float(items["within_one"].mean()),
         "macro_f1": float(f1_score(truth, prediction, average="macro")),
-        "mae": float(distance.mean()),
-        "mse": float((distance**2).mean()),
+        "mae": float(items["absolute_error"].mean()),
+        "mse": float((items["absolute_error"] ** 2).mean()),
         "kappa": _kappa(truth, prediction),
-        "nll": float(-np.log(np.maximum(chosen, FLOOR)).mean()),
-        "brier": float(((probability - hit) ** 2).sum(axis=1).mean()),
-        "ece": expected_calibration_error(truth, probability),
-        "confidence_wrong": _mean(confidence[~right]),
-        "confidence_right": _mean(confidence[right]),
+        "nll": float(items["nll"].mean()),
+        "brier": float(items["brier"].mean()),
+        "ece": expected_calibration_error(truth, probabilities),
+        "confidence_wrong": float(items["confidence"][~right].mean()),
+        "confidence_right": float(items["confidence"][right].mean()),
     }
 
 
@@ -86,10 +105,6 @@ def _kappa(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
     if len(np.union1d(truth, prediction)) == 1:
         return 0.0
     return float(cohen_kappa_score(truth, prediction, labels=LABELS, weights="quadratic"))
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

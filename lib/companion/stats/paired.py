@@ -1,4 +1,4 @@
-"""Paired comparisons of two arms: on items (McNemar), and on units such as sources (t, sign flips, ranks, signs).
+"""Paired comparisons of two arms: on items (McNemar), and on units such as sources (t, sign flips, signs).
 
 A difference is always treated minus control. The unit of a claim over many data sets is the data set (Demsar 2006), so
 `source_by_seed` averages over axes first; the 18 cells (source x axis) share items and students and are not
@@ -19,7 +19,6 @@ from companion.errors import CompanionError
 from companion.stats.estimate import NO_SPREAD, Estimate, as_table, from_error, mean_error
 
 MOST_UNITS = 20
-COARSE_TESTS = ("sign_flip", "wilcoxon", "sign", "mcnemar")
 
 
 def differences(frame: pd.DataFrame, treated: str, control: str) -> pd.DataFrame:
@@ -68,31 +67,29 @@ def _by_seed(pairs: pd.DataFrame, row: str) -> pd.DataFrame:
     return cells.mean(skipna=False).unstack("seed")
 
 
-def mcnemar_counts(treated_correct: ArrayLike, control_correct: ArrayLike) -> NDArray[np.int64]:
-    """Counts (2, 2) of items: rows treated right / wrong, columns control right / wrong.
+@dataclass(frozen=True)
+class McNemar:
+    """Items that only the treated arm got right, items that only the control got right, and the exact two-sided p."""
 
-    Raises CompanionError unless both are equally long vectors of at least one item.
+    gained: int
+    lost: int
+    p: float
+
+
+def mcnemar(treated_correct: ArrayLike, control_correct: ArrayLike) -> McNemar:
+    """Exact binomial McNemar test (statsmodels) of two arms on the same items (n,), one student each.
+
+    The noise of seeds is not in it. p is 1 without discordant items. Raises CompanionError unless both are equally
+    long vectors of at least one item.
     """
     first = np.asarray(treated_correct, dtype=bool)
     second = np.asarray(control_correct, dtype=bool)
     if first.ndim != 1 or first.shape != second.shape or not len(first):
         raise CompanionError(f"McNemar needs the same items in both arms, got shapes {first.shape} and {second.shape}")
-    return np.bincount(2 * ~first + ~second, minlength=4).reshape(2, 2)
-
-
-def mcnemar(treated_correct: ArrayLike, control_correct: ArrayLike, level: float = 0.95) -> Estimate:
-    """Accuracy difference of two arms on the same items (n,), one student each; the noise of seeds is not in it.
-
-    p is the exact binomial McNemar test (statsmodels; 1 without discordant items). The interval is Bonett and Price's
-    (2012) adjusted Wald interval, which needs no discordant item; it can disagree with the exact p near the border.
-    """
-    table = mcnemar_counts(treated_correct, control_correct)
-    gained, lost, items = int(table[0, 1]), int(table[1, 0]), int(table.sum())
+    table = np.bincount(2 * ~first + ~second, minlength=4).reshape(2, 2)
+    gained, lost = int(table[0, 1]), int(table[1, 0])
     p = float(exact_mcnemar(table, exact=True).pvalue) if gained + lost else 1.0
-    up, down = (gained + 1) / (items + 2), (lost + 1) / (items + 2)
-    half = float(stats.norm.ppf(0.5 + level / 2)) * np.sqrt((up + down - (up - down) ** 2) / (items + 2))
-    low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
-    return Estimate((gained - lost) / items, low, high, p, items, "item", "exact McNemar, Bonett-Price interval", level)
+    return McNemar(gained, lost, p)
 
 
 def t_test(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Estimate:
@@ -108,88 +105,53 @@ def t_test(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Esti
     return Estimate(mean, low, high, p, len(as_table(values)), unit, f"t over {error.covers}", level)
 
 
-def sign_flip(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Estimate:
-    """Mean of unit differences (units,) with the exact two-sided sign-flip permutation test, all 2^n flips.
+def sign_flip(values: ArrayLike) -> float:
+    """Two-sided p of the exact sign-flip permutation test of unit differences (units,), all 2^n flips.
 
-    The interval inverts that very test (Hartigan 1969: limits are order statistics of the subset means), so it
-    excludes 0 exactly when p <= 1 - level; it is infinite where n is too small to reach the level (n < 6 at 95 %).
-    Only symmetry of the differences is assumed. Raises CompanionError above 20 units.
+    Only symmetry of the differences is assumed; p cannot fall below `smallest_p`. scipy's ``permutation_test`` misses
+    ties of rounded sums. Raises CompanionError above 20 units.
     """
-    sample = _vector(values)
-    units = len(sample)
-    sums, sizes = np.zeros(1), np.zeros(1)
-    for value in sample:
+    sample = as_table(values)
+    if sample.shape[1] > 1 or len(sample) > MOST_UNITS:
+        shape = np.shape(values)
+        raise CompanionError(f"exact tests take one mean per unit and at most {MOST_UNITS} units, got shape {shape}")
+    sums = np.zeros(1)
+    for value in sample[:, 0]:
         sums = np.concatenate([sums, sums + value])
-        sizes = np.concatenate([sizes, sizes + 1])
     # flipping a subset takes twice its sum off the total: flips as extreme as the data have sums <= 0 (or >= 0)
     rounding = NO_SPREAD * np.abs(sample).sum()
     tail = min((sums <= rounding).mean(), (sums >= -rounding).mean())
-    means = np.sort(sums[1:] / sizes[1:])
-    low, high = _order_limits(means, int(np.floor((1 - level) / 2 * 2**units + NO_SPREAD)))
-    p = min(1.0, 2 * float(tail))
-    return Estimate(float(sample.mean()), low, high, p, units, unit, "exact sign-flip permutation", level)
+    return min(1.0, 2 * float(tail))
 
 
-def wilcoxon(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Estimate:
-    """Pseudo-median of unit differences (units,) with the two-sided Wilcoxon signed-rank test (scipy).
-
-    Zero differences are dropped from the test (scipy's default) and p is 1 when nothing else is left; with ties scipy
-    permutes up to 13 units and uses the normal law above. The interval (Hodges and Lehmann) keeps the zeros.
-    """
-    sample = _vector(values)
-    units = len(sample)
-    p = float(stats.wilcoxon(sample).pvalue) if np.any(sample != 0) else 1.0
-    row, column = np.triu_indices(units)
-    walsh = np.sort((sample[row] + sample[column]) / 2)
-    below = np.cumsum(_rank_sum_law(units))
-    rank = int(np.searchsorted(below, (1 - level) / 2 + NO_SPREAD, side="right"))
-    low, high = _order_limits(walsh, rank)
-    method = "Wilcoxon signed-rank, Hodges-Lehmann interval"
-    return Estimate(float(np.median(walsh)), low, high, p, units, unit, method, level)
+def smallest_p(units: int, family: int = 1) -> float:
+    """Smallest two-sided p that sign flips (or signs) of so many units can reach, times the Holm family: 2^(1-n)."""
+    return min(1.0, family * 2.0 ** (1 - units))
 
 
 @dataclass(frozen=True)
 class SignCount:
-    """How many differences are above, at and below zero, and the exact binomial test of the untied ones."""
+    """How many differences are above, at and below zero, and p of the two-sided sign test of the untied ones."""
 
     wins: int
     ties: int
     losses: int
-    test: Estimate
+    p: float
 
 
-def sign_count(values: ArrayLike, unit: str = "cell", level: float = 0.95) -> SignCount:
-    """Wins, ties and losses of differences (n,), with the share of wins among the untied and the two-sided sign test.
+def sign_count(values: ArrayLike) -> SignCount:
+    """Wins, ties (within 1e-12 of zero) and losses of differences (n,), and the exact sign test without the ties.
 
-    Ties (within 1e-12 of zero) are dropped from the test and reported. The test takes the differences as independent;
-    the 18 cells are not: they share items and students, so their p is too small and only describes the paper's own
-    count.
+    The test takes the differences as independent; the 18 cells are not: they share items and students, so their p is
+    too small and only describes the paper's own count. Raises CompanionError for differences that are not finite.
     """
     sample = np.asarray(values, dtype=float)
     if sample.ndim != 1 or not np.isfinite(sample).all():
         raise CompanionError(f"sign count needs a vector of finite differences, got shape {sample.shape}")
     wins = int((sample > NO_SPREAD).sum())
     losses = int((sample < -NO_SPREAD).sum())
-    untied = wins + losses
-    method = "sign test, ties dropped"
-    if untied == 0:
-        return SignCount(0, len(sample), 0, Estimate(np.nan, np.nan, np.nan, 1.0, 0, unit, method, level))
-    test = stats.binomtest(wins, untied)
-    limits = test.proportion_ci(level)
-    share = Estimate(wins / untied, limits.low, limits.high, float(test.pvalue), untied, unit, method, level)
-    return SignCount(wins, len(sample) - untied, losses, share)
-
-
-def smallest_p(test: str, n: int, family: int = 1) -> float:
-    """Smallest two-sided p that ``test`` can reach with n units (McNemar: n discordant items), times the Holm family.
-
-    Sign-flip, Wilcoxon, sign and McNemar tests end at 2^(1-n); a t test has no floor (0). Raises CompanionError for an
-    unknown test or counts below one.
-    """
-    if test not in (*COARSE_TESTS, "t") or n < 1 or family < 1:
-        known = (*COARSE_TESTS, "t")
-        raise CompanionError(f"smallest_p got test={test!r}, n={n}, family={family}: use one of {known}, counts >= 1")
-    return 0.0 if test == "t" else min(1.0, family * 2.0 ** (1 - n))
+    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    return SignCount(wins, len(sample) - wins - losses, losses, p)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -200,28 +162,3 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         return raw
     adjusted = np.array(multipletests(np.where(missing, 1.0, raw), method="holm")[1])
     return np.where(missing, np.nan, adjusted)
-
-
-def _vector(values: ArrayLike) -> NDArray[np.float64]:
-    table = as_table(values)
-    if table.shape[1] > 1 or len(table) > MOST_UNITS:
-        shape = np.shape(values)
-        raise CompanionError(f"exact tests take one mean per unit and at most {MOST_UNITS} units, got shape {shape}")
-    return table[:, 0]
-
-
-def _order_limits(ordered: NDArray[np.float64], rank: int) -> tuple[float, float]:
-    """The rank-th smallest and largest of sorted values; infinite for rank 0, where the level is out of reach."""
-    if rank < 1:
-        return -np.inf, np.inf
-    return float(ordered[rank - 1]), float(ordered[-rank])
-
-
-def _rank_sum_law(units: int) -> NDArray[np.float64]:
-    """Null law of the signed-rank sum, probabilities of 0..n(n+1)/2."""
-    law = np.ones(1)
-    for rank in range(1, units + 1):
-        step = np.zeros(rank + 1)
-        step[[0, rank]] = 0.5
-        law = np.convolve(law, step)
-    return law

@@ -47,6 +47,18 @@ def design_error(design: Design) -> tuple[float, float]:
     return float(np.sqrt(by_source + by_seed)), float(degrees[0])
 
 
+def cell_error(design: Design) -> tuple[float, float]:
+    """As `design_error` for one fixed source: error over seeds and items, as `nested_bootstrap` estimates it."""
+    item = design.discordance / design.items
+    single = item * (1 - design.repeated) / design.seeds
+    by_item = item * design.repeated + single
+    if design.seeds == 1:
+        return float(np.sqrt(by_item)), design.items - 1.0
+    by_seed = design.seed_sd**2 / design.seeds
+    degrees = satterthwaite([[by_item], [by_seed + single]], [design.items - 1, design.seeds - 1], [by_item + by_seed])
+    return float(np.sqrt(by_item + by_seed)), float(degrees[0])
+
+
 def minimal_effect(error: float, degrees: float, power: float = 0.8, alpha: float = 0.05) -> float:
     """Smallest true mean difference that a two-sided t test finds with ``power``, in the unit of ``error``.
 
@@ -64,20 +76,19 @@ def minimal_effect(error: float, degrees: float, power: float = 0.8, alpha: floa
     return error * _root(lacking)
 
 
+def equivalence_power(margin: float, error: float, degrees: float, alpha: float = 0.05) -> float:
+    """Chance that TOST shows equivalence within ``margin`` when the true difference is zero; unit of ``error``."""
+    limits = float(stats.t.ppf(1 - alpha, degrees)) * _error_ratios(degrees)
+    return float(np.maximum(2 * stats.norm.cdf(margin / error - limits) - 1, 0.0).mean()) if error else 1.0
+
+
 def smallest_margin(error: float, degrees: float, power: float = 0.8, alpha: float = 0.05) -> float:
     """Smallest margin within which TOST shows equivalence with ``power`` when the true difference is zero.
 
     Unit and errors as in `minimal_effect`.
     """
     _check_test(error, degrees, power, alpha)
-
-    limits = float(stats.t.ppf(1 - alpha, degrees)) * _error_ratios(degrees)
-
-    def lacking(margin: float) -> float:
-        shown = 2 * stats.norm.cdf(margin - limits) - 1
-        return float(np.maximum(shown, 0.0).mean()) - power
-
-    return error * _root(lacking)
+    return error * _root(lambda margin: equivalence_power(margin, 1.0, degrees, alpha) - power)
 
 
 def _error_ratios(degrees: float) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Estimates find what was planted, in every table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,11 +57,20 @@ def test_mcnemar_has_a_row_per_cell_and_seed(results: Results) -> None:
     table = analysis.mcnemar_table(results)
     assert len(table) == 18 * 6
     assert table["difference"].mean() == pytest.approx(0.2, abs=0.03)
+    assert ((table["gained"] - table["lost"]) / table["n_items"]).to_numpy() == pytest.approx(table["difference"])
+
+
+def test_cells_count_clear_gains_and_losses_apart() -> None:
+    better, worse = (
+        analysis.cell_table(made_up({"base": 0.2, "label": a, "explanation": b}), 100)
+        for a, b in ((0.1, 0.9), (0.9, 0.1))
+    )
+    assert better["mcnemar_better"].sum() == worse["mcnemar_worse"].sum() > 50
+    assert better["mcnemar_worse"].sum() == worse["mcnemar_better"].sum() == 0
 
 
 def test_reliability_and_calibration_agree_on_the_made_up_confidence(results: Results) -> None:
     table = analysis.reliability_table(results, 200).set_index("arm")
-    assert table["confidence_right"].to_numpy() == pytest.approx(0.6)
     assert table.loc["explanation", "nll"] < table.loc["label", "nll"]
     curve, ece = analysis.calibration(results)
     explanation = curve[curve["arm"] == "explanation"]
@@ -82,16 +93,23 @@ def test_figure_frames_have_what_the_figures_need(results: Results) -> None:
     assert len(points[points["arm"] == "label"]) == 6 * 4
     dots, bars = analysis.sharpness(results)
     assert dots["measure"].nunique() == bars["measure"].nunique() == 5
-    assert set(analysis.shortcut_references(results)["name"]) == {"majority", "length", "words"}
+    assert set(analysis.shortcut_references(results)["name"]) == {"majority", "length", "words_only"}
+    assert set(analysis.shortcut_references(results)["axis"]) == {*AXES, "pooled"}
 
 
 def test_more_seeds_and_sources_find_smaller_effects(tiny_settings: ExplanationsSettings) -> None:
-    table = analysis.design_table(tiny_settings, 4)
-    assert table["minimal_effect"].is_monotonic_decreasing
-    assert (table["minimal_effect"] > analysis.design_table(tiny_settings, 1)["minimal_effect"]).all()
-    assert table["smallest_margin"].is_monotonic_decreasing
-    assert (analysis.design_table(tiny_settings, 1)["smallest_p"] == 0.5).all()
-    assert (table["smallest_p"] == 1).all()
+    more = replace(tiny_settings, sources=("faq", "qa", "chat_low"), seeds=tuple(range(4)))
+    table, alone = analysis.design_table(more, 4), analysis.design_table(more, 1)
+    over, cells = table["comparison"] == "over sources, axes averaged", table["comparison"] == "each of 6 cells"
+    assert over.sum() == cells.sum() == len(analysis.EFFECT_SDS)
+    assert table.loc[over, "minimal_effect"].is_monotonic_increasing
+    assert (table.loc[over, "minimal_effect"] > alone.loc[over, "minimal_effect"]).all()
+    assert table.loc[over, "smallest_margin"].is_monotonic_increasing
+    assert table.loc[over, "power_at_margin"].is_monotonic_decreasing
+    assert (table.loc[over, "smallest_p"] == 1).all()
+    assert (alone.loc[over, "smallest_p"] == 0.25).all()
+    fewer = analysis.design_table(tiny_settings, 4)
+    assert (table.loc[over, "minimal_effect"] < fewer.loc[over, "minimal_effect"]).all()
 
 
 def test_cell_metrics_hold_every_measure_of_every_cell_and_arm() -> None:

@@ -15,7 +15,7 @@ from companion.stats import metrics, paired
 from companion.stats.bootstrap import nested_bootstrap
 from companion.stats.estimate import Estimate
 from companion.stats.metrics import reliability_curve
-from companion.stats.power import Design, design_error, minimal_effect, smallest_margin
+from companion.stats.power import Design, cell_error, design_error, equivalence_power, minimal_effect, smallest_margin
 from companion.studies.explanations.annotate import merge_rules
 from companion.studies.explanations.results import PROBABILITIES, Results
 from companion.studies.explanations.settings import ExplanationsSettings
@@ -24,6 +24,7 @@ from companion.studies.explanations.study import Study
 RECIPE = ("learning_rate", "epochs", "batch_size")
 SHORTCUTS = ("majority", "length", "words_only")
 RESAMPLING_SEED = 20251103
+EFFECT_SDS = (0.02, 0.05)
 
 
 def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def _every_seed(side: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def bootstrap(differences: pd.DataFrame, resamples: int, new_sources: bool = True, level: float = 0.95) -> Estimate:
-    """Nested bootstrap over sources, seeds and items of paired differences, axes averaged first."""
+    """Nested bootstrap over sources, seeds and items of paired differences, axes averaged first; t limits."""
     generator = np.random.default_rng(RESAMPLING_SEED)
     tables = paired.items_by_source(differences)
     return nested_bootstrap(tables, generator, new_sources=new_sources, level=level, resamples=resamples)
@@ -67,44 +68,55 @@ def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
 def design_table(settings: ExplanationsSettings, comparisons: int) -> pd.DataFrame:
     """What the design can find at 80 % power in a family of so many comparisons, before any result is looked at.
 
-    ``minimal_effect`` is the smallest accuracy difference, ``smallest_margin`` the smallest margin within which two
-    arms that are equally good can be shown to be. Assumed, not estimated: on a third of the items exactly one arm is
-    right, half of that noise is the same for every seed, and true effects vary between sources, and seeds, with a
-    standard deviation of 0.02.
+    ``minimal_effect`` is the smallest accuracy difference (over sources; or, in the last rows, that every single cell
+    needs for all of them to lie clearly above zero), ``smallest_margin`` the smallest margin within which two arms that
+    are equally good can be shown to be, ``power_at_margin`` the chance of that at the stated margin. Assumed, not
+    estimated: on a third of the items exactly one arm is right, half of that noise is the same for every seed, and true
+    effects vary between sources, and seeds, with the standard deviation ``effect_sd``.
     """
+    one, axes = settings, len(settings.axes)
     rows = []
-    for name, axes in {"one axis": 1, "all axes": len(settings.axes)}.items():
-        items = settings.test_items * axes
-        design = Design(len(settings.sources), len(settings.seeds), items, 1 / 3, 0.5, 0.02, 0.02)
+    for effect_sd in EFFECT_SDS:
+        design = Design(len(one.sources), len(one.seeds), one.test_items * axes, 1 / 3, 0.5, effect_sd, effect_sd)
         error = design_error(design)
-        rows.append(
-            {
-                "comparison": f"{name}, over sources",
-                "n_sources": design.sources,
-                "n_seeds": design.seeds,
-                "n_items": items,
-                "minimal_effect": minimal_effect(*error, alpha=0.05 / comparisons),
-                "smallest_effect_of_interest": settings.smallest_effect,
-                "smallest_margin": smallest_margin(*error),
-                "equivalence_margin": settings.equivalence_margin,
-                "smallest_p": paired.smallest_p("sign_flip", design.sources, comparisons),
-            }
-        )
+        found = {
+            "minimal_effect": minimal_effect(*error, alpha=0.05 / comparisons),
+            "smallest_effect_of_interest": one.smallest_effect,
+            "smallest_margin": smallest_margin(*error),
+            "equivalence_margin": one.equivalence_margin,
+            "power_at_margin": equivalence_power(one.equivalence_margin, *error),
+            "smallest_p": paired.smallest_p(design.sources, comparisons),
+        }
+        rows.append({"comparison": "over sources, axes averaged", **_sizes(design, effect_sd), **found})
+    cells = len(one.sources) * axes
+    for effect_sd in EFFECT_SDS:
+        cell = Design(1, len(one.seeds), one.test_items, 1 / 3, 0.5, effect_sd, effect_sd)
+        needed = minimal_effect(*cell_error(cell), power=0.8 ** (1 / cells))
+        rows.append({"comparison": f"each of {cells} cells", **_sizes(cell, effect_sd), "minimal_effect": needed})
     return pd.DataFrame(rows)
 
 
+def _sizes(design: Design, effect_sd: float) -> dict[str, float]:
+    sizes = {"n_sources": design.sources, "n_seeds": design.seeds, "n_items": design.items}
+    return {"effect_sd": effect_sd, **sizes}
+
+
 def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.DataFrame:
-    """T1: per source and axis, sizes, shares of the labels, and what context-free shortcuts reach on the test items."""
+    """T1: per source and axis, sizes; on the test items shares of the labels and what context-free shortcuts reach.
+
+    ``level_accuracy`` is what a rater would reach who knew the level; labels are merged from noisy ratings.
+    """
     rows = []
     for source in sources:
         for axis in items["axis"].unique():
             cell = items[(items["source"] == source["name"]) & (items["axis"] == axis)]
             test = cell[cell["split"] == "test"]
             sizes = {f"n_{split}": int((cell["split"] == split).sum()) for split in ("train", "validation", "test")}
-            shares = {f"label_{label}": float((cell["label"] == label).mean()) for label in range(1, 6)}
+            shares = {f"label_{label}": float((test["label"] == label).mean()) for label in range(1, 6)}
             reached = {f"{name}_accuracy": float((test[name] == test["label"]).mean()) for name in SHORTCUTS}
-            length = {"rho_length": float(cell["words"].corr(cell["level"], method="spearman"))}
-            rows.append({"source": source["name"], "axis": axis, **sizes, **shares, **length, **reached})
+            length = {"rho_length": float(test["words"].corr(test["level"], method="spearman"))}
+            known = {"level_accuracy": float((test["level"] == test["label"]).mean())}
+            rows.append({"source": source["name"], "axis": axis, **sizes, **shares, **length, **reached, **known})
     return pd.DataFrame(rows)
 
 
@@ -120,26 +132,35 @@ def merge_table(study: Study) -> pd.DataFrame:
             estimate = within(
                 bootstrap(group.rename(columns={measure: "difference"}), study.settings.resamples), 0, np.inf
             )
-            row |= {measure: estimate.estimate, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
-        rows.append({**row, **_worse_than_mean(test, str(rule), study.settings.resamples)})
+            row |= _limits(measure, estimate)
+            row |= _worse_than_mean(test, str(rule), measure, study.settings.resamples)
+        rows.append(row)
     return pd.DataFrame(rows).assign(n_items=test["item"].nunique())
 
 
-def _worse_than_mean(errors: pd.DataFrame, rule: str, resamples: int) -> dict[str, float]:
-    """Absolute error of a merge rule minus that of the mean on the same items; nothing to compare for the mean."""
+def _worse_than_mean(errors: pd.DataFrame, rule: str, measure: str, resamples: int) -> dict[str, float]:
+    """Error of a merge rule minus that of the mean on the same items; nothing to compare for the mean."""
+    name = f"{measure}_difference"
     if rule == "mean":
-        return dict.fromkeys(("difference", "difference_low", "difference_high"), np.nan)
-    keys = ["rule", "axis", "source", "item", "seed", "absolute_error"]
-    arms = errors[keys].rename(columns={"rule": "arm", "absolute_error": "value"})
-    found = bootstrap(paired.differences(arms, rule, "mean"), resamples)
-    return {"difference": found.estimate, "difference_low": found.low, "difference_high": found.high}
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
+    keys = ["rule", "axis", "source", "item", "seed", measure]
+    arms = errors[keys].rename(columns={"rule": "arm", measure: "value"})
+    return _limits(name, bootstrap(paired.differences(arms, rule, "mean"), resamples))
+
+
+def _limits(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _drawn(estimate: Estimate) -> dict[str, float]:
+    return {"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
 
 
 def cell_table(results: Results, resamples: int, treated: str = "explanation", control: str = "label") -> pd.DataFrame:
     """T3: the cells, treated against control: accuracies, shortcuts, difference with interval, McNemar per seed.
 
-    ``estimate`` is the difference with its bootstrap interval over seeds and items of this source; ``mcnemar_seeds``
-    counts the seeds whose exact McNemar p, Holm-adjusted over all cells and seeds, is below 0.05.
+    ``estimate`` is the difference with its bootstrap interval over seeds and items of this source; ``mcnemar_better``
+    and ``mcnemar_worse`` count the seeds whose exact McNemar p, Holm-adjusted over all cells and seeds, is below 0.05.
     """
     differences = pairs(results, treated, control, "correct")
     tests = mcnemar_table(results, treated, control)
@@ -147,7 +168,7 @@ def cell_table(results: Results, resamples: int, treated: str = "explanation", c
     for cell_key, group in differences.groupby(["axis", "source"], sort=False):
         axis, source = map(str, cell_key)
         estimate = within(bootstrap(group, resamples, new_sources=False), -1.0, 1.0)
-        cell = tests[(tests["axis"] == axis) & (tests["source"] == source)]
+        clear = tests[(tests["axis"] == axis) & (tests["source"] == source) & (tests["p_holm"] < 0.05)]
         rows.append(
             {
                 "axis": axis,
@@ -156,23 +177,29 @@ def cell_table(results: Results, resamples: int, treated: str = "explanation", c
                 "n_seeds": group["seed"].nunique(),
                 **_shortcut_accuracy(results.items, axis, source),
                 **{arm: _accuracy(results, arm, axis, source) for arm in ("base", control, treated)},
-                **{"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high},
-                "mcnemar_seeds": int((cell["p_holm"] < 0.05).sum()),
+                **_drawn(estimate),
+                "mcnemar_better": int((clear["difference"] > 0).sum()),
+                "mcnemar_worse": int((clear["difference"] < 0).sum()),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def run_metrics(results: Results, keys: Sequence[str]) -> pd.DataFrame:
+    """Every measure of each group of predictions by these columns; one row per group."""
+    rows = []
+    for key, group in results.predictions.groupby(list(keys), sort=False):
+        found = metrics.metrics(group["label"].to_numpy(), group[PROBABILITIES].to_numpy())
+        row: dict[str, object] = dict(zip(keys, key, strict=True))
+        rows.append(row | found)
     return pd.DataFrame(rows)
 
 
 def cell_metrics(results: Results) -> pd.DataFrame:
     """T3's second table: every measure of every arm in every cell, each the mean over the seeds."""
     keys = ["axis", "source", "arm"]
-    rows = [
-        {**dict(zip((*keys, "seed"), key, strict=True)), **_metrics(group)}
-        for key, group in results.predictions.groupby([*keys, "seed"], sort=False)
-    ]
-    runs = pd.DataFrame(rows)
-    means = runs.groupby(keys, sort=False).mean().drop(columns="seed")
-    return means.assign(n_seeds=runs.groupby(keys, sort=False)["seed"].nunique()).reset_index()
+    cells = run_metrics(results, [*keys, "seed"]).groupby(keys, sort=False)
+    return cells.mean().drop(columns="seed").assign(n_seeds=cells["seed"].nunique()).reset_index()
 
 
 def _accuracy(results: Results, arm: str, axis: str, source: str) -> float:
@@ -194,7 +221,9 @@ def mcnemar_table(results: Results, treated: str = "explanation", control: str =
     correct = results.predictions.pivot(index=[*keys, "item"], columns="arm", values="correct")[[treated, control]]
     for cell, group in correct.dropna().groupby(level=keys, sort=False):
         test = paired.mcnemar(group[treated].to_numpy() > 0, group[control].to_numpy() > 0)
-        rows.append({**dict(zip(keys, cell, strict=True)), "difference": test.estimate, "n_items": test.n, "p": test.p})
+        row: dict[str, object] = dict(zip(keys, cell, strict=True))
+        row |= {"n_items": len(group), "gained": test.gained, "lost": test.lost}
+        rows.append(row | {"difference": (test.gained - test.lost) / len(group), "p": test.p})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=paired.holm(table["p"]))
 
@@ -209,7 +238,7 @@ def summary_rows(
     rows = []
     for label, part in parts.items():
         estimate = within(bootstrap(part, resamples), -1.0, 1.0)
-        rows.append({"label": label, "estimate": estimate.estimate, "low": estimate.low, "high": estimate.high})
+        rows.append({"label": label, **_drawn(estimate)})
     return pd.DataFrame(rows)
 
 
@@ -221,7 +250,8 @@ def arm_table(results: Results, resamples: int, control: str = "label") -> pd.Da
     """
     arms = list(results.predictions["arm"].unique())
     rows = [_arm_row(results, arm, control, resamples) for arm in arms]
-    table = pd.DataFrame(rows)
+    per_run = run_metrics(results, ["arm", "axis", "seed"]).groupby("arm")[["macro_f1", "kappa"]].mean()
+    table = pd.DataFrame(rows).merge(per_run, on="arm", sort=False)
     compared = table["arm"] != control
     table.loc[compared, "p_holm"] = paired.holm(table.loc[compared, "p"])
     return table
@@ -231,36 +261,27 @@ def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[s
     rows = results.predictions[results.predictions["arm"] == arm]
     accuracy = level_estimate(results, arm, "correct", resamples)
     row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
-    row |= {"accuracy": accuracy.estimate, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
+    row |= _limits("accuracy", accuracy)
     row |= {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
-    per_run = pd.DataFrame([_metrics(group) for _, group in rows.groupby(["axis", "seed"])])
-    row |= {"macro_f1": per_run["macro_f1"].mean(), "kappa": per_run["kappa"].mean()}
     row |= {"accuracy_on_level": rows["correct_level"].mean()}
     if arm == control:
         return {**row, "difference": np.nan, "difference_low": np.nan, "difference_high": np.nan, "p": np.nan}
     differences = pairs(results, arm, control, "correct")
     estimate = within(bootstrap(differences, resamples), -1.0, 1.0)
-    p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1)).p
-    limits = {"difference_low": estimate.low, "difference_high": estimate.high}
-    return {**row, "difference": estimate.estimate, **limits, "p": p}
-
-
-def _metrics(group: pd.DataFrame) -> dict[str, float]:
-    return metrics.metrics(group["label"].to_numpy(), group[PROBABILITIES].to_numpy())
+    p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1))
+    return {**row, **_limits("difference", estimate), "p": p}
 
 
 def reliability_table(results: Results, resamples: int) -> pd.DataFrame:
-    """T5: reliability of each arm: NLL and Brier with nested intervals; the rest as means over axes and seeds."""
+    """T5: reliability of each arm: NLL and Brier with nested intervals; ECE as mean over axes and seeds."""
+    ece = _ece_by_seed(results).groupby("arm").mean()
     rows = []
     for arm in results.predictions["arm"].unique():
-        chosen = results.predictions[results.predictions["arm"] == arm]
-        row: dict[str, object] = {"arm": arm, "n_seeds": chosen["seed"].nunique()}
+        seeds = results.predictions.loc[results.predictions["arm"] == arm, "seed"].nunique()
+        row: dict[str, object] = {"arm": arm, "n_seeds": seeds}
         for column in ("nll", "brier"):
-            estimate = level_estimate(results, arm, column, resamples)
-            row |= {column: estimate.estimate, f"{column}_low": estimate.low, f"{column}_high": estimate.high}
-        per_run = pd.DataFrame([_metrics(group) for _, group in chosen.groupby(["axis", "seed"])])
-        row |= {name: per_run[name].mean() for name in ("ece", "confidence_right", "confidence_wrong")}
-        rows.append(row | _generation_row(results, arm))
+            row |= _limits(column, level_estimate(results, arm, column, resamples))
+        rows.append(row | {"ece": float(ece[arm])} | _generation_row(results, arm))
     return pd.DataFrame(rows)
 
 
@@ -288,20 +309,17 @@ def arm_intervals(results: Results, resamples: int) -> pd.DataFrame:
     for arm in results.predictions["arm"].unique():
         for axis in (*results.predictions["axis"].unique(), "pooled"):
             estimate = level_estimate(results, arm, "correct", resamples, None if axis == "pooled" else axis)
-            limits = {"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
-            rows.append({"arm": arm, "axis": axis, **limits})
+            rows.append({"arm": arm, "axis": axis, **_drawn(estimate)})
     return pd.DataFrame(rows)
 
 
 def shortcut_references(results: Results) -> pd.DataFrame:
-    """F3's dashed lines: accuracy of the shortcuts per axis."""
-    names = {"majority": "majority", "length": "length", "words_only": "words"}
-    rows = [
-        {"axis": axis, "name": names[name], "value": value}
-        for axis in results.items["axis"].unique()
-        for name, value in _shortcut_accuracy(results.items, axis).items()
-    ]
-    return pd.DataFrame(rows)
+    """F3's dashed lines: accuracy of the shortcuts per axis, and their mean over the axes."""
+    axes = list(results.items["axis"].unique())
+    reached = pd.DataFrame({axis: _shortcut_accuracy(results.items, axis) for axis in axes}).assign(
+        pooled=lambda frame: frame[axes].mean(axis=1)
+    )
+    return reached.rename_axis("name").reset_index().melt("name", var_name="axis")
 
 
 def layer_curves(results: Results) -> pd.DataFrame:
@@ -333,7 +351,7 @@ def _layer_means(results: Results, keys: list[str]) -> pd.DataFrame:
 
 
 def sharpness_points(results: Results) -> pd.DataFrame:
-    """F5's dots: mean of each sharpness measure per arm and seed (axes and sources with equal weight)."""
+    """F5's dots: mean of each sharpness measure per arm, seed and source over all items of that kind."""
     rows = results.predictions
     right = rows["correct"] > 0
     frames = {name: rows[["arm", "seed", "source", name]] for name in ("output_entropy", "label_entropy", "peak_mass")}
@@ -355,25 +373,24 @@ def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
         row = {"arm": arm, "measure": measure, "estimate": group["value"].mean(), "low": np.nan, "high": np.nan}
         if len(table) > 1:
             estimate = paired.t_test(table.to_numpy())
-            row |= {"estimate": estimate.estimate, "low": estimate.low, "high": estimate.high}
+            row |= _drawn(estimate)
         rows.append(row)
     dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()
     return dots, pd.DataFrame(rows)
 
 
-def _ece_by_seed(results: Results, arm: str) -> pd.Series:
-    """Expected calibration error of each seed: 15 bins on each axis's items, then the mean over axes (T5 and F6)."""
-    rows = results.predictions[results.predictions["arm"] == arm]
-    per_run = rows.groupby(["seed", "axis"])[["label", *PROBABILITIES]].apply(lambda group: _metrics(group)["ece"])
-    return per_run.groupby("seed").mean()
+def _ece_by_seed(results: Results) -> pd.Series:
+    """Expected calibration error by arm and seed: 15 bins on each axis's items, then the mean over axes (T5, F6)."""
+    return run_metrics(results, ["arm", "seed", "axis"]).groupby(["arm", "seed"])["ece"].mean()
 
 
 def calibration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """F6: reliability curves over all seeds, axes and sources, and T5's ECE with a t interval over seeds."""
     curves, errors = [], []
+    by_seed = _ece_by_seed(results)
     for arm, rows in results.predictions.groupby("arm", sort=False):
         curves.append(reliability_curve(rows["label"].to_numpy(), rows[PROBABILITIES].to_numpy()).assign(arm=arm))
-        values = _ece_by_seed(results, str(arm)).to_numpy()
+        values = by_seed[arm].to_numpy()
         low, high = np.nan, np.nan
         if len(values) > 1:
             estimate = within(paired.t_test(values, unit="seed"), 0.0, 1.0)

@@ -1,7 +1,8 @@
-"""The annotator ensemble and its merging (papers A.2.1): 3 annotators x 4 prompts = 12 scores and 12 explanations.
+"""The annotator ensemble and its merging (2511.02044, annotation): 3 annotators x 4 prompts, 12 scores each item.
 
 Offline the annotators are SIMULATED: they know the true level and the operations applied, and add their own errors.
-None of their errors is fitted to make a merge rule look good. Language models can rate behind the same protocol.
+Their biases partly cancel and their noise is additive, which favours the mean among merge rules; T2 says so. Language
+models can rate behind the same protocol.
 """
 
 import re
@@ -21,7 +22,7 @@ from companion.studies.explanations.degrade import Item
 from companion.studies.explanations.wording import Severity, clean_quote, sentences, without_leaks, write_explanation
 
 MIN_SCORES = 8
-"""An item needs this many parsed scores of its 12 on an axis, or the axis of the item is dropped (papers A.2.1)."""
+"""An item needs this many parsed scores of its 12 on an axis, or the axis of the item is dropped."""
 
 SOUND = ("kept", "own")
 """Kinds of an operation's quotes in which nothing was damaged."""
@@ -196,12 +197,12 @@ def _columns(answer: Rating) -> tuple[int | None, str]:
 
 
 def rescale(score: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Scores from 1 to ``scale`` put on 1 to 5: 1 + 4 (r - 1) / (S - 1) (papers A.2.1)."""
+    """Scores from 1 to ``scale`` put on 1 to 5: 1 + 4 (r - 1) / (S - 1) (2511.02044, annotation)."""
     return 1 + 4 * (score - 1) / (scale - 1)
 
 
 def to_label(merged: np.ndarray) -> np.ndarray:
-    """Whole labels 1 to 5 of merged scores, halves up: min(5, max(1, floor(y + 1/2))) (papers A.2.1)."""
+    """Whole labels 1 to 5 of merged scores, halves up: min(5, max(1, floor(y + 1/2))) (2511.02044, annotation)."""
     # Sums of thirds miss an exact half by a rounding error.
     return np.clip(np.floor(np.round(merged, 9) + 0.5), 1, 5).astype(int)
 
@@ -224,7 +225,7 @@ def merge_scores(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def merge_rules(ratings: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
-    """Errors of five ways to merge twelve scores, item by item, against the known level (papers A.2.1).
+    """Errors of five ways to merge twelve scores, item by item, against the known level (2511.02044, annotation).
 
     The rules are mean, median, majority vote (of labels; ties go to the label nearest the mean), mean without the two
     highest and two lowest, and the best single annotator and prompt. The best is chosen per axis by squared error on

@@ -1,6 +1,6 @@
 """The prompt of one rating: instruction, the conversation, the response to rate, then the axis with its scale.
 
-The axis comes last, right before the label, and is all that differs between axes (papers A.4 names the parts; order and
+The axis comes last, right before the label, and is all that differs between axes (2511.02044 names the parts; order and
 wording are our own). Conversation text is untrusted: it cannot open a new line, a field, or a special token.
 """
 
@@ -32,7 +32,7 @@ def prompt_text(conversation: Conversation, axis: str) -> str:
         axis: a key of ``QUESTIONS``.
 
     Returns:
-        About 60 to 170 tokens of the embedded model; the response is never cut (papers A.4).
+        About 60 to 240 tokens of the embedded model; the response is never cut (2511.02044, training).
     """
     turns = _last_words(conversation.context, CONTEXT_WORDS)
     tags = {"A": "Speaker A", "B": "Speaker B"}

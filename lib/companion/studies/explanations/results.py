@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from scipy.special import entr
 
 from companion.runs.spec import spec_id
 from companion.runs.store import Record
 from companion.show.provenance import Provenance
-from companion.stats.metrics import FLOOR, predicted_labels
+from companion.stats.metrics import item_measures, predicted_labels
 from companion.studies.explanations.experiment import RunSpec, unpack_entropies
 from companion.studies.explanations.study import NAME, Study
 
@@ -26,7 +26,7 @@ class Results:
         items: the data table (see ``dataset.Data``).
         predictions: one row per arm, seed, axis and test item: source, label, level, the five probabilities, and what
             follows from them: predicted, correct, correct_level, within_one, absolute_error, nll, brier, confidence,
-            entropy and peak (whole vocabulary), label_entropy (five labels), label_mass.
+            output_entropy and peak_mass (whole vocabulary), label_entropy (five labels), label_mass.
         layers: one row per arm, seed, axis, source, layer and measure: mean over the items of E1 to E3.
         history: one row per arm, seed, axis and optimiser step.
         generated: one row per item that was also answered by greedy generation: generated (0 = no label), predicted.
@@ -76,32 +76,17 @@ def _predictions(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataF
     arrays = record.arrays
     frame = items.loc[arrays["row"], ["axis", "source", "item", "label", "level"]].reset_index(drop=True)
     probability = arrays["probabilities"].astype(float)
-    predicted = predicted_labels(probability)
-    label = frame["label"].to_numpy()
-    hit = np.eye(5)[label - 1]
-    distance = np.abs(predicted - label)
-    columns = dict(zip(PROBABILITIES, probability.T, strict=True))
-    return frame.assign(
+    measures = item_measures(frame["label"], probability)
+    return frame.join(measures).assign(
         arm=spec.arm,
         seed=spec.seed,
-        **columns,
-        predicted=predicted,
-        correct=(distance == 0).astype(float),
-        correct_level=(predicted == frame["level"].to_numpy()).astype(float),
-        within_one=(distance <= 1).astype(float),
-        absolute_error=distance.astype(float),
-        nll=-np.log(np.maximum((probability * hit).sum(axis=1), FLOOR)),
-        brier=((probability - hit) ** 2).sum(axis=1),
-        confidence=probability.max(axis=1),
+        **dict(zip(PROBABILITIES, probability.T, strict=True)),
+        correct_level=(measures["predicted"] == frame["level"]).astype(float),
         output_entropy=arrays["entropy"].astype(float),
         peak_mass=arrays["peak"].astype(float),
         label_mass=arrays["label_mass"].astype(float),
-        label_entropy=_entropy(probability),
+        label_entropy=entr(probability).sum(axis=1),
     )
-
-
-def _entropy(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    return -(probability * np.log(np.maximum(probability, FLOOR))).sum(axis=1)
 
 
 def _layers(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataFrame:

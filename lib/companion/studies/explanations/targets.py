@@ -1,4 +1,4 @@
-"""Fine-tuning targets: what each arm asks the student to write after the same prompt (papers A.2.2 and A.2.3)."""
+"""Fine-tuning targets: what each arm asks the student to write after the same prompt (2511.02044, objective)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONTROLS = ("mismatched", "uniform_tokens", "explanation_first", "label_token_ma
 LABEL_LEAD = "Rating: "
 EXPLANATION_LEAD = "Explanation:"
 ALPHA = 1.0
-"""Weight of the mean explanation loss in the ``label_weighted`` arm (papers A.2.2)."""
+"""Weight of the mean explanation loss in the ``label_weighted`` arm (2511.02044, objective)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def target(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizer
 
     All arms share the prompt text. Random text depends on the example, its axis, the arm, the seed and the pool alone,
     so it stays the same in every epoch. Each of the |r| response tokens weighs 1/|r|; in ``label_weighted`` the label
-    weighs 1 and each other token ALPHA/(|r|-1) (papers A.2.2).
+    weighs 1 and each other token ALPHA/(|r|-1) (2511.02044, objective).
 
     Args:
         seed: training seed; it changes the random text only.
