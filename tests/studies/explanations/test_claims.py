@@ -10,7 +10,7 @@ from tests.studies.explanations.conftest import AXES, SOURCES, made_up
 from companion.show.claims import Claim
 from companion.stats import paired
 from companion.stats.verdict import verdict
-from companion.studies.explanations.claims import ledger, middle_third, source_differences
+from companion.studies.explanations.claims import ledger, middle_third, shared_note, source_differences
 from companion.studies.explanations.results import Results
 from companion.studies.explanations.settings import ExplanationsSettings
 
@@ -50,11 +50,12 @@ def test_shuffled_text_that_hurts_as_much_closes_no_gap(tiny_settings: Explanati
 
 
 def test_a_verdict_on_arms_that_learnt_nothing_says_so(tiny_settings: ExplanationsSettings) -> None:
-    found = claims(tiny_settings, made_up({**EQUAL, "explanation": 0.1}, sharper=-0.1))
+    results = made_up({**EQUAL, "explanation": 0.1}, sharper=-0.1)
+    found = claims(tiny_settings, results)
     assert found["1a"].verdict == found["1b"].verdict == "contradicted", "label only, which is ahead, did learn"
-    assert "Not shown to beat the most frequent label" in found["1a"].note
-    assert "label + explanation" in found["1a"].note
-    assert "label only" not in found["1a"].note
+    assert shared_note(results).endswith(
+        "beat the most frequent training label, all axes together: label + explanation."
+    )
     assert found["3a"].verdict == "undecided"
     assert "alone would say contradicted" in found["3a"].note
 
@@ -91,6 +92,8 @@ def test_arms_that_equal_label_alone_are_no_evidence_of_equivalence(tiny_setting
 def test_fewer_than_four_seeds_decide_nothing(tiny_settings: ExplanationsSettings, seeds: int) -> None:
     found = verdicts(tiny_settings, {**EQUAL, "explanation": 0.9, "shuffled": 0.8}, seeds=seeds, sharper=0.1)
     assert set(found.values()) == {"undecided"}
+    assert "Fewer than 4 seeds" in shared_note(made_up(EQUAL, seeds=seeds))
+    assert "seeds" not in shared_note(made_up(EQUAL, seeds=4))
 
 
 def test_agreement_counts_units_on_the_claimed_side(tiny_settings: ExplanationsSettings) -> None:

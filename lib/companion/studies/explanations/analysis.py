@@ -259,17 +259,21 @@ def arm_table(results: Results, resamples: int, control: str = "label") -> pd.Da
 
 def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[str, object]:
     rows = results.predictions[results.predictions["arm"] == arm]
-    accuracy = level_estimate(results, arm, "correct", resamples)
     row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
-    row |= _limits("accuracy", accuracy)
-    row |= {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
+    row |= _limits("accuracy", level_estimate(results, arm, "correct", resamples))
+    row |= _difference_to(control, results, arm, resamples)
     row |= {"accuracy_on_level": rows["correct_level"].mean()}
+    return row | {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
+
+
+def _difference_to(control: str, results: Results, arm: str, resamples: int) -> dict[str, float]:
+    """Accuracy difference to the control with interval and sign-flip p (Holm to come); none for the control."""
     if arm == control:
-        return {**row, "difference": np.nan, "difference_low": np.nan, "difference_high": np.nan, "p": np.nan}
+        return dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_holm"), np.nan)
     differences = pairs(results, arm, control, "correct")
     estimate = within(bootstrap(differences, resamples), -1.0, 1.0)
     p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1))
-    return {**row, **_limits("difference", estimate), "p": p}
+    return {**_limits("difference", estimate), "p": p, "p_holm": np.nan}
 
 
 def reliability_table(results: Results, resamples: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The annotator ensemble and its merging (2511.02044, annotation): 3 annotators x 4 prompts, 12 scores each item.
 
 Offline the annotators are SIMULATED: they know the true level and the operations applied, and add their own errors.
-Their biases partly cancel and their noise is additive, which favours the mean among merge rules; T2 says so. Language
+Their biases partly cancel and their noise is additive, which favours averages among merge rules; T2 says so. Language
 models can rate behind the same protocol.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from companion.show.claims import Claim
-from companion.show.names import arm_name, axis_name
+from companion.show.names import arm_name, arm_order, axis_name
 from companion.stats import paired
 from companion.stats.equivalence import equivalence
 from companion.stats.estimate import Estimate
@@ -130,8 +130,7 @@ def family(comparisons: Sequence[Comparison], arms: Iterable[str]) -> list[Compa
 
 def ledger(results: Results, settings: ExplanationsSettings) -> list[Claim]:
     """Every claim that the recorded arms can decide, in the order of the paper."""
-    arms = set(results.predictions["arm"])
-    learnt = {arm for arm in arms - {"base"} if _beats_majority(results, arm)}
+    arms, learnt = set(results.predictions["arm"]), _learnt(results)
     claims: list[Claim] = []
     for comparisons in (ACCURACY, RELIABILITY, INSIDE):
         claims += _family(results, family(comparisons, arms), learnt)
@@ -139,9 +138,8 @@ def ledger(results: Results, settings: ExplanationsSettings) -> list[Claim]:
         claims.append(_every_cell(results, settings.resamples, learnt))
     if {"explanation", "shuffled", "label"} <= arms:
         claims += [_gap(results, learnt), _equal(results, settings.equivalence_margin, learnt)]
-    seeds = results.predictions.loc[results.predictions["arm"] != "base", "seed"].nunique()
-    if seeds < LEAST_SEEDS:
-        claims = [_without_seeds(claim, seeds) for claim in claims]
+    if _seeds(results) < LEAST_SEEDS:
+        claims = [replace(claim, verdict="undecided") for claim in claims]
     return sorted(claims, key=lambda claim: claim.id)
 
 
@@ -153,9 +151,26 @@ def source_differences(results: Results) -> pd.DataFrame:
     return pd.DataFrame(means).rename_axis("source").reset_index()
 
 
-def _without_seeds(claim: Claim, seeds: int) -> Claim:
-    note = f"Nothing is decided by {seeds} seed{'s' * (seeds > 1)}; it takes {LEAST_SEEDS}."
-    return replace(claim, verdict="undecided", note=f"{note} {claim.note}".strip())
+def shared_note(results: Results) -> str:
+    """What holds for every claim of the ledger: too few seeds, and which arms have not learnt to rate."""
+    few = _seeds(results) < LEAST_SEEDS
+    arms = arm_order([arm for arm in results.predictions["arm"].unique() if arm != "base"])
+    unlearnt = [arm_name(arm) for arm in arms if arm not in _learnt(results)]
+    return " ".join(
+        [
+            *([f"Fewer than {LEAST_SEEDS} seeds: nothing is decided."] if few else []),
+            f"Not shown to beat the most frequent training label, all axes together: {', '.join(unlearnt) or 'none'}.",
+        ]
+    )
+
+
+def _seeds(results: Results) -> int:
+    return int(results.predictions.loc[results.predictions["arm"] != "base", "seed"].nunique())
+
+
+def _learnt(results: Results) -> set[str]:
+    """The trained arms that were shown to beat the most frequent training label, all axes together."""
+    return {arm for arm in set(results.predictions["arm"]) - {"base"} if _beats_majority(results, arm)}
 
 
 def _family(results: Results, comparisons: Sequence[Comparison], learnt: AbstractSet[str]) -> list[Claim]:
@@ -181,7 +196,7 @@ def _family(results: Results, comparisons: Sequence[Comparison], learnt: Abstrac
                 smallest_p=paired.smallest_p(len(table), size),
                 n=_size(table),
                 verdict=decided,
-                note=" ".join([*note, *_weak({one.treated, one.control} - learnt)]),
+                note=note,
             )
         )
     return claims
@@ -195,17 +210,11 @@ def _needed(one: Comparison, estimate: Estimate) -> set[str]:
     return {one.treated if treated_ahead else one.control}
 
 
-def _if_learnt(decided: Verdict, needed: AbstractSet[str], learnt: AbstractSet[str]) -> tuple[Verdict, list[str]]:
+def _if_learnt(decided: Verdict, needed: AbstractSet[str], learnt: AbstractSet[str]) -> tuple[Verdict, str]:
     """The verdict, or undecided where an arm that it rests on has not learnt, and the sentence that says so."""
     if decided == "undecided" or needed <= learnt:
-        return decided, []
-    return "undecided", [f"The interval alone would say {decided}, but it compares arms that have not learnt."]
-
-
-def _weak(arms: Iterable[str]) -> list[str]:
-    """A warning where a claim rests on an arm that has not learnt to rate."""
-    names = ", ".join(sorted(arm_name(arm) for arm in arms))
-    return [f"Not shown to beat the most frequent label, all axes together: {names}."] if names else []
+        return decided, ""
+    return "undecided", f"The interval alone would say {decided}, but it compares arms that have not learnt."
 
 
 def _agreement(table: pd.DataFrame, side: Side) -> str:
@@ -267,7 +276,7 @@ def _every_cell(results: Results, resamples: int, learnt: AbstractSet[str]) -> C
         smallest_p=np.nan,
         n=f"{len(cells)} cells",
         verdict=decided,
-        note=" ".join([described, *note, *_weak({"explanation", "label"} - learnt)]),
+        note=f"{described} {note}".strip(),
     )
 
 
@@ -294,7 +303,7 @@ def _gap(results: Results, learnt: AbstractSet[str]) -> Claim:
         smallest_p=np.nan,
         n=_size(whole),
         verdict=verdict(shown, "greater", 0.5),
-        note=" ".join(["The estimate is the share closed.", meaning, *_weak({"shuffled", "explanation"} - learnt)]),
+        note=f"The estimate is the share closed. {meaning}",
     )
 
 
@@ -327,7 +336,7 @@ def _equal(results: Results, margin: float, learnt: AbstractSet[str]) -> Claim:
         smallest_p=np.nan,
         n=_size(differences),
         verdict=decided,
-        note=" ".join([*notes, *_weak({"shuffled", "explanation"} - learnt)]),
+        note=" ".join(notes),
     )
 
 

@@ -6,12 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from companion.runs.spec import spec_id
-from companion.show.claims import Claim, claims_view, write_claims
+from companion.show.claims import claims_view, write_claims
 from companion.show.figures import save_figure
 from companion.show.provenance import Provenance
 from companion.show.tables import view, write_table
 from companion.studies.explanations.analysis import tuning_table
-from companion.studies.explanations.results import provenance
+from companion.studies.explanations.claims import ledger, shared_note
+from companion.studies.explanations.results import Results, provenance
 from companion.studies.explanations.study import NAME, Study
 
 
@@ -49,7 +50,7 @@ def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin
     return figure
 
 
-def publish_claims(study: Study, claims: list[Claim], origin: Provenance) -> pd.DataFrame:
+def publish_claims(study: Study, results: Results) -> pd.DataFrame:
     """Write the claims ledger as csv, md, tex and an HTML page and return what a reader sees of it."""
     one = study.settings
     axes = len(one.axes) if one.students == "joint" else 1
@@ -59,9 +60,10 @@ def publish_claims(study: Study, claims: list[Claim], origin: Provenance) -> pd.
         "1/39 of its loss: verdicts speak of that much training. A verdict needs students that learnt to rate. Each "
         "family, and 1b, 2c, 2d alone, errs in about 5 % of such studies, the ledger as a whole in up to 30 %. "
         "Assumed: effects of sources and seeds are roughly symmetric; where some students collapse, errors are "
-        "several times more frequent."
+        f"several times more frequent. {shared_note(results)}"
     )
-    write_claims(claims, study.folder, note, origin)
+    claims = ledger(results, one)
+    write_claims(claims, study.folder, note, results.provenance)
     return claims_view(claims)
 
 
