@@ -61,15 +61,22 @@ def references(axes: Sequence[str] = (*AXES, "pooled")) -> pd.DataFrame:
     )
 
 
-def layer_curves(arms: Sequence[str] = PRIMARY, n_layers: int = 30) -> pd.DataFrame:
+def layer_values(arms: Sequence[str] = PRIMARY, n_layers: int = 30, seeds: int = 3) -> pd.DataFrame:
     layer = np.arange(1, n_layers + 1)
     frames = []
     for measure, start, end in (("E1", 0.86, 0.95), ("E2", 0.98, 0.6), ("E3", 0.95, 0.2)):
         for place, arm in enumerate(arms):
-            mean = start + (end - start) * (layer / n_layers) ** 2 + 0.012 * place
-            frame = pd.DataFrame({"layer": layer, "mean": mean, "low": mean - 0.008, "high": mean + 0.008})
-            frames.append(frame.assign(arm=arm, measure=measure, seed_min=mean - 0.014, seed_max=mean + 0.014))
+            for seed in range(seeds):
+                value = start + (end - start) * (layer / n_layers) ** 2 + 0.012 * place + 0.004 * seed
+                frames.append(
+                    pd.DataFrame({"layer": layer, "value": value, "arm": arm, "measure": measure, "seed": seed})
+                )
     return pd.concat(frames, ignore_index=True)
+
+
+def layer_differences(arms: Sequence[str] = PRIMARY[2:]) -> pd.DataFrame:
+    values = layer_values(arms, seeds=1).rename(columns={"value": "estimate"}).drop(columns="seed")
+    return values.assign(low=values["estimate"] - 0.01, high=values["estimate"] + 0.01)
 
 
 def calibration_curve(arms: Sequence[str] = PRIMARY) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -92,9 +99,10 @@ def learning_curves(arms: Sequence[str] = PRIMARY[1:]) -> pd.DataFrame:
         for place, arm in enumerate(arms):
             if (measure, arm) == ("rest_loss", "label"):
                 continue
-            mean = floor + 0.1 * place + 2 * np.exp(-seen / 120)
-            frame = pd.DataFrame({"examples_seen": seen, "mean": mean, "low": mean - 0.1, "high": mean + 0.1})
-            frames.append(frame.assign(arm=arm, measure=measure))
+            for seed in range(3):
+                value = floor + 0.1 * place + 2 * np.exp(-seen / 120) + 0.05 * seed
+                frame = pd.DataFrame({"examples_seen": seen, "value": value})
+                frames.append(frame.assign(arm=arm, measure=measure, seed=seed))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -102,4 +110,4 @@ def write_both(folder: Path) -> None:
     """Write a table and a figure, for a test that another process writes the same bytes."""
     origin = Provenance("explanations", "quick", ("a", "b"), "abc1234")
     tables.write_table(cells(), folder, "T3", "caption", "note", origin)
-    figures.save_figure(figures.layers(layer_curves(), middle=(11, 20), note="n = 6 \u00fc"), folder, "F4", origin)
+    figures.save_figure(figures.layers(layer_values(), middle=(11, 20), note="n = 6 \u00fc"), folder, "F4", origin)

@@ -40,7 +40,8 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "forest, two sources, long names": lambda: forest_figure(frames.cells(("faq", "größe_of_$x$_" + "long" * 6))),
     "arms": arms_figure,
     "arms, all": lambda: arms_figure(frames.ALL_ARMS, 1),
-    "layers": lambda: figures.layers(frames.layer_curves(), middle=(11, 20), note=NOTE),
+    "layers": lambda: figures.layers(frames.layer_values(), middle=(11, 20), note=NOTE),
+    "layer differences": lambda: figures.layer_differences(frames.layer_differences(), middle=(11, 20), note=NOTE),
     "sharpness": sharpness_figure,
     "sharpness, all": lambda: sharpness_figure(frames.ALL_ARMS),
     "calibration": lambda: figures.calibration(*frames.calibration_curve(), note=NOTE),
@@ -158,12 +159,31 @@ def test_an_arm_keeps_its_colour_whichever_arms_are_beside_it() -> None:
 
 
 def test_layers_has_a_panel_per_measure_and_shades_the_layers_it_is_told() -> None:
-    figure = figures.layers(frames.layer_curves(), middle=(11, 20), note=NOTE)
-    assert len(figure.axes) == 3
-    for axes in figure.axes:
-        assert axes.patches[0].get_x() == 10.5
-        assert axes.patches[0].get_width() == 10
-        assert len(axes.lines) == 3 * len(frames.PRIMARY)
+    for name, arms in {"layers": frames.PRIMARY, "layer differences": frames.PRIMARY[2:]}.items():
+        figure = drawn(name)
+        assert len(figure.axes) == 3
+        for axes in figure.axes:
+            assert axes.patches[0].get_x() == 10.5
+            assert axes.patches[0].get_width() == 10
+            assert [line.get_color() for line in axes.lines] == [arm_style(arm).colour for arm in arms]
+
+
+def test_bands_are_the_range_of_the_seeds_and_the_interval() -> None:
+    values, curves = frames.layer_values(("label",)), frames.layer_differences(("shuffled",))
+    seeds = figures.layers(values, middle=(11, 20), note=NOTE).axes[0]
+    first = values[(values["measure"] == "E1") & (values["layer"] == 1)]["value"]
+    assert seeds.lines[0].get_ydata()[0] == pytest.approx(first.mean())
+    assert band(seeds, 1) == pytest.approx((first.min(), first.max()))
+    one = curves[(curves["measure"] == "E1") & (curves["layer"] == 1)].iloc[0]
+    interval = figures.layer_differences(curves, middle=(11, 20), note=NOTE).axes[0]
+    assert band(interval, 1) == pytest.approx((one["low"], one["high"]))
+
+
+def band(axes: Axes, x: float) -> tuple[float, float]:
+    """Lowest and highest point of the filled areas at ``x``."""
+    corners = np.concatenate([path.vertices for area in axes.collections for path in area.get_paths()])
+    at = corners[corners[:, 0] == x, 1]
+    return float(at.min()), float(at.max())
 
 
 def test_sharpness_panels_come_in_their_order() -> None:

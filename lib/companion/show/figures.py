@@ -6,9 +6,10 @@ is NaN and is not drawn.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from companion.errors import CompanionError
@@ -17,7 +18,17 @@ from companion.show.names import arm_name, arm_order, arm_style, axis_name, axis
 from companion.show.schematic import pipeline
 from companion.show.style import PALE, in_style, new_figure, save_figure, settle
 
-__all__ = ["arms", "calibration", "forest", "layers", "learning", "pipeline", "save_figure", "sharpness"]
+__all__ = [
+    "arms",
+    "calibration",
+    "forest",
+    "layer_differences",
+    "layers",
+    "learning",
+    "pipeline",
+    "save_figure",
+    "sharpness",
+]
 
 SHARPNESS = ("output_entropy", "label_entropy", "peak_mass", "confidence_right", "confidence_wrong")
 _ROW = 0.185  # inches of one row of a forest plot
@@ -76,22 +87,40 @@ def arms(points: pd.DataFrame, intervals: pd.DataFrame, references: pd.DataFrame
 
 
 @in_style()
-def layers(curves: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figure:
-    """F4: one panel per measure: a curve per arm over layers, its interval as a band, the range of seeds as thin lines.
+def layers(values: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figure:
+    """F4: one panel per measure: a curve per arm over layers, the range of the seeds as a band.
 
-    ``curves``: columns arm, measure, layer, mean, low, high, seed_min, seed_max. ``middle`` is the first and the last
-    layer of the middle third, as the test of the claim takes it; it is shaded.
+    ``values``: columns arm, measure, layer, seed, value. ``middle`` is the first and the last layer of the middle
+    third, as the test of the claim takes it; it is shaded.
     """
-    _require("layers", curves, ("arm", "measure", "layer", "mean", "low", "high", "seed_min", "seed_max"))
-    shown = list(dict.fromkeys(curves["measure"]))
-    band = "Band: interval, layer by layer, not adjusted for their number. " if curves["low"].notna().any() else ""
-    marks = f"{band}Thin lines: lowest and highest seed. Shaded: middle third of the layers."
-    figure = new_figure(2.75, f"{note} {marks}")
+    _require("layers", values, ("arm", "measure", "layer", "seed", "value"))
+    return _layer_panels(values, middle, f"{note} Band: lowest to highest seed.", panels.draw_seeds)
+
+
+@in_style()
+def layer_differences(curves: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figure:
+    """F4's second figure: the difference of each arm to another over layers, its interval as a band.
+
+    ``curves``: columns arm, measure, layer, estimate, low, high; ``middle`` as in ``layers``.
+    """
+    _require("layer_differences", curves, ("arm", "measure", "layer", "estimate", "low", "high"))
+    band = "Band: interval, layer by layer, not adjusted for their number."
+    return _layer_panels(curves, middle, f"{note} {band}", panels.draw_bands)
+
+
+def _layer_panels(
+    frame: pd.DataFrame,
+    middle: tuple[int, int],
+    note: str,
+    draw: Callable[[Axes, Sequence[str], pd.DataFrame, str], None],
+) -> Figure:
+    shown = list(dict.fromkeys(frame["measure"]))
+    figure = new_figure(2.75, f"{note} Shaded: middle third of the layers.")
     grid = figure.subplots(1, len(shown), sharex=True, squeeze=False)
-    names = arm_order(list(curves["arm"]))
+    names = arm_order(list(frame["arm"]))
     for axes, panel in zip(grid.flat, shown, strict=True):
         axes.axvspan(middle[0] - 0.5, middle[1] + 0.5, color=PALE, zorder=0)
-        panels.draw_curves(axes, names, curves[curves["measure"] == panel], "layer")
+        draw(axes, names, frame[frame["measure"] == panel], "layer")
         axes.set_title(panels.two_lines(measure_name(panel)))
         axes.set_xlabel("layer")
         axes.grid(axis="x", visible=False)
@@ -151,17 +180,17 @@ def calibration(curve: pd.DataFrame, ece: pd.DataFrame, *, note: str) -> Figure:
 def learning(curves: pd.DataFrame, *, note: str) -> Figure:
     """F7: training loss over examples seen, at the label token and at the other tokens of the target.
 
-    ``curves``: columns arm, examples_seen, measure (``label_loss`` or ``rest_loss``), mean, low, high. An arm without
-    other tokens has no rows for ``rest_loss``.
+    ``curves``: columns arm, examples_seen, measure (``label_loss`` or ``rest_loss``), seed, value. An arm without other
+    tokens has no rows for ``rest_loss``.
     """
-    _require("learning", curves, ("arm", "examples_seen", "measure", "mean", "low", "high"))
+    _require("learning", curves, ("arm", "examples_seen", "measure", "seed", "value"))
     known = [measure for measure in ("label_loss", "rest_loss") if measure in set(curves["measure"])]
     shown = known + [measure for measure in dict.fromkeys(curves["measure"]) if measure not in known]
     figure = new_figure(2.7, f"{note} Band: lowest to highest seed.")
     grid = figure.subplots(1, len(shown), squeeze=False)
     names = arm_order(list(curves["arm"]))
     for axes, panel in zip(grid.flat, shown, strict=True):
-        panels.draw_curves(axes, names, curves[curves["measure"] == panel], "examples_seen")
+        panels.draw_seeds(axes, names, curves[curves["measure"] == panel], "examples_seen")
         axes.set_title(measure_name(panel))
         axes.set_xlabel("training examples seen")
         axes.set_xlim(left=0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -140,32 +141,43 @@ def reference_handles(names: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def draw_curves(axes: Axes, names: Sequence[str], curves: pd.DataFrame, x: str) -> None:
-    """The curve of each arm of ``names`` that has rows in ``curves``."""
-    for arm in names:
-        curve = curves[curves["arm"] == arm]
-        if not curve.empty:
-            draw_curve(axes, arm, curve, x)
+def draw_seeds(axes: Axes, names: Sequence[str], values: pd.DataFrame, x: str) -> None:
+    """Over ``x`` the mean of the seeds of each arm of ``names``, and their range as a band.
 
-
-def draw_curve(axes: Axes, arm: str, curve: pd.DataFrame, x: str) -> None:
-    """One arm's mean over ``x`` with its interval as a band and, where the frame has them, the range of seeds."""
-    style = arm_style(arm)
-    curve = curve.sort_values(x)
-    every = max(1, len(curve) // 6)
-    axes.plot(
-        curve[x],
-        curve["mean"],
-        color=style.colour,
-        linestyle=style.dash,
-        marker=style.marker,
+    ``values``: columns arm, ``x``, value; one row per arm, seed and place.
+    """
+    styles = {arm: arm_style(arm) for arm in names if arm in set(values["arm"])}
+    seaborn.lineplot(
+        values,
+        x=x,
+        y="value",
+        hue="arm",
+        palette={arm: style.colour for arm, style in styles.items()},
+        style="arm",
+        dashes={arm: style.dash[1] or "" for arm, style in styles.items()},
+        markers={arm: style.marker for arm, style in styles.items()},
         markersize=3.5,
-        markevery=every,
+        markeredgewidth=0,
+        markevery=_every(values[x]),
+        errorbar=("pi", 100),
+        err_kws={"alpha": 0.18, "linewidth": 0},
+        legend=False,
+        ax=axes,
     )
-    axes.fill_between(curve[x], curve["low"], curve["high"], color=style.colour, alpha=0.18, linewidth=0)
-    for bound in ("seed_min", "seed_max"):
-        if bound in curve:
-            axes.plot(curve[x], curve[bound], color=style.colour, linewidth=0.5, alpha=0.7)
+    axes.set_ylabel("")
+
+
+def draw_bands(axes: Axes, names: Sequence[str], curves: pd.DataFrame, x: str) -> None:
+    """Over ``x`` each arm's estimate with its interval as a band; ``curves``: columns arm, x, estimate, low, high."""
+    draw_seeds(axes, names, curves.rename(columns={"estimate": "value"}), x)
+    for arm in names:
+        curve = curves[curves["arm"] == arm].sort_values(x)
+        axes.fill_between(curve[x], curve["low"], curve["high"], color=arm_style(arm).colour, alpha=0.18, linewidth=0)
+
+
+def _every(places: pd.Series) -> int:
+    """How many points apart the markers of a curve stand, so that it has about six."""
+    return max(1, places.nunique() // 6)
 
 
 def arm_handles(names: Sequence[str]) -> list[Line2D]:

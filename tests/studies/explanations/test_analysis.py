@@ -80,11 +80,11 @@ def test_reliability_and_calibration_agree_on_the_made_up_confidence(results: Re
 
 
 def test_layer_curves_and_differences_have_every_layer(results: Results) -> None:
-    curves = analysis.layer_curves(results)
-    assert len(curves) == len(PLANTED) * 3 * 6
+    values = analysis.layer_values(results)
+    assert len(values) == (6 * (len(PLANTED) - 1) + 1) * 3 * 6
     differences = analysis.layer_differences(made_up(PLANTED, sharper=0.2))
     assert set(differences["arm"]) == {"explanation", "shuffled", "bag_of_words"}
-    assert differences["mean"].to_numpy() == pytest.approx(0.02, abs=0.003)
+    assert differences["estimate"].to_numpy() == pytest.approx(0.02, abs=0.003)
 
 
 def test_figure_frames_have_what_the_figures_need(results: Results) -> None:

@@ -114,7 +114,7 @@ def test_every_estimate_and_the_ledger_can_be_made(study: Study) -> None:
     assert len(analysis.arm_table(results, 50)) == 10
     assert len(analysis.reliability_table(results, 50)) == 10
     assert {"label_loss", "rest_loss"} == set(analysis.learning(results)["measure"])
-    assert np.isfinite(analysis.layer_curves(results)["mean"]).all()
+    assert np.isfinite(analysis.layer_values(results)["value"]).all()
     assert len({claim.id for claim in ledger(results, study.settings)}) == 12
 
 

@@ -326,12 +326,9 @@ def shortcut_references(results: Results) -> pd.DataFrame:
     return reached.rename_axis("name").reset_index().melt("name", var_name="axis")
 
 
-def layer_curves(results: Results) -> pd.DataFrame:
-    """F4: mean entropy by layer of each arm and the range of the seeds (sources with equal weight)."""
-    by_seed = _layer_means(results, ["arm", "measure", "layer", "seed"])
-    grouped = by_seed.groupby(["arm", "measure", "layer"], sort=False)["value"]
-    curves = grouped.agg(mean="mean", seed_min="min", seed_max="max").reset_index()
-    return curves.assign(low=np.nan, high=np.nan)
+def layer_values(results: Results) -> pd.DataFrame:
+    """F4: entropy by layer of each arm and seed (sources with equal weight)."""
+    return _layer_means(results, ["arm", "measure", "layer", "seed"])
 
 
 def layer_differences(results: Results, control: str = "label") -> pd.DataFrame:
@@ -344,9 +341,7 @@ def layer_differences(results: Results, control: str = "label") -> pd.DataFrame:
         for (measure, layer), group in differences.groupby(["measure", "layer"], sort=False):
             table = group.pivot(index="source", columns="seed", values="value")
             estimate = paired.t_test(table.to_numpy())
-            band = {"mean": estimate.estimate, "low": estimate.low, "high": estimate.high}
-            seeds = {"seed_min": table.mean().min(), "seed_max": table.mean().max()}
-            rows.append({"arm": arm, "measure": measure, "layer": layer, **band, **seeds})
+            rows.append({"arm": arm, "measure": measure, "layer": layer, **_drawn(estimate)})
     return pd.DataFrame(rows)
 
 
@@ -376,8 +371,8 @@ def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
         table = group.pivot(index="source", columns="seed", values="value").dropna()
         row = {"arm": arm, "measure": measure, "estimate": group["value"].mean(), "low": np.nan, "high": np.nan}
         if len(table) > 1:
-            estimate = paired.t_test(table.to_numpy())
-            row |= _drawn(estimate)
+            highest = np.inf if str(measure).endswith("entropy") else 1.0
+            row |= _drawn(within(paired.t_test(table), 0.0, highest))
         rows.append(row)
     dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()
     return dots, pd.DataFrame(rows)
@@ -404,16 +399,15 @@ def calibration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def learning(results: Results, windows: int = 12) -> pd.DataFrame:
-    """F7: training losses in equal windows of examples seen: mean, lowest and highest seed (axes averaged)."""
+    """F7: training losses of each arm and seed in equal windows of examples seen (axes averaged)."""
     history = results.history
     width = history["examples_seen"].max() / windows
     window = np.ceil(history["examples_seen"] / width) * width
     long = history.assign(examples_seen=window).melt(
         ["arm", "seed", "axis", "examples_seen"], ["label_loss", "rest_loss"], "measure", "value"
     )
-    keys = ["arm", "measure", "examples_seen"]
-    by_seed = long.dropna().groupby([*keys, "seed"], sort=False)["value"].mean().reset_index()
-    return by_seed.groupby(keys, sort=False)["value"].agg(mean="mean", low="min", high="max").reset_index()
+    keys = ["arm", "measure", "examples_seen", "seed"]
+    return long.dropna().groupby(keys, sort=False)["value"].mean().reset_index()
 
 
 def tuning_table(study: Study, records: Sequence[Record]) -> pd.DataFrame:
