@@ -30,7 +30,7 @@ def test_six_sources_with_the_pinned_texts(loaded):
 def test_sources_say_what_they_are():
     for name, source in sources.SOURCES.items():
         assert source.name == name
-        assert all([source.stands_in_for, source.package, source.version, source.licence, source.description])
+        assert all([source.stands_in_for, source.package, source.version, source.licence])
     assert len({source.stands_in_for for source in sources.SOURCES.values()}) == 6
 
 
@@ -63,7 +63,7 @@ def test_no_response_repeats_another_of_its_source(loaded):
 
 def test_data_are_read_without_importing_their_packages():
     code = (
-        "import sys; from companion.corpora import load_source; load_source('qa'); load_source('faq');"
+        "import sys; from companion.corpora.sources import load_source; load_source('qa'); load_source('faq');"
         "assert not {'fanoutqa', 'zaragoza_construction_faq', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -82,7 +82,7 @@ def test_unknown_name_is_answered_with_the_valid_ones():
 
 def forget(monkeypatch, name):
     """Put an equal source in place that has not been read yet."""
-    monkeypatch.setitem(sources.SOURCES, name, dataclasses.replace(sources.SOURCES[name], description="unread"))
+    monkeypatch.setitem(sources.SOURCES, name, dataclasses.replace(sources.SOURCES[name], licence="unread"))
 
 
 def hide(monkeypatch, *modules):

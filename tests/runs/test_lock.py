@@ -12,12 +12,10 @@ HOLD = """
 import subprocess, sys, time
 from pathlib import Path
 from companion.runs.lock import folder_lock
-with folder_lock(Path(sys.argv[1]), wait=len(sys.argv) > 2):
+with folder_lock(Path(sys.argv[1])):
     child = subprocess.Popen(["sleep", "30"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
-    if len(sys.argv) == 2:
-        time.sleep(30)
-    child.kill()
+    time.sleep(30)
 """
 
 
@@ -42,16 +40,6 @@ def test_a_second_process_is_refused_by_name_until_the_first_dies(odd_folder, ho
     os.kill(holder.child, 0)
     with folder_lock(odd_folder):
         assert (odd_folder / ".lock").read_text() == str(os.getpid())
-
-
-def test_waiting_says_for_whom_and_goes_on_once_the_folder_is_free(odd_folder):
-    with folder_lock(odd_folder):
-        command = [sys.executable, "-c", HOLD, str(odd_folder), "wait"]
-        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert waiting.stderr.readline() == f"Waiting for process {os.getpid()}, which is using {odd_folder}.\n"
-        assert waiting.poll() is None
-    assert waiting.communicate(timeout=20)[1] == ""
-    assert waiting.returncode == 0
 
 
 def test_the_lock_is_free_after_an_error_inside(odd_folder):

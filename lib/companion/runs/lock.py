@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +10,11 @@ from companion.errors import CompanionError
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path, wait: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold ``<folder>/.lock`` for the time of the ``with`` block.
 
     The lock (``flock``) belongs to the open file: the system releases it when the process ends in whatever way, and
     programs started meanwhile do not inherit it.
-
-    Args:
-        wait: wait until another holder lets go, saying so once, instead of refusing.
 
     Raises:
         CompanionError: another process holds the folder (it is named by its process id), or the folder cannot be
@@ -35,10 +31,7 @@ def folder_lock(folder: Path, wait: bool = False) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = f"process {file.read().strip() or 'of unknown id'}"
-            if not wait:
-                raise CompanionError(f"{folder} is in use by {holder}; wait until it ends, or end it.") from None
-            print(f"Waiting for {holder}, which is using {folder}.", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            raise CompanionError(f"{folder} is in use by {holder}; wait until it ends, or end it.") from None
         except OSError as error:
             raise CompanionError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a disk.") from error
         file.truncate(0)

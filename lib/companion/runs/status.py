@@ -19,11 +19,6 @@ class Status:
     done: int
     failed: int
 
-    @property
-    def missing(self) -> int:
-        """Runs without a record, failed ones included."""
-        return self.total - self.done
-
 
 def status(store: Store, specs: Sequence[Any], logs: Path, group: Callable[[Any], str]) -> list[Status]:
     """Count the runs of each group, in the order in which the groups appear among the specs.

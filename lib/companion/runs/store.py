@@ -31,14 +31,12 @@ class Record:
     Attributes:
         id: name of the run.
         spec: fields of the spec as JSON types (tuples come back as lists).
-        spec_json: the whole canonical text, for :func:`companion.runs.spec.from_json`.
         arrays: the stored arrays, sorted by name.
         meta: the facts stored beside them.
     """
 
     id: str
     spec: dict[str, Any]
-    spec_json: str
     arrays: dict[str, np.ndarray]
     meta: dict[str, Any]
 
@@ -75,7 +73,7 @@ class Store:
         Args:
             spec: frozen dataclass.
             arrays: NumPy arrays of any shape, of the types in ``DTYPES``.
-            meta: facts as JSON types; part of the result, so no times or machine names.
+            meta: facts as JSON types, such as the commit and kind of processor; part of the record, so no times.
 
         Raises:
             CompanionError: something JSON or safetensors cannot hold; a record of this id with other content is there;
@@ -128,9 +126,14 @@ class Store:
         Raises:
             CompanionError: the folder cannot be changed.
         """
-        for file in self._files():
-            if file.name.endswith(TEMPORARY):
-                file.unlink()
+        try:
+            for file in self._files():
+                if file.name.endswith(TEMPORARY):
+                    file.unlink()
+        except OSError as error:
+            raise CompanionError(
+                f"{self.folder} cannot be changed ({error.strerror}); choose another folder."
+            ) from error
         damages = [(run_id, self._damage(run_id)) for run_id in self.ids()]
         return [
             f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
@@ -232,4 +235,4 @@ def _decode(content: bytes, run_id: str) -> Record:
         raise _Damage("its content does not match its checksum")
     if id_of_json(spec_json) != run_id:
         raise _Damage(f"its name does not match its spec, which is that of {id_of_json(spec_json)}")
-    return Record(run_id, json.loads(spec_json)["fields"], spec_json, tensors, json.loads(meta_json))
+    return Record(run_id, json.loads(spec_json)["fields"], tensors, json.loads(meta_json))

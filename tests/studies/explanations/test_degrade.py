@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from companion.corpora import SOURCES, load_sources
 from companion.corpora.conversation import Turn, make_conversation
 from companion.corpora.similarity import shingles
+from companion.corpora.sources import SOURCES, load_sources
 from companion.errors import CompanionError
 from companion.studies.explanations import degrade as subject
 from companion.studies.explanations.degrade import AXES, LEVELS, balanced_levels, clauses, degrade, fill, make_items
