@@ -3,6 +3,7 @@
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,13 +28,23 @@ def commit() -> str:
 
 def origin() -> dict[str, str]:
     """Commit, library versions and processor: on another kind of machine the last bits of a result may differ."""
-    versions = {name: _version(name) for name in LIBRARIES}
-    return {"commit": commit(), "processor": _processor(), "python": platform.python_version(), **versions}
+    return {"commit": commit(), "processor": processor(), "python": platform.python_version(), **versions(LIBRARIES)}
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed version of each package, ``none`` of one that is not installed."""
+    return {name: _version(name) for name in packages}
+
+
+def processor() -> str:
+    """Model name and the flags that decide which kernels run."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = re.search(r"model name\s*:\s*(.*)", text)
+    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text)]
+    return f"{name.group(1) if name else platform.machine()} ({' '.join(flags)})"
 
 
 def _version(name: str) -> str:
@@ -43,12 +54,6 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _processor() -> str:
-    """Model name and the flags that decide which kernels run."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    name = re.search(r"model name\s*:\s*(.*)", text)
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text)]
-    return f"{name.group(1) if name else platform.machine()} ({' '.join(flags)})"
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return run.stdout.strip()

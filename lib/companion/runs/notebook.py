@@ -8,7 +8,6 @@ import platform
 import secrets
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from traitlets.config import Config
 
 from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
+from companion.origin import versions
 from companion.runs.notebook_rules import (
     SKIP_TAG,
     check_parameters,
@@ -204,15 +204,5 @@ def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]
         "notebook": notebook.name,
         "sha256": file_sha256(notebook),
         "parameters": parameters,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions(NOTED_PACKAGES)},
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in NOTED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
