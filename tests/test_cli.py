@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from companion import paths
+from companion import cli, paths
+from companion.studies.explanations import build
 
 
 def companion(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +40,46 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
+Main = Callable[..., int]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> Main:
+    """The same without a process of its own: gives the exit code."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["companion", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code
+
+    return call
+
+
+def test_ctrl_c_says_how_to_go_on(
+    main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "status", interrupt)
+    assert main("status") == 130
+    assert capsys.readouterr().err == "companion: interrupted; run the same command again to go on.\n"
+
+
+def test_a_warning_is_one_line(main: Main) -> None:
+    main("--version")
+    assert warnings.formatwarning("source qa is left out", UserWarning, "file.py", 7) == (
+        "Warning: source qa is left out\n"
+    )
+
+
+def test_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--version") == 0
+    assert capsys.readouterr().out == f"companion {version('companion')}\n"
+
+
 def test_unknown_option_and_command() -> None:
     assert companion("figures", "--prifile", "quick").returncode == 2
     assert companion("figurse").returncode == 2
@@ -48,13 +92,49 @@ def test_help_lists_the_commands() -> None:
         assert command in done.stdout
 
 
-def test_status_and_verify_before_anything_was_run(tmp_path: Path) -> None:
-    (tmp_path / "notebooks").mkdir()
-    status = companion("status", "--profile", "smoke", COMPANION_HOME=str(tmp_path))
-    assert (status.returncode, "nothing has been run yet" in status.stdout) == (0, True)
-    verify = companion("verify", "--profile", "smoke", COMPANION_HOME=str(tmp_path))
-    assert (verify.returncode, "holds no study" in verify.stderr) == (1, True)
-    assert not (tmp_path / "figures").exists()
+def test_status_and_verify_before_anything_was_run(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPANION_HOME", str(tmp_path))
+    for options, command in (((), "PROFILE=smoke"), (("--rerun",), "PROFILE=smoke RERUN=1")):
+        for look, code in (("status", 0), ("verify", 1)):
+            assert main(look, "--profile", "smoke", *options) == code
+            assert f"holds no study; 'make figures {command}' makes it." in "".join(capsys.readouterr())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_verify_praises_is_the_folder_it_looked_at(
+    main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "verify", lambda *_: [])
+    assert main("verify", "-p", "smoke", "--rerun") == 0
+    assert capsys.readouterr().out.startswith(f"{paths.results('smoke', 'explanations', rerun=True)}: every record")
+
+
+@pytest.mark.parametrize("command", ["figures", "run", "status", "verify", "readme"])
+def test_a_home_that_is_a_file_is_told(
+    main: Main, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COMPANION_HOME", str(tmp_path / "file"))
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said == f"companion: COMPANION_HOME names the file {tmp_path / 'file'}; let it name a folder.\n"
+
+
+@pytest.mark.parametrize(("command", "missing"), [("figures", "notebooks"), ("readme", "README.md")])
+def test_a_home_that_is_no_clone_is_told(
+    main: Main,
+    command: str,
+    missing: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMPANION_HOME", str(tmp_path))
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and str(tmp_path / missing) in said
 
 
 def test_home_can_be_moved_to_a_path_with_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,14 @@
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
+from companion import paths
 from companion.errors import CompanionError
+from companion.origin import versions
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
@@ -18,10 +21,23 @@ STUDY = Annotated[str, typer.Option("--study", "-s", help="Which paper's study."
 RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 STUDIES = ("explanations",)
+INTERRUPTED = 130
+"""The exit code that typer gives to Ctrl-C."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"companion {versions(['companion'])['companion']}")
+        raise typer.Exit
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake.")] = False) -> None:
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Re-run the studies of papers on trustworthy language models and retrieval."""
     if debug:
         os.environ["COMPANION_DEBUG"] = "1"
@@ -58,7 +74,7 @@ def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET
 
 @app.command()
 def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
-    """Say which runs are recorded, missing or failed."""
+    """Say how many runs are recorded, missing or failed."""
     _check_study(study)
     from companion.studies.explanations import build
 
@@ -67,7 +83,7 @@ def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
 
 @app.command()
 def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
-    """Recompute every checksum of records, data, tables and figures; exit code 1 names what is damaged."""
+    """Recompute every checksum of records, data, tables and figures, naming what is damaged (then exit code 1)."""
     _check_study(study)
     from companion.studies.explanations import build
 
@@ -76,7 +92,7 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"figures/{profile}/{study}: every record, table and figure is whole.")
+    typer.echo(f"{paths.results(profile, study, rerun)}: every record, table and figure is whole.")
 
 
 @app.command()
@@ -84,6 +100,8 @@ def readme() -> None:
     """Fill the README's claims and arms with the tables of the recorded cpu run."""
     from companion.studies.explanations.readme import update
 
+    if not (file := paths.home() / "README.md").is_file():
+        raise CompanionError(f"There is no {file}; let COMPANION_HOME name a clone of the repository.")
     typer.echo(update())
 
 
@@ -102,6 +120,7 @@ def _check_study(study: str) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2, an interrupt is exit code 130."""
+    warnings.formatwarning = lambda message, *_: f"Warning: {message}\n"
     try:
         app()
     except CompanionError as error:
@@ -109,9 +128,10 @@ def main() -> None:
             raise
         print(f"companion: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("companion: interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("companion: interrupted; run the same command again to go on.", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -7,11 +7,21 @@ import platformdirs
 
 from companion.errors import CompanionError
 
+RERUN_ENDING = "-rerun"
+"""What a re-run's folder adds to the name of its profile."""
+
 
 def home() -> Path:
-    """Folder of ``notebooks/`` and ``figures/``: ``$COMPANION_HOME``, else this checkout, else the working folder."""
+    """Folder of ``notebooks/`` and ``figures/``: ``$COMPANION_HOME``, else this checkout, else the working folder.
+
+    Raises:
+        CompanionError: ``$COMPANION_HOME`` names a file.
+    """
     if named := os.environ.get("COMPANION_HOME"):
-        return Path(named).expanduser().resolve()
+        folder = Path(named).expanduser().resolve()
+        if folder.is_file():
+            raise CompanionError(f"COMPANION_HOME names the file {folder}; let it name a folder.")
+        return folder
     checkout = Path(__file__).resolve().parents[2]
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
@@ -26,21 +36,33 @@ def profile_file(profile: str) -> Path:
     """YAML file of one profile.
 
     Raises:
-        CompanionError: there is no such profile; the sentence lists those there are.
+        CompanionError: there is no such profile (the sentence lists those there are), or its name is that of a re-run.
     """
     folder = Path(__file__).parent / "profiles"
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     if profile not in names:
-        raise CompanionError(f"There is no profile {profile!r}; choose one of {', '.join(names)}.")
+        hint = "leave out .yaml" if profile.removesuffix(".yaml") in names else f"choose one of {', '.join(names)}"
+        raise CompanionError(f"There is no profile {profile!r}; {hint}.")
+    if profile.endswith(RERUN_ENDING):
+        raise CompanionError(f"The profile {profile} needs another name: {RERUN_ENDING} marks the folders of RERUN=1.")
     return folder / f"{profile}.yaml"
 
 
 def results(profile: str, study: str, rerun: bool = False) -> Path:
     """Folder of one study's records, tables and figures; a re-run lands beside the recorded one, never over it."""
-    return home() / "figures" / (f"{profile}-rerun" if rerun else profile) / study
+    return home() / "figures" / (f"{profile}{RERUN_ENDING}" if rerun else profile) / study
 
 
 def notebooks(study: str) -> list[Path]:
-    """Source notebooks of one study in reading order, the overview last because it shows what the others made."""
+    """Source notebooks of one study in reading order, the overview last because it shows what the others made.
+
+    Raises:
+        CompanionError: there are none.
+    """
     folder = home() / "notebooks"
-    return [*sorted((folder / study).glob("[0-9]*.ipynb")), folder / "00_overview.ipynb"]
+    found, overview = sorted((folder / study).glob("[0-9]*.ipynb")), folder / "00_overview.ipynb"
+    if not (found and overview.is_file()):
+        raise CompanionError(
+            f"{folder} does not hold the notebooks; let COMPANION_HOME name a clone of the repository."
+        )
+    return [*found, overview]

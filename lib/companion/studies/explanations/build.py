@@ -32,14 +32,15 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
         One sentence for the user.
 
     Raises:
-        CompanionError: a run or a notebook failed, or another process is building the same folder.
+        CompanionError: there are no notebooks, a run or a notebook failed, or another process is building the same
+            folder.
     """
-    study = open_study(profile, rerun)
+    study, notebooks = open_study(profile, rerun), paths.notebooks(NAME)
     with folder_lock(study.folder):
         _train(study, quiet)
         if _is_built(study):
             return f"{study.folder}: everything is up to date."
-        for notebook in paths.notebooks(NAME):
+        for notebook in notebooks:
             _show(quiet, f"notebook {notebook.stem}")
             parameters = {"profile": profile, "rerun": rerun}
             executed = execute(notebook, study.folder / "notebooks" / notebook.name, parameters)
@@ -70,11 +71,13 @@ def tune(profile: str, quiet: bool = False) -> str:
 
 
 def status(profile: str, rerun: bool = False) -> str:
-    """Counts of recorded and missing runs by arm, as text."""
+    """Counts of recorded and missing runs by arm, and of the recipes compared, as text; nothing is made."""
     study = open_study(profile, rerun)
-    if not (study.folder / "study.json").exists():
-        return f"{study.folder}: nothing has been run yet."
+    if lack := _lack(study, rerun):
+        return lack
     groups = run_status(study.store, study.specs(), study.logs, lambda spec: spec.arm)
+    tuning = run_status(study.store, study.tuning_specs(), study.logs, lambda spec: "tuning")
+    groups += [one for one in tuning if one.done or one.failed]
     lines = [f"{one.group:20} {one.done:4} of {one.total} done, {one.failed} failed" for one in groups]
     return "\n".join(lines)
 
@@ -82,17 +85,31 @@ def status(profile: str, rerun: bool = False) -> str:
 def verify(profile: str, rerun: bool = False) -> list[str]:
     """Every problem found in data, records, tables and figures, as sentences; empty when all is whole."""
     study = open_study(profile, rerun)
-    if not (study.folder / "study.json").exists():
-        return [f"{study.folder} holds no study; run 'make figures PROFILE={profile}'."]
-    if not (study.folder / "data" / "data.json").exists():
-        return [f"{study.folder / 'data'} is missing; run 'make figures PROFILE={profile}'."]
+    if lack := _lack(study, rerun):
+        return [lack]
     try:
         expected = [spec_id(spec) for spec in study.specs()]
     except CompanionError as error:
         return [str(error)]
-    problems = [*study.store.verify(expected), *check_outputs(study.folder)]
+    begun = any(map(study.store.has, expected))
+    problems = [*study.store.verify(expected if begun else ()), *check_outputs(study.folder)]
+    if not begun:
+        problems.append(f"0 of {len(expected)} runs are recorded; '{_command(study, rerun)}' makes them.")
     others = [file for file in _changed_outputs(study) if not any(f"{file} " in problem for problem in problems)]
     return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
+
+
+def _command(study: Study, rerun: bool) -> str:
+    return f"make figures PROFILE={study.profile.name}{' RERUN=1' if rerun else ''}"
+
+
+def _lack(study: Study, rerun: bool) -> str:
+    """Why there is nothing to look at, empty where there is; to open data that are not there would build them."""
+    if not (study.folder / "study.json").exists():
+        return f"{study.folder} holds no study; '{_command(study, rerun)}' makes it."
+    if not (study.folder / "data" / "data.json").exists():
+        return f"{study.folder / 'data'} is missing; '{_command(study, rerun)}' makes it again."
+    return ""
 
 
 def _train(study: Study, quiet: bool) -> Report:

@@ -1,6 +1,7 @@
 """The explanations study of one profile: its frozen plan, its records and where they lie."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,9 +52,23 @@ class Study:
         """The data set as numbers, built on first use and kept in ``folder/data``."""
         kept = dataset.load(self.folder / "data") if self.frozen() else None
         if kept is None:
-            kept = dataset.build(self.settings)
+            kept = self.build_data()
             dataset.save(kept, self.folder / "data")
         return kept
+
+    def build_data(self) -> Data:
+        """Read the texts and make the data set from them; its texts are then in the cache.
+
+        Raises:
+            CompanionError: it is not the data set that the plan was frozen with, or as ``dataset.build``.
+        """
+        built, frozen = dataset.build(self.settings), self.frozen()
+        if frozen and built.hash != frozen["data"]:
+            raise CompanionError(
+                f"The recorded study used data set {frozen['data']}, but the installed packages give {built.hash}; "
+                "train in a folder of its own with RERUN=1."
+            )
+        return built
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -98,15 +113,31 @@ class Study:
             return None
         try:
             frozen: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            same = {key: frozen[key] for key in self._identity()} == self._identity()
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            then = {key: frozen[key] for key in (*self._identity(), "base", "data")}
+            changes = _changes(then, self._identity())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CompanionError(f"{file} is damaged; delete it and run again.") from error
-        if not same:
+        if then["result_version"] != RESULT_VERSION:
             raise CompanionError(
-                f"{self.folder} was made with other data or another model than profile {self.profile.name} has now; "
-                "restore the profile, or move that folder away."
+                f"{self.folder} was recorded with result version {then['result_version']}, this code makes "
+                f"{RESULT_VERSION}; move the folder away or use a profile of another name."
+            )
+        if changes:
+            raise CompanionError(
+                f"{self.folder} was made with other settings than profile {self.profile.name} has now "
+                f"({'; '.join(changes)}); restore the profile, or move that folder away."
             )
         return frozen
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two identities, such as ``train_items was 3 and is 2``."""
+    return [
+        f"{name} was {then[part].get(name)!r} and is {value!r}"
+        for part in ("settings", "profile_model")
+        for name, value in now[part].items()
+        if then[part].get(name) != value
+    ]
 
 
 def open_study(profile: str, rerun: bool = False) -> Study:
@@ -130,20 +161,24 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     Raises:
         CompanionError: the texts cannot be rebuilt to what the plan was frozen with.
     """
+    if study.frozen():
+        _warn_of_sources_left_out(study)
     study.freeze()
     specs = study.tuning_specs() if tuning else study.specs()
-    if all(study.store.has(spec_id(spec)) for spec in specs):
-        return Report(done=(), skipped=tuple(map(spec_id, specs)), failed={})
-    _ensure_texts(study)
+    ids = tuple(map(spec_id, specs))
+    if all(map(study.store.sound, ids)):
+        return Report(done=(), skipped=ids, failed={})
+    if not dataset.has_texts(study.data.hash):
+        study.build_data()
     return run_all(specs, execute, study.store, workers=study.profile.workers, logs=study.logs, quiet=quiet)
 
 
-def _ensure_texts(study: Study) -> None:
-    if dataset.has_texts(study.data.hash):
-        return
-    rebuilt = dataset.build(study.settings)
-    if rebuilt.hash != study.data.hash:
-        raise CompanionError(
-            f"The recorded study used data set {study.data.hash}, but the installed packages give {rebuilt.hash}; "
-            "train in a folder of its own with RERUN=1."
+def _warn_of_sources_left_out(study: Study) -> None:
+    """A study keeps the data it began with, also when a package that was missing then is there now."""
+    there = {source["name"] for source in study.data.facts["sources"]}
+    if left_out := [name for name in study.settings.sources if name not in there]:
+        warnings.warn(
+            f"{study.folder} was begun without {', '.join(left_out)}, whose package was missing: install it, move that "
+            "folder away and run again to have all sources",
+            stacklevel=2,
         )

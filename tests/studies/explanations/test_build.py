@@ -1,0 +1,112 @@
+"""What the commands say of a study, from its files alone: nothing is trained here."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from companion import paths
+from companion.errors import CompanionError
+from companion.studies.explanations import build, dataset
+from companion.studies.explanations import study as studies
+from companion.studies.explanations.study import Study
+
+
+@pytest.fixture
+def planned(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A frozen study of two arms, two axes and one seed, that the commands take for smoke's; no run is made yet."""
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
+    settings = replace(tiny_study.settings, arms=("label", "explanation"), seeds=(0,))
+    study = Study(replace(tiny_study.profile, name="smoke"), settings, tiny_study.folder)
+    study.freeze()
+    monkeypatch.setattr(build, "open_study", lambda profile, rerun=False: again(study))
+    return study
+
+
+def again(study: Study) -> Study:
+    """The same study as a new process sees it."""
+    return Study(study.profile, study.settings, study.folder)
+
+
+def record_all(study: Study) -> None:
+    for spec in study.specs():
+        study.store.write(spec, {}, {})
+
+
+def test_without_a_run_there_is_one_line(planned: Study) -> None:
+    assert build.status("smoke").splitlines() == [
+        f"{arm:20}    0 of 2 done, 0 failed" for arm in ("label", "explanation")
+    ]
+    for rerun, command in ((False, "PROFILE=smoke"), (True, "PROFILE=smoke RERUN=1")):
+        assert build.verify("smoke", rerun) == [f"0 of 4 runs are recorded; 'make figures {command}' makes them."]
+
+
+def test_runs_and_compared_recipes_are_counted(planned: Study) -> None:
+    record_all(planned)
+    planned.store.write(planned.tuning_specs()[0], {}, {})
+    lines = build.status("smoke").splitlines()
+    assert [line.split(" done")[0].split() for line in lines] == [
+        ["label", "2", "of", "2"],
+        ["explanation", "2", "of", "2"],
+        ["tuning", "1", "of", "8"],
+    ]
+    assert build.verify("smoke") == []
+
+
+def test_a_missing_and_a_damaged_record_are_named(planned: Study) -> None:
+    record_all(planned)
+    first, second, *_ = planned.store.ids()
+    planned.store.path(first).unlink()
+    planned.store.path(second).write_bytes(b"rubbish")
+    assert [problem.split(".")[0] for problem in build.verify("smoke")] == [second, first]
+
+
+def test_a_look_never_builds_the_data(planned: Study) -> None:
+    shutil.rmtree(planned.folder / "data")
+    assert build.status("smoke") == build.verify("smoke")[0]
+    assert build.status("smoke").endswith("data is missing; 'make figures PROFILE=smoke' makes it again.")
+    assert not (planned.folder / "data").exists()
+
+
+def test_built_means_same_inputs_and_whole_outputs(planned: Study) -> None:
+    assert not build._is_built(planned)
+    table = planned.folder / "T.csv"
+    table.write_text("1")
+    stamp = json.dumps({"inputs": build._inputs(planned), "outputs": build._outputs(planned)})
+    (planned.folder / build.STAMP).write_text(stamp)
+    assert build._is_built(planned)
+    table.write_text("2")
+    assert not build._is_built(planned)
+    assert f"{table} is missing or was changed: make the figures again" in build.verify("smoke")
+    table.write_text("1")
+    record_all(planned)
+    assert not build._is_built(planned)
+
+
+def test_a_folder_without_notebooks_is_told_before_training(
+    planned: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "run", None)
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    with pytest.raises(CompanionError, match="notebooks does not hold the notebooks; let COMPANION_HOME"):
+        build.build("smoke")
+
+
+def test_other_data_never_enter_a_frozen_study(planned: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(planned.folder / "data")
+    other = dataset.build(replace(planned.settings, data_seed=1))
+    monkeypatch.setattr(dataset, "build", lambda settings: other)
+    with pytest.raises(CompanionError, match=f"used data set {planned.data.hash}, but .* give {other.hash}; train in"):
+        studies.run(again(planned), quiet=True)
+    assert not (planned.folder / "data").exists()
+
+
+def test_a_study_begun_without_a_source_says_so_every_time(planned: Study) -> None:
+    record_all(planned)
+    file = planned.folder / "data" / "data.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps({**facts, "sources": facts["sources"][:1]}))
+    with pytest.warns(UserWarning, match="was begun without qa, whose package was missing: install it, move"):
+        assert len(studies.run(again(planned), quiet=True).skipped) == 4
