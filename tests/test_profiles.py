@@ -1,5 +1,7 @@
 """Profiles: every mistake in a file is one sentence that names the key."""
 
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -54,56 +56,73 @@ def content() -> dict:
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("train_item", 4, "unknown key 'train_item'; did you mean 'train_items'"),
-        ("zzz", 4, "unknown key 'zzz'; known keys are"),
+        ("train_item", 4, "unknown key 'train_item'; did you mean 'train_items'\\?$"),
+        ("zzz", 4, "unknown key 'zzz'; known keys are arms, axes, "),
+        ("learning_rate", 4, "unknown key 'learning_rate'; known keys are arms, axes, "),
+        ("recipe", {"learning_rat": 0.1}, "unknown key 'recipe.learning_rat'; did you mean 'learning_rate'\\?$"),
+        ("recipe", {}, "the key 'recipe.learning_rate' is missing"),
         ("train_items", "16", "train_items: .*integer"),
         ("train_items", True, "train_items: .*integer"),
-        ("train_items", 0, "train_items: .*greater than 0"),
-        ("test_items", -3, "test_items: .*greater than 0"),
-        ("arms", ["label", "explanaton"], "arms.1"),
-        ("sources", ["faq", "fax"], "sources.1"),
-        ("sources", ["faq"], "sources: .*at least 2"),
-        ("axes", ["clarity"], "axes.0"),
-        ("students", "per-axis", "students"),
-        ("seeds", [0.5], "seeds.0"),
-        ("equivalence_margin", 5, "equivalence_margin: .*less than 1"),
-        ("recipe", {"learning_rat": 0.1}, "unknown key 'recipe.learning_rat'; did you mean 'learning_rate'"),
-        ("seeds", [0, 0], "seeds: .*given twice"),
-        ("arms", ["label", "label"], "arms: .*given twice"),
-        ("arms", ["base", "explanation"], "arms: .*'label' is missing"),
-        ("train_versions", 3, "train_versions: .*1 or 5"),
+        ("train_items", 0, "train_items: .*greater than 0, but it is 0"),
+        ("equivalence_margin", "5e-2", "equivalence_margin: YAML takes 5e-2 for a text; write 0.05"),
+        ("equivalence_margin", "1e-05", "equivalence_margin: YAML takes 1e-05 for a text; write 1.0e-05"),
+        ("equivalence_margin", "wide", "equivalence_margin: .*valid number, but it is 'wide'"),
+        ("data_seed", date(2024, 1, 2), "data_seed: .*valid integer, but it is '2024-01-02'"),
+        ("arms", ["label", "explanaton"], "arms.1: "),
+        ("students", ["joint"] * 9, r"students: input should be 'per_axis' or 'joint'\.$"),
     ],
 )
 def test_mistakes_name_the_key(content: dict, key: str, value: object, sentence: str) -> None:
-    with pytest.raises(CompanionError, match=sentence):
+    with pytest.raises(CompanionError, match=f"^quick.yaml: {sentence}"):
         validate(ExplanationsSettings, {**content, key: value}, "quick.yaml")
 
 
-def test_misspelt_key_inside_the_recipe(content: dict) -> None:
-    recipe = {**content["recipe"], "learning_rat": 0.1}
-    with pytest.raises(CompanionError, match="'recipe.learning_rat'; did you mean 'learning_rate'"):
-        validate(ExplanationsSettings, {**content, "recipe": recipe}, "quick.yaml")
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Write the file of a profile named ``mine``."""
+    monkeypatch.setattr(paths, "profile_file", lambda name: tmp_path / "mine.yaml")
+    return (tmp_path / "mine.yaml").write_bytes
 
 
-def test_a_rate_that_falls_before_it_has_risen(content: dict) -> None:
-    recipe = {**content["recipe"], "warmup_ratio": 0.6, "decay_ratio": 0.5}
-    with pytest.raises(CompanionError, match="recipe: .*add up to more than 1"):
-        validate(ExplanationsSettings, {**content, "recipe": recipe}, "quick.yaml")
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"a: [1", "is not valid YAML in UTF-8: while parsing"),
+        (b"- 1\n- 2", "must be a list of 'key: value' lines"),
+        (b"", "must be a list of 'key: value' lines"),
+        ("# für".encode("latin-1"), "is not valid YAML in UTF-8: 'utf-8' codec"),
+        (b"a:\n  b: 1\n  b: 2", "the key 'b' is given twice in .*line 3"),
+    ],
+)
+def test_file_that_is_no_profile(write: Callable, text: bytes, sentence: str) -> None:
+    write(text)
+    with pytest.raises(CompanionError, match=rf"^The profile mine\.yaml .*{sentence}"):
+        load_profile("mine")
 
 
-def test_missing_key_is_named(content: dict) -> None:
-    del content["seeds"]
-    with pytest.raises(CompanionError, match="the key 'seeds' is missing"):
-        validate(ExplanationsSettings, content, "quick.yaml")
+def test_a_folder_in_place_of_the_file(write: Callable, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").mkdir()
+    with pytest.raises(CompanionError, match="Is a directory"):
+        load_profile("mine")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2", ""])
-def test_file_that_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    file = tmp_path / "broken.yaml"
-    file.write_text(text)
-    monkeypatch.setattr(paths, "profile_file", lambda name: file)
-    with pytest.raises(CompanionError, match="broken.yaml"):
-        load_profile("broken")
+def test_a_misspelt_study_is_found(write: Callable) -> None:
+    text = (Path(profiles.__file__).parent / "profiles" / "quick.yaml").read_text(encoding="utf-8")
+    write(text.replace("explanations:", "explanaton:").encode())
+    with pytest.raises(CompanionError, match="has no study 'explanations'; is 'explanaton' meant for it?"):
+        load_settings(load_profile("mine"), "explanations", ExplanationsSettings)
+
+
+def test_a_profile_is_named_without_its_ending_and_not_like_a_rerun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CompanionError, match=r"There is no profile 'quick\.yaml'; leave out \.yaml\."):
+        load_profile("quick.yaml")
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "cpu-rerun.yaml").touch()
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "paths.py"))
+    with pytest.raises(CompanionError, match="The profile cpu-rerun needs another name"):
+        load_profile("cpu-rerun")
 
 
 def test_the_recorded_choice_is_the_one_that_is_used() -> None:

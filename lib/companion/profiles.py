@@ -2,18 +2,20 @@
 
 import difflib
 import json
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from yaml.constructor import ConstructorError
 
 from companion import paths
 from companion.errors import CompanionError
 
 Count = Annotated[int, Field(gt=0)]
-STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Settings = TypeVar("Settings")
 
 
@@ -41,14 +43,15 @@ def load_profile(name: str) -> Profile:
     """Read one profile.
 
     Raises:
-        CompanionError: no such profile, a file that is no YAML, an unknown key or a wrong type.
+        CompanionError: no such profile, a file that is no YAML in UTF-8, a key given twice, an unknown key or a wrong
+            type.
     """
     file = paths.profile_file(name)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        place = " ".join(str(error).split())
-        raise CompanionError(f"The profile {file.name} is not valid YAML: {place}.") from error
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise CompanionError(f"The profile {file.name} is not valid YAML in UTF-8: {reason}.") from error
     if not isinstance(content, dict):
         raise CompanionError(f"The profile {file.name} must be a list of 'key: value' lines.")
     return validate(Profile, {**content, "name": name}, file.name)
@@ -61,8 +64,9 @@ def load_settings(profile: Profile, study: str, settings: type[Settings]) -> Set
         CompanionError: the profile has no section for the study, an unknown key, a wrong type or a bad size.
     """
     if study not in profile.studies:
-        known = ", ".join(sorted(profile.studies))
-        raise CompanionError(f"The profile {profile.name!r} has no study {study!r}; it has {known}.")
+        near = difflib.get_close_matches(study, profile.studies, n=1)
+        hint = f"is {near[0]!r} meant for it?" if near else f"it has {', '.join(sorted(profile.studies)) or 'none'}."
+        raise CompanionError(f"The profile {profile.name!r} has no study {study!r}; {hint}")
     return validate(settings, profile.studies[study], f"{profile.name}.yaml, studies.{study}")
 
 
@@ -73,34 +77,57 @@ def validate(settings: type[Settings], content: dict[str, Any], where: str) -> S
         CompanionError: names the key, what is wrong with it and, for a misspelt key, the nearest known one.
     """
     try:
-        # JSON mode lets a YAML list fill a tuple while staying strict about everything else.
-        return TypeAdapter(settings).validate_json(json.dumps(content))
-    except (ValidationError, TypeError, ValueError) as error:
+        # JSON mode lets a YAML list fill a tuple while staying strict about everything else; a date becomes a text.
+        return TypeAdapter(settings).validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
         raise CompanionError(f"{where}: {_explain(error, settings)}") from error
+    except (TypeError, ValueError) as error:
+        raise CompanionError(f"{where}: {error}.") from error
 
 
-def _explain(error: Exception, settings: type) -> str:
-    if not isinstance(error, ValidationError):
-        return f"{error}."
+def _explain(error: ValidationError, settings: type) -> str:
     unknown = ("unexpected_keyword_argument", "extra_forbidden")
     # A misspelt key is also a missing one; its hint says more.
     first = min(error.errors(), key=lambda one: one["type"] not in unknown)
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("missing", "missing_argument"):
+    kind, place, value = first["type"], first["loc"], first["input"]
+    key = ".".join(map(str, place))
+    if kind in ("missing", "missing_argument"):
         return f"the key {key!r} is missing."
-    if first["type"] in unknown:
-        names = _key_names(settings)
-        near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(names))}."
+    if kind in unknown:
+        names = _key_names(settings, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(names)}."
         return f"unknown key {key!r}; {hint}"
-    return f"{key}: {first['msg'].lower()}, but it is {first['input']!r}."
+    if kind == "value_error":
+        return f"{key}: {first['ctx']['error']}.".removeprefix(": ")
+    if kind == "float_type" and isinstance(value, str) and (number := _as_number(value)):
+        return f"{key}: YAML takes {value} for a text; write {number}."
+    but = "" if isinstance(value, dict | list) else f", but it is {value!r}"
+    return f"{key}: {first['msg'].lower()}{but}."
 
 
-def _key_names(settings: type) -> set[str]:
-    names = set()
-    for field, hint in zip(fields(settings), get_type_hints(settings).values(), strict=True):
-        names.add(field.name)
-        for part in (hint, *get_args(hint)):
-            if is_dataclass(part):
-                names |= _key_names(part)  # type: ignore[arg-type]
-    return names
+def _key_names(settings: type, place: Sequence[int | str]) -> list[str]:
+    """Known keys of the level at ``place``."""
+    for part in place:
+        settings = get_type_hints(settings)[str(part)]
+    return sorted(field.name for field in fields(settings))
+
+
+def _as_number(text: str) -> str:
+    """The number as YAML wants it written, with a point before the ``e``; empty where the text is none."""
+    try:
+        return yaml.safe_dump(float(text)).split()[0]
+    except ValueError:
+        return ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key must not stand twice; PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)

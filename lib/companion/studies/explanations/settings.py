@@ -31,15 +31,17 @@ def _each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:
     return values
 
 
-def _with_label(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-    """Every other arm is compared with it."""
-    if "label" not in arms:
-        raise ValueError("the arm 'label' is missing, and all others are compared with it")
+def _with_main_pair(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The tables compare every arm with ``label``, and each cell's ``explanation`` with ``label``."""
+    for arm in ("label", "explanation"):
+        if arm not in arms:
+            raise ValueError(f"the arm {arm!r} is missing, and the tables need it")
     return arms
 
 
 Once = AfterValidator(_each_once)
 Share = Annotated[float, Field(gt=0, lt=1)]
+LearningRate = Share
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -47,7 +49,7 @@ Seed = Annotated[int, Field(ge=0)]
 class RecipeSettings:
     """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model)."""
 
-    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    learning_rate: LearningRate
     epochs: Count
     batch_size: Count
     lora_rank: Count
@@ -67,9 +69,9 @@ class RecipeSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class Tuning:
-    """Grid of the one choice made on validation items: every pair is tried with the arms and seeds below."""
+    """Grid of the one choice made on validation items: each of its recipes is tried with the arms and seeds below."""
 
-    learning_rates: Annotated[tuple[float, ...], Field(min_length=1), Once]
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1), Once]
     epochs: Annotated[tuple[Count, ...], Field(min_length=1), Once]
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1), Once]
     arms: Annotated[tuple[TrainedArm, ...], Field(min_length=1), Once]
@@ -95,12 +97,12 @@ class ExplanationsSettings:
 
     sources: Annotated[tuple[SourceName, ...], Field(min_length=2), Once]
     axes: Annotated[tuple[Axis, ...], Field(min_length=1), Once]
-    arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_label)]
+    arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_main_pair)]
     students: Literal["per_axis", "joint"]
     train_items: Count
     train_versions: Literal[1, 5]
     validation_items: Count
-    test_items: Count
+    test_items: Annotated[int, Field(ge=2)]
     data_seed: Seed
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Once]
     generation_items: Annotated[int, Field(ge=0)]
@@ -109,3 +111,29 @@ class ExplanationsSettings:
     resamples: Count
     recipe: RecipeSettings
     tuning: Tuning
+
+    @model_validator(mode="after")
+    def _generates_on_items_there_are(self) -> Self:
+        there = len(self.sources) * self.test_items * (len(self.axes) if self.students == "joint" else 1)
+        if self.generation_items > there:
+            raise ValueError(f"generation_items is {self.generation_items}, but a run has {there} test items")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_versions_in_one_batch(self) -> Self:
+        for size in (self.recipe.batch_size, *self.tuning.batch_sizes):
+            if size % self.train_versions:
+                raise ValueError(
+                    f"batch_size {size} is no multiple of train_versions {self.train_versions}, which would tear the "
+                    "versions of a conversation apart"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tries_its_own_recipe(self) -> Self:
+        recipe, grid = self.recipe, self.tuning
+        tried = {"learning_rate": grid.learning_rates, "epochs": grid.epochs, "batch_size": grid.batch_sizes}
+        for name, values in tried.items():
+            if getattr(recipe, name) not in values:
+                raise ValueError(f"tuning must also try the {name} of the recipe, {getattr(recipe, name)}")
+        return self

@@ -1,0 +1,71 @@
+"""Settings that would fail only after hours of training are refused before, each in one sentence."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from companion.errors import CompanionError
+from companion.profiles import load_profile, validate
+from companion.studies.explanations.settings import ExplanationsSettings
+
+
+def refused(sentence: str, **changes: Any) -> None:
+    """Change quick's settings; ``recipe__epochs`` is the key ``epochs`` of the recipe."""
+    content = deepcopy(load_profile("quick").studies["explanations"])
+    for name, value in changes.items():
+        *parts, key = name.split("__")
+        (content[parts[0]] if parts else content)[key] = value
+    with pytest.raises(CompanionError) as caught:
+        validate(ExplanationsSettings, content, "quick.yaml")
+    assert str(caught.value) == f"quick.yaml: {sentence}."
+
+
+@pytest.mark.parametrize("arm", ["label", "explanation"])
+def test_the_arms_that_the_tables_compare_are_there(arm: str) -> None:
+    arms = [one for one in ("base", "label", "explanation") if one != arm]
+    refused(f"arms: the arm {arm!r} is missing, and the tables need it", arms=arms)
+
+
+def test_nothing_is_given_twice() -> None:
+    refused("seeds: a value is given twice", seeds=[0, 0])
+    refused("arms: a value is given twice", arms=["label", "label"])
+
+
+def test_sizes_are_enough_for_the_tables() -> None:
+    refused("test_items: input should be greater than or equal to 2, but it is 1", test_items=1)
+    refused("sources: tuple should have at least 2 items after validation, not 1", sources=["faq"])
+    refused("train_versions: input should be 1 or 5, but it is 3", train_versions=3)
+
+
+def test_generation_needs_as_many_test_items() -> None:
+    refused("generation_items is 37, but a run has 36 test items", generation_items=37)
+    refused("generation_items is 109, but a run has 108 test items", generation_items=109, students="joint")
+
+
+def test_numbers_are_finite() -> None:
+    infinite = float("inf")
+    refused("recipe.gradient_clip: input should be a finite number, but it is inf", recipe__gradient_clip=infinite)
+    refused("tuning.learning_rates.1: input should be less than 1, but it is 2", tuning__learning_rates=[0.0005, 2])
+
+
+def test_a_rate_that_falls_before_it_has_risen() -> None:
+    refused("recipe: warmup_ratio and decay_ratio add up to more than 1", recipe__warmup_ratio=0.9)
+
+
+def test_versions_of_a_conversation_stay_in_one_batch() -> None:
+    rest = "is no multiple of train_versions 5, which would tear the versions of a conversation apart"
+    refused(f"batch_size 4 {rest}", recipe__batch_size=4)
+    refused(f"batch_size 8 {rest}", tuning__batch_sizes=[5, 8])
+
+
+@pytest.mark.parametrize(
+    ("grid", "values", "key", "own"),
+    [
+        ("learning_rates", [0.001], "learning_rate", 0.0005),
+        ("epochs", [2], "epochs", 1),
+        ("batch_sizes", [10], "batch_size", 5),
+    ],
+)
+def test_the_grid_has_the_recipe_itself(grid: str, values: list[float], key: str, own: float) -> None:
+    refused(f"tuning must also try the {key} of the recipe, {own}", **{f"tuning__{grid}": values})
