@@ -15,9 +15,24 @@ PROFILE ?= quick
 STUDY ?= explanations
 RERUN ?=
 BIN := .venv/bin
+PROFILES := $(basename $(notdir $(wildcard lib/companion/profiles/*.yaml)))
+CHOICE = --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter 1,$(RERUN)),--rerun)
 QUICK := -m "not slow"
 
-.PHONY: help install figures test test-all bench readme lab lint format constraints clean
+# A mistake is told before anything is installed.
+ifneq ($(filter command,$(foreach name,profile study rerun python,$(origin $(name)))),)
+$(error Settings are written in capitals: PROFILE, STUDY, RERUN, PYTHON)
+endif
+ifneq ($(filter figures status verify,$(MAKECMDGOALS)),)
+ifeq ($(filter $(PROFILES),$(PROFILE)),)
+$(error There is no profile '$(PROFILE)'; choose one of $(PROFILES))
+endif
+ifneq ($(filter-out 0 1,$(RERUN)),)
+$(error RERUN is 1 or 0, not '$(RERUN)')
+endif
+endif
+
+.PHONY: help install figures status verify test test-all bench readme lab lint format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,7 +44,13 @@ install: ## Make .venv with the pinned packages (the other targets do it by them
 	bash tools/install.sh
 
 figures: install ## Run a study: every table, figure and claim of PROFILE (figures/PROFILE/STUDY)
-	@$(BIN)/companion figures --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter-out 0 no false,$(RERUN)),--rerun)
+	@$(BIN)/companion figures $(CHOICE)
+
+status: install ## Say how many runs of PROFILE are recorded
+	@$(BIN)/companion status $(CHOICE)
+
+verify: install ## Recompute every checksum of PROFILE's records, data, tables and figures
+	@$(BIN)/companion verify $(CHOICE)
 
 test: lint ## Prove the code: style, types, walls and the quick tests
 	@$(BIN)/pytest $(QUICK)
@@ -38,7 +59,7 @@ test-all: lint ## The same with the slow tests
 	@$(BIN)/pytest
 
 bench: install ## Measure training and scoring against TRL's SFTTrainer and generate
-	@$(BIN)/python -m companion.bench
+	@$(BIN)/companion bench
 
 readme: install ## Fill the README's tables from the recorded cpu run
 	@$(BIN)/companion readme

@@ -1,0 +1,40 @@
+"""The Makefile as a user meets it: a mistake is told before anything is installed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("figures", "PROFILE=quikc"), "There is no profile 'quikc'; choose one of cpu quick smoke."),
+        (("verify", "PROFILE="), "There is no profile ''; choose one of"),
+        (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
+        (("figures", "profile=cpu"), "Settings are written in capitals"),
+        (("figures", "rerun=1"), "Settings are written in capitals"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_installed(arguments: tuple[str, ...], sentence: str) -> None:
+    done = dry_run(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "install" not in done.stdout
+
+
+@pytest.mark.parametrize("target", ["figures", "status", "verify"])
+def test_settings_reach_the_command(target: str) -> None:
+    command = f'companion {target} --study "explanations" --profile "cpu"'
+    assert f"{command} --rerun" in dry_run(target, "PROFILE=cpu", "RERUN=1").stdout
+    for off in ("RERUN=0", "RERUN="):
+        last = dry_run(target, "PROFILE=cpu", off).stdout.splitlines()[-1]
+        assert last.strip().endswith(command)
