@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,6 @@ HEAVY = {
     "trl",
     "unsloth",
 }
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def relative(path: Path) -> str:
@@ -67,23 +65,6 @@ def kept_files() -> list[Path]:
         pytest.skip(f"git cannot list this checkout: {listed.stderr.decode().strip()}")
     paths = (ROOT / name for name in listed.stdout.decode().split("\0") if name)
     return sorted({path for path in paths if path.is_file() and not path.is_symlink()})
-
-
-def functions(path: Path) -> Iterator[tuple[str, Function, bool]]:
-    """Place, node and whether it is public: no private name on the way down to it, and not nested in a function."""
-
-    def walk(node: ast.AST, public: bool) -> Iterator[tuple[str, Function, bool]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, Function):
-                seen = public and not child.name.startswith("_")
-                yield f"{relative(path)}:{child.lineno} {child.name}", child, seen
-                yield from walk(child, False)
-            elif isinstance(child, ast.ClassDef):
-                yield from walk(child, public and not child.name.startswith("_"))
-            else:
-                yield from walk(child, public)
-
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -269,18 +250,11 @@ def test_the_package_ships_its_marker_and_profiles() -> None:
 # --- code ----------------------------------------------------------------------------------------------------------
 
 
-def every_function() -> list[tuple[str, Function, bool]]:
-    return [found for path in MODULES for found in functions(path)]
-
-
-def test_public_functions_say_what_they_do() -> None:
-    assert not [place for place, node, public in every_function() if public and not ast.get_docstring(node)]
-
-
-def test_functions_say_what_they_return() -> None:
-    assert not [place for place, node, _ in every_function() if node.returns is None]
-
-
 def test_no_function_is_longer_than_80_lines() -> None:
-    lengths = {place: (node.end_lineno or 0) - node.lineno + 1 for place, node, _ in every_function()}
+    lengths = {
+        f"{relative(path)}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert not {place: length for place, length in lengths.items() if length > 80}
