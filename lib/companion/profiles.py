@@ -54,6 +54,8 @@ def load_profile(name: str) -> Profile:
         raise CompanionError(f"The profile {file.name} is not valid YAML in UTF-8: {reason}.") from error
     if not isinstance(content, dict):
         raise CompanionError(f"The profile {file.name} must be a list of 'key: value' lines.")
+    if "name" in content:
+        raise CompanionError(f"The profile {file.name} must not have the key 'name': its file gives the name.")
     return validate(Profile, {**content, "name": name}, file.name)
 
 

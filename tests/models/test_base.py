@@ -49,6 +49,7 @@ def test_auto_is_the_native_dtype(folder: Path) -> None:
         ("no/such/folder", None, "auto", "no folder"),
         ("nothing", None, "auto", "no folder"),
         ("owner/name", None, "auto", "pinned revision"),
+        ("./nosuch", None, "auto", "no folder './nosuch'"),
         ("owner/name", "main", "auto", "pinned revision"),
         ("embedded", None, "int3", "dtype 'int3'"),
     ],

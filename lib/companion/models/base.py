@@ -108,7 +108,7 @@ def _fetch(model: str, revision: str | None) -> Path:
     """Local copy of a hub model at one commit."""
     from huggingface_hub import snapshot_download
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", model):
         raise CompanionError(
             f'There is no folder {model!r} and it is no hub name either: use "embedded", a folder, or owner/name.'
         )
