@@ -11,6 +11,8 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.studies.explanations import build, dataset
 from companion.studies.explanations import study as studies
+from companion.studies.explanations.publish import published
+from companion.studies.explanations.results import load_results
 from companion.studies.explanations.study import Study
 
 
@@ -39,8 +41,17 @@ def test_without_a_run_there_is_one_line(planned: Study) -> None:
     assert build.status("smoke").splitlines() == [
         f"{arm:20}    0 of 2 done, 0 failed" for arm in ("label", "explanation")
     ]
-    for rerun, command in ((False, "PROFILE=smoke"), (True, "PROFILE=smoke RERUN=1")):
-        assert build.verify("smoke", rerun) == [f"0 of 4 runs are recorded; 'make figures {command}' makes them."]
+    assert build.verify("smoke") == ["0 of 4 runs are recorded; 'make figures PROFILE=smoke' makes them."]
+
+
+def test_what_needs_results_names_the_command(planned: Study) -> None:
+    rerun = replace(planned, folder=planned.folder.parents[1] / "smoke-rerun" / "explanations")
+    assert rerun.command == "make figures PROFILE=smoke RERUN=1"
+    planned.store.write(planned.specs()[0], {}, {})
+    with pytest.raises(CompanionError, match="^3 of 4 runs are not recorded; run 'make figures PROFILE=smoke' first"):
+        load_results(planned)
+    with pytest.raises(CompanionError, match="claims.md is missing; run 'make figures PROFILE=smoke' first"):
+        published(planned, "claims.md")
 
 
 def test_runs_and_compared_recipes_are_counted(planned: Study) -> None:

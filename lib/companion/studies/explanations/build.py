@@ -73,7 +73,7 @@ def tune(profile: str, quiet: bool = False) -> str:
 def status(profile: str, rerun: bool = False) -> str:
     """Counts of recorded and missing runs by arm, and of the recipes compared, as text; nothing is made."""
     study = open_study(profile, rerun)
-    if lack := _lack(study, rerun):
+    if lack := _lack(study):
         return lack
     groups = run_status(study.store, study.specs(), study.logs, lambda spec: spec.arm)
     tuning = run_status(study.store, study.tuning_specs(), study.logs, lambda spec: "tuning")
@@ -85,7 +85,7 @@ def status(profile: str, rerun: bool = False) -> str:
 def verify(profile: str, rerun: bool = False) -> list[str]:
     """Every problem found in data, records, tables and figures, as sentences; empty when all is whole."""
     study = open_study(profile, rerun)
-    if lack := _lack(study, rerun):
+    if lack := _lack(study):
         return [lack]
     try:
         expected = [spec_id(spec) for spec in study.specs()]
@@ -94,21 +94,17 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
     begun = any(map(study.store.has, expected))
     problems = [*study.store.verify(expected if begun else ()), *check_outputs(study.folder)]
     if not begun:
-        problems.append(f"0 of {len(expected)} runs are recorded; '{_command(study, rerun)}' makes them.")
+        problems.append(f"0 of {len(expected)} runs are recorded; '{study.command}' makes them.")
     others = [file for file in _changed_outputs(study) if not any(f"{file} " in problem for problem in problems)]
     return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
 
 
-def _command(study: Study, rerun: bool) -> str:
-    return f"make figures PROFILE={study.profile.name}{' RERUN=1' if rerun else ''}"
-
-
-def _lack(study: Study, rerun: bool) -> str:
+def _lack(study: Study) -> str:
     """Why there is nothing to look at, empty where there is; to open data that are not there would build them."""
     if not (study.folder / "study.json").exists():
-        return f"{study.folder} holds no study; '{_command(study, rerun)}' makes it."
+        return f"{study.folder} holds no study; '{study.command}' makes it."
     if not (study.folder / "data" / "data.json").exists():
-        return f"{study.folder / 'data'} is missing; '{_command(study, rerun)}' makes it again."
+        return f"{study.folder / 'data'} is missing; '{study.command}' makes it again."
     return ""
 
 

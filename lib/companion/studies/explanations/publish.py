@@ -1,10 +1,12 @@
 """What a notebook needs to write a table, a figure or the claims into the study's folder and show it."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from companion.errors import CompanionError
 from companion.runs.spec import spec_id
 from companion.show.claims import claims_view, write_claims
 from companion.show.figures import save_figure
@@ -48,6 +50,18 @@ def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin
     """Write a figure as pdf and png into the study's folder and return it for display."""
     save_figure(figure, study.folder, name, origin or data_origin(study), caption)
     return figure
+
+
+def published(study: Study, name: str) -> Path:
+    """An output that another notebook made.
+
+    Raises:
+        CompanionError: it is not there.
+    """
+    file = study.folder / name
+    if not file.is_file():
+        raise CompanionError(f"{file} is missing; run '{study.command}' first.")
+    return file
 
 
 def publish_claims(study: Study, results: Results) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import entr
 
+from companion.errors import CompanionError
 from companion.runs.spec import spec_id
 from companion.runs.store import Record
 from companion.show.provenance import Provenance
@@ -48,7 +49,10 @@ def load_results(study: Study) -> Results:
         CompanionError: a record is missing or damaged.
     """
     specs = study.specs()
-    records = [study.store.read(spec_id(spec)) for spec in specs]
+    ids = [spec_id(spec) for spec in specs]
+    if missing := sum(not study.store.has(run_id) for run_id in ids):
+        raise CompanionError(f"{missing} of {len(ids)} runs are not recorded; run '{study.command}' first.")
+    records = [study.store.read(run_id) for run_id in ids]
     items = study.data.items
     test = items[items["split"] == "test"].reset_index(drop=True)
     pairs = list(zip(specs, records, strict=True))

@@ -42,6 +42,12 @@ class Study:
         return self.folder / "logs"
 
     @property
+    def command(self) -> str:
+        """What the user types to make what is missing."""
+        rerun = self.folder.parent.name.endswith(paths.RERUN_ENDING)
+        return f"make figures PROFILE={self.profile.name}{' RERUN=1' if rerun else ''}"
+
+    @property
     def size(self) -> str:
         """What every note of a table or figure says of n."""
         one, sources = self.settings, self.data.facts["sources"]
