@@ -100,7 +100,7 @@ def test_figure_frames_have_what_the_figures_need(results: Results) -> None:
 def test_more_seeds_and_sources_find_smaller_effects(tiny_settings: ExplanationsSettings) -> None:
     more = replace(tiny_settings, sources=("faq", "qa", "chat_low"), seeds=tuple(range(4)))
     table, alone = analysis.design_table(more, 4), analysis.design_table(more, 1)
-    over, cells = table["comparison"] == "over sources, axes averaged", table["comparison"] == "each of 6 cells"
+    over, cells = table["comparison"] == "two arms, 2 axes", table["comparison"] == "each of 6 cells"
     assert over.sum() == cells.sum() == len(analysis.EFFECT_SDS)
     assert table.loc[over, "minimal_effect"].is_monotonic_increasing
     assert (table.loc[over, "minimal_effect"] > alone.loc[over, "minimal_effect"]).all()

@@ -25,6 +25,7 @@ RECIPE = ("learning_rate", "epochs", "batch_size")
 SHORTCUTS = ("majority", "length", "words_only")
 RESAMPLING_SEED = 20251103
 EFFECT_SDS = (0.02, 0.05)
+HIGHEST = {"correct": 1.0, "brier": 2.0, "nll": np.inf, "output_entropy": np.inf, "label_entropy": np.log(5)}
 
 
 def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def level_estimate(results: Results, arm: str, column: str, resamples: int, axis
     rows = results.predictions[results.predictions["arm"] == arm]
     rows = rows if axis is None else rows[rows["axis"] == axis]
     estimate = bootstrap(rows.rename(columns={column: "difference"}), resamples)
-    return within(estimate, 0.0, 1.0 if column == "correct" else np.inf)
+    return within(estimate, 0.0, HIGHEST[column])
 
 
 def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
@@ -68,37 +69,45 @@ def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
 def design_table(settings: ExplanationsSettings, comparisons: int) -> pd.DataFrame:
     """What the design can find at 80 % power in a family of so many comparisons, before any result is looked at.
 
-    ``minimal_effect`` is the smallest accuracy difference (over sources; or, in the last rows, that every single cell
-    needs for all of them to lie clearly above zero), ``smallest_margin`` the smallest margin within which two arms that
-    are equally good can be shown to be, ``power_at_margin`` the chance of that at the stated margin. Assumed, not
-    estimated: on a third of the items exactly one arm is right, half of that noise is the same for every seed, and true
-    effects vary between sources, and seeds, with the standard deviation ``effect_sd``.
+    ``minimal_effect`` is the smallest accuracy difference (between arms, all axes or one; of an arm to the most
+    frequent label, which a verdict needs; of each single cell, for all of them to lie clearly above zero),
+    ``smallest_margin`` the smallest margin within which two equally good arms can be shown to be so,
+    ``power_at_margin`` the chance of that at the stated margin. Assumed, not estimated: on a third of the items exactly
+    one arm is right, half of that noise is the same for every seed, and true effects vary between sources, and seeds,
+    with the standard deviation ``effect_sd``.
     """
     one, axes = settings, len(settings.axes)
-    rows = []
-    for effect_sd in EFFECT_SDS:
-        design = Design(len(one.sources), len(one.seeds), one.test_items * axes, 1 / 3, 0.5, effect_sd, effect_sd)
-        error = design_error(design)
-        found = {
-            "minimal_effect": minimal_effect(*error, alpha=0.05 / comparisons),
-            "smallest_effect_of_interest": one.smallest_effect,
-            "smallest_margin": smallest_margin(*error),
-            "equivalence_margin": one.equivalence_margin,
-            "power_at_margin": equivalence_power(one.equivalence_margin, *error),
-            "smallest_p": paired.smallest_p(design.sources, comparisons),
-        }
-        rows.append({"comparison": "over sources, axes averaged", **_sizes(design, effect_sd), **found})
+    rows: list[dict[str, object]] = []
+    for name, count in {f"two arms, {axes} axes": axes, "two arms, one axis": 1}.items():
+        for design in _designs(one, len(one.sources), count):
+            error = design_error(design)
+            found = {
+                "minimal_effect": minimal_effect(*error, alpha=0.05 / comparisons),
+                "smallest_effect_of_interest": one.smallest_effect,
+                "smallest_margin": smallest_margin(*error),
+                "equivalence_margin": one.equivalence_margin,
+                "power_at_margin": equivalence_power(one.equivalence_margin, *error),
+                "smallest_p": paired.smallest_p(design.sources, comparisons),
+            }
+            rows.append({"comparison": name, **_sizes(design), **found})
+    for design in _designs(one, len(one.sources), axes):
+        learnt = minimal_effect(*design_error(design))
+        rows.append({"comparison": "arm to most frequent label", **_sizes(design), "minimal_effect": learnt})
     cells = len(one.sources) * axes
-    for effect_sd in EFFECT_SDS:
-        cell = Design(1, len(one.seeds), one.test_items, 1 / 3, 0.5, effect_sd, effect_sd)
-        needed = minimal_effect(*cell_error(cell), power=0.8 ** (1 / cells))
-        rows.append({"comparison": f"each of {cells} cells", **_sizes(cell, effect_sd), "minimal_effect": needed})
+    for design in _designs(one, 1, 1):
+        needed = minimal_effect(*cell_error(design), power=0.8 ** (1 / cells))
+        rows.append({"comparison": f"each of {cells} cells", **_sizes(design), "minimal_effect": needed})
     return pd.DataFrame(rows)
 
 
-def _sizes(design: Design, effect_sd: float) -> dict[str, float]:
+def _designs(settings: ExplanationsSettings, sources: int, axes: int) -> list[Design]:
+    seeds, items = len(settings.seeds), settings.test_items * axes
+    return [Design(sources, seeds, items, 1 / 3, 0.5, effect_sd, effect_sd) for effect_sd in EFFECT_SDS]
+
+
+def _sizes(design: Design) -> dict[str, float]:
     sizes = {"n_sources": design.sources, "n_seeds": design.seeds, "n_items": design.items}
-    return {"effect_sd": effect_sd, **sizes}
+    return {"effect_sd": design.source_sd, **sizes}
 
 
 def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.DataFrame:
@@ -371,7 +380,7 @@ def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
         table = group.pivot(index="source", columns="seed", values="value").dropna()
         row = {"arm": arm, "measure": measure, "estimate": group["value"].mean(), "low": np.nan, "high": np.nan}
         if len(table) > 1:
-            highest = np.inf if str(measure).endswith("entropy") else 1.0
+            highest = HIGHEST.get(str(measure), 1.0)
             row |= _drawn(within(paired.t_test(table), 0.0, highest))
         rows.append(row)
     dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()

@@ -68,13 +68,15 @@ def publish_claims(study: Study, results: Results) -> pd.DataFrame:
     """Write the claims ledger as csv, md, tex and an HTML page and return what a reader sees of it."""
     one = study.settings
     axes = len(one.axes) if one.students == "joint" else 1
-    passes = one.train_items * one.train_versions * len(one.sources) * axes * one.recipe.epochs
+    sources = len(study.data.facts["sources"])
+    passes = one.train_items * one.train_versions * sources * axes * one.recipe.epochs
     note = (
         f"{study.size}; each student is trained on {passes} examples, and a label beside an explanation weighs about "
-        "1/39 of its loss: verdicts speak of that much training. A verdict needs students that learnt to rate. Each "
-        "family, and 1b, 2c, 2d alone, errs in about 5 % of such studies, the ledger as a whole in up to 30 %. "
-        "Assumed: effects of sources and seeds are roughly symmetric; where some students collapse, errors are "
-        f"several times more frequent. {shared_note(results)}"
+        "1/39 of its loss: verdicts speak of that much training. They need four seeds, and the arm ahead "
+        "(3a to 3d: both) must be shown to beat the most frequent training label. Each family, and 1b, 2c, 2d alone, "
+        "errs in about 5 % of such studies, the ledger as a whole in up to 30 %. Assumed: effects of sources and seeds "
+        "are roughly symmetric; where some students collapse, errors are several times more frequent (many times where "
+        f"all axes of a seed do). {shared_note(results)}"
     )
     claims = ledger(results, one)
     write_claims(claims, study.folder, note, results.provenance)
