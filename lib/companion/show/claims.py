@@ -18,7 +18,7 @@ from companion.show.text import interval_text, p_text
 SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """One testable statement of a paper.
 
@@ -33,12 +33,12 @@ class Claim:
     statement: str
     verdict: str
     estimate: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
     level: str
-    agreement: str
-    p: float
-    smallest_p: float
+    agreement: str = ""
+    p: float = math.nan
+    smallest_p: float = math.nan
     n: str
     test: str
     note: str
