@@ -134,7 +134,8 @@ def test_calibration_error_of_a_calibrated_model_is_biased_in_small_cells_only()
     [
         ([], np.zeros((0, 5))),
         ([1, 2], one_hot([1])),
-        ([1], [[0.5, 0.5]]),
+        ([3], [[0.5, 0.5]]),
+        ([1], [0.5, 0.5]),
         ([0], one_hot([1])),
         ([6], one_hot([1])),
         ([1], [[0.5, 0.1, 0.1, 0.1, 0.1]]),

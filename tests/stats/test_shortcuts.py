@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from companion.errors import CompanionError
-from companion.stats.shortcuts import bag_of_words, length_only, majority
+from companion.stats.shortcuts import bag_of_words, length_only, majority, word_classifier
 
 WORDS = ("river", "stone", "window", "garden", "paper", "summer", "market", "copper")
 
@@ -56,11 +56,24 @@ def test_one_letter_and_unseen_words_are_served():
     assert bag_of_words(["a b", "a", "b"], [1, 2, 3], ["zebra", ""]).shape == (2,)
 
 
-@pytest.mark.parametrize("shortcut", [length_only, bag_of_words])
-@pytest.mark.parametrize(("sample", "labels"), [([], []), (["a"], [0]), (["a"], [6]), (["a", "b"], [1])])
+@pytest.mark.parametrize("shortcut", [length_only, bag_of_words, word_classifier])
+@pytest.mark.parametrize(("sample", "labels"), [([], []), (["a"], [0]), (["a"], [1.5]), (["a", "b"], [1])])
 def test_bad_labels_are_refused(shortcut, sample, labels):
     with pytest.raises(CompanionError):
         shortcut(sample, labels, ["a"])
+
+
+def test_ranks_beyond_five_and_single_labels_are_refused():
+    with pytest.raises(CompanionError, match="1..5"):
+        bag_of_words(["a"], [6], ["a"])
+    with pytest.raises(CompanionError, match="one label"):
+        word_classifier(["a", "b"], [2, 2], ["a"])
+
+
+def test_words_tell_labels_that_have_no_order():
+    texts = [f"{word} {number}" for number in range(20) for word in ("tea", "coffee", "milk")]
+    labels = [1, 3, 2] * 20
+    assert word_classifier(texts, labels, ["milk", "tea", "coffee"]).tolist() == [2, 1, 3]
 
 
 def test_empty_texts_are_refused():

@@ -1,4 +1,4 @@
-"""Accuracy and reliability of rated items, from labels 1..5 and their five probabilities.
+"""Accuracy and reliability of rated items, from labels 1..k and their k probabilities (five in the paper's study).
 
 Conventions: the prediction is the most probable label, ties go to the lower label; kappa is 0 where truth and
 prediction are one and the same constant (nothing beyond chance can be shown); confidence when wrong (right) is nan
@@ -13,12 +13,11 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from companion.errors import CompanionError
 
-LABELS = (1, 2, 3, 4, 5)
 FLOOR = 1e-12
 
 
 def predicted_labels(probabilities: ArrayLike) -> NDArray[np.int64]:
-    """Most probable label (n,) in 1..5 of probabilities (n, 5); ties go to the lower label."""
+    """Most probable label (n,) in 1..k of probabilities (n, k); ties go to the lower label."""
     best: NDArray[np.int64] = np.argmax(np.asarray(probabilities), axis=1) + 1
     return best
 
@@ -26,13 +25,13 @@ def predicted_labels(probabilities: ArrayLike) -> NDArray[np.int64]:
 def item_measures(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     """What each item says: predicted label, shares (0 or 1), distance in label steps, NLL in nats, Brier, confidence.
 
-    Labels (n,) in 1..5, probabilities (n, 5) with rows that sum to one. Raises CompanionError for arrays that do not
+    Labels (n,) in 1..k, probabilities (n, k) with rows that sum to one. Raises CompanionError for arrays that do not
     fit this.
     """
     truth, probability = _checked(labels, probabilities)
     prediction = predicted_labels(probability)
     distance = np.abs(prediction - truth)
-    hit = np.eye(len(LABELS))[truth - 1]
+    hit = np.eye(probability.shape[1])[truth - 1]
     return pd.DataFrame(
         {
             "predicted": prediction,
@@ -49,7 +48,7 @@ def item_measures(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
     """All metrics of one cell, from `item_measures`, and with the same arguments and errors.
 
-    Shares and probabilities are 0..1; mae and mse are in label steps; nll in nats; brier is the sum over the five
+    Shares and probabilities are 0..1; mae and mse are in label steps; nll in nats; brier is the sum over the
     labels (0..2); ece has 15 equal-width bins and is biased upwards in small cells (with 60 items a perfectly
     calibrated model shows about 0.13), the more so the sharper the model: it does not compare arms that differ in
     sharpness.
@@ -104,16 +103,17 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 def _kappa(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
     if len(np.union1d(truth, prediction)) == 1:
         return 0.0
-    return float(cohen_kappa_score(truth, prediction, labels=LABELS, weights="quadratic"))
+    known = np.arange(1, max(truth.max(), prediction.max()) + 1)
+    return float(cohen_kappa_score(truth, prediction, labels=known, weights="quadratic"))
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     truth = np.asarray(labels)
     probability = np.asarray(probabilities, dtype=float)
-    if truth.ndim != 1 or len(truth) == 0 or probability.shape != (len(truth), len(LABELS)):
-        raise CompanionError(f"labels {truth.shape}, probabilities {probability.shape}: give (n,) and (n, 5), n >= 1")
-    if not np.isin(truth, LABELS).all():
-        raise CompanionError("labels contain a value outside 1..5: check the merged ratings")
+    if truth.ndim != 1 or len(truth) == 0 or probability.ndim != 2 or len(probability) != len(truth):
+        raise CompanionError(f"labels {truth.shape}, probabilities {probability.shape}: give (n,) and (n, k), n >= 1")
+    if not np.isin(truth, np.arange(1, probability.shape[1] + 1)).all():
+        raise CompanionError(f"labels contain a value outside 1..{probability.shape[1]}: check the merged ratings")
     if not ((probability >= 0).all() and np.allclose(probability.sum(axis=1), 1.0, atol=1e-3)):
         raise CompanionError("probabilities are negative, missing or do not sum to one: renormalise over the labels")
     return truth.astype(np.int64), probability

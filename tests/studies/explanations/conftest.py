@@ -9,7 +9,7 @@ import pytest
 
 from companion.profiles import Profile, load_profile, load_settings
 from companion.show.provenance import Provenance
-from companion.studies.explanations.results import PROBABILITIES, Results
+from companion.studies.explanations.results import Results, probability_names
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study
 from companion.studies.explanations.targets import CONTROLS, PRIMARY
@@ -87,7 +87,7 @@ def _cell(
     probability = np.full((items, 5), 0.1)
     probability[np.arange(items), predicted - 1] = 0.6
     noise = random.normal(0, 0.02, items)
-    columns = dict(zip(PROBABILITIES, probability.T, strict=True))
+    columns = dict(zip(probability_names(5), probability.T, strict=True))
     return pd.DataFrame(
         {
             "axis": axis,

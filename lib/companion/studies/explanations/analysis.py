@@ -17,7 +17,7 @@ from companion.stats.estimate import Estimate
 from companion.stats.metrics import reliability_curve
 from companion.stats.power import Design, cell_error, design_error, equivalence_power, minimal_effect, smallest_margin
 from companion.studies.explanations.annotate import merge_rules
-from companion.studies.explanations.results import PROBABILITIES, Results
+from companion.studies.explanations.results import Results, probability_names
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study
 
@@ -25,7 +25,7 @@ RECIPE = ("learning_rate", "epochs", "batch_size")
 SHORTCUTS = ("majority", "length", "words_only")
 RESAMPLING_SEED = 20251103
 EFFECT_SDS = (0.02, 0.05)
-HIGHEST = {"correct": 1.0, "brier": 2.0, "nll": np.inf, "output_entropy": np.inf, "label_entropy": np.log(5)}
+HIGHEST = {"correct": 1.0, "brier": 2.0, "nll": np.inf, "output_entropy": np.inf}
 
 
 def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def run_metrics(results: Results, keys: Sequence[str]) -> pd.DataFrame:
     """Every measure of each group of predictions by these columns; one row per group."""
     rows = []
     for key, group in results.predictions.groupby(list(keys), sort=False):
-        found = metrics.metrics(group["label"].to_numpy(), group[PROBABILITIES].to_numpy())
+        found = metrics.metrics(group["label"].to_numpy(), group[probability_names(results.labels)].to_numpy())
         row: dict[str, object] = dict(zip(keys, key, strict=True))
         rows.append(row | found)
     return pd.DataFrame(rows)
@@ -380,7 +380,7 @@ def sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
         table = group.pivot(index="source", columns="seed", values="value").dropna()
         row = {"arm": arm, "measure": measure, "estimate": group["value"].mean(), "low": np.nan, "high": np.nan}
         if len(table) > 1:
-            highest = HIGHEST.get(str(measure), 1.0)
+            highest = np.log(results.labels) if measure == "label_entropy" else HIGHEST.get(str(measure), 1.0)
             row |= _drawn(within(paired.t_test(table), 0.0, highest))
         rows.append(row)
     dots = points.groupby(["arm", "seed", "measure"], sort=False)["value"].mean().reset_index()
@@ -397,7 +397,8 @@ def calibration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     curves, errors = [], []
     by_seed = _ece_by_seed(results)
     for arm, rows in results.predictions.groupby("arm", sort=False):
-        curves.append(reliability_curve(rows["label"].to_numpy(), rows[PROBABILITIES].to_numpy()).assign(arm=arm))
+        probability = rows[probability_names(results.labels)].to_numpy()
+        curves.append(reliability_curve(rows["label"].to_numpy(), probability).assign(arm=arm))
         values = by_seed[arm].to_numpy()
         low, high = np.nan, np.nan
         if len(values) > 1:

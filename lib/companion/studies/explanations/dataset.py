@@ -5,12 +5,14 @@ Numbers (no text) are kept beside the records, so that tables can be rebuilt any
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from companion import paths
 from companion.corpora.conversation import Conversation
@@ -64,14 +66,14 @@ def build(settings: ExplanationsSettings) -> Data:
     rated = _table(items, settings)
     table = rated.merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
-    _keep_texts(table, digest)
+    keep_texts(table, digest)
     facts = {
         "hash": digest,
         "sources": _source_facts(settings, items),
         "commit": commit(),
         "dropped_for_too_few_scores": len(rated) - len(table),
     }
-    return Data(_with_shortcuts(table), ratings.drop(columns="explanation"), facts)
+    return Data(with_shortcuts(table, shortcuts.bag_of_words), ratings.drop(columns="explanation"), facts)
 
 
 def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
@@ -114,7 +116,7 @@ def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> p
     return table.astype({"split": str, "axis": str})
 
 
-def _with_shortcuts(table: pd.DataFrame) -> pd.DataFrame:
+def with_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -> pd.DataFrame:
     """Numbers only, with what context-free baselines fitted on the training rows of each axis predict."""
     parts = []
     for _, rows in table.groupby("axis", sort=False):
@@ -123,7 +125,7 @@ def _with_shortcuts(table: pd.DataFrame) -> pd.DataFrame:
         predicted = {
             "majority": shortcuts.majority(fitted[1], len(rows)),
             "length": shortcuts.length_only(*fitted),
-            "words_only": shortcuts.bag_of_words(*fitted),
+            "words_only": words_only(*fitted),
         }
         parts.append(rows.assign(**predicted))
     numbers = pd.concat(parts).sort_index()
@@ -145,7 +147,8 @@ def _texts_file(digest: str) -> Path:
     return paths.cache() / "explanations" / f"{digest}.parquet"
 
 
-def _keep_texts(table: pd.DataFrame, digest: str) -> None:
+def keep_texts(table: pd.DataFrame, digest: str) -> None:
+    """Put the texts into the cache under their hash; ``table.attrs["labels"]`` is the number of labels if not five."""
     write_whole(_texts_file(digest), table.to_parquet(index=False))
 
 
@@ -162,6 +165,13 @@ def load_examples(digest: str, name: str) -> list[Example]:
     table = pd.read_parquet(file, columns=["split", *columns])
     rows = table.loc[table["split"] == name, columns].rename(columns={"item": "id"}).to_dict("records")
     return [Example(**{str(key): value for key, value in row.items()}) for row in rows]
+
+
+def label_count(digest: str) -> int:
+    """Number of labels of a data set whose texts are in the cache: five levels, or as many as a reader's own has."""
+    # pandas keeps these few facts in the file's head, so that the texts are not read for them.
+    kept = pq.read_schema(_texts_file(digest)).pandas_metadata.get("attributes", {})
+    return int(kept.get("labels", 5))
 
 
 def has_texts(digest: str) -> bool:

@@ -13,9 +13,8 @@ import numpy as np
 from companion.errors import CompanionError
 from companion.origin import origin
 from companion.studies.explanations.settings import ExplanationsSettings
-from companion.studies.explanations.targets import LABEL_LEAD, PRIMARY, Example, scoring_prompt
+from companion.studies.explanations.targets import CODES, LABEL_LEAD, PRIMARY, Example, scoring_prompt
 
-LABELS = ("1", "2", "3", "4", "5")
 CLOSE = f"\n{LABEL_LEAD}"
 MAX_EXPLANATION_TOKENS = 64
 
@@ -101,13 +100,14 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Returns:
         Arrays of the record and its facts. Arrays, with n scored items and L layers: ``row`` (n,) position of the
-        item in the data table's rows of this split; ``probabilities`` (n, 5); ``entropy``, ``peak``, ``label_mass``
-        (n,); ``E1``, ``E2``, ``E3`` (n, L) as ``pack_entropies`` stores them; ``generated`` (g,) the label that greedy
-        generation gives on g items spread over the scored ones, 0 where it does not parse, with
+        item in the data table's rows of this split; ``probabilities`` (n, labels); ``entropy``, ``peak``,
+        ``label_mass`` (n,); ``E1``, ``E2``, ``E3`` (n, L) as ``pack_entropies`` stores them; ``generated`` (g,) the
+        label that greedy generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
     from companion.models.base import label_token_ids
     from companion.models.score import score
+    from companion.studies.explanations.dataset import label_count
 
     facts = origin()
     base = _base(spec.model, spec.revision, spec.dtype)
@@ -118,7 +118,7 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     scored = _examples(spec.data, spec.score_split, spec.axes)
     student, arrays = _train(spec, base)
     asked = _ask(spec, student, [example for _, example in scored], base.tokenizer)
-    label_ids = label_token_ids(base.tokenizer, LABEL_LEAD, LABELS)
+    label_ids = label_token_ids(base.tokenizer, LABEL_LEAD, list(CODES[: label_count(spec.data)]))
     scores = score(student, asked.prompts, label_ids, inside=spec.inside)
     arrays |= {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}

@@ -30,11 +30,12 @@ class Columns:
 class Labelled:
     """Rows ready to be split: columns text, label (1 to the number of labels), explanation (may be empty), group.
 
-    ``labels`` are the labels' own names, in their order.
+    ``labels`` are the labels' own names, in their order; ``ordered`` says whether that order means anything.
     """
 
     rows: pd.DataFrame
     labels: tuple[str, ...]
+    ordered: bool
 
 
 def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revision: str | None = None) -> Labelled:
@@ -62,7 +63,8 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
         rows["group"] = rows["text"]
     rows = _usable(rows, data)
     names = _ordered(rows["label"], labels, data)
-    return Labelled(rows.assign(label=rows["label"].map({name: place for place, name in enumerate(names, 1)})), names)
+    numbered = rows["label"].map({name: place for place, name in enumerate(names, 1)})
+    return Labelled(rows.assign(label=numbered), names, bool(labels) or all(map(_is_number, names)))
 
 
 def _table(data: str, revision: str | None) -> pd.DataFrame:

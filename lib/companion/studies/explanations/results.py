@@ -15,7 +15,6 @@ from companion.stats.metrics import item_measures, predicted_labels
 from companion.studies.explanations.experiment import RunSpec, unpack_entropies
 from companion.studies.explanations.study import NAME, Study
 
-PROBABILITIES = ["p1", "p2", "p3", "p4", "p5"]
 MEASURES = ("E1", "E2", "E3")
 
 
@@ -25,13 +24,14 @@ class Results:
 
     Attributes:
         items: the data table (see ``dataset.Data``).
-        predictions: one row per arm, seed, axis and test item: source, label, level, the five probabilities, and what
-            follows from them: predicted, correct, correct_level, within_one, absolute_error, nll, brier, confidence,
-            output_entropy and peak_mass (whole vocabulary), label_entropy (five labels), label_mass.
+        predictions: one row per arm, seed, axis and test item: source, label, level, the probabilities p1, p2, ... of
+            the labels, and what follows from them: predicted, correct, correct_level, within_one, absolute_error, nll,
+            brier, confidence, output_entropy and peak_mass (whole vocabulary), label_entropy (the labels), label_mass.
         layers: one row per arm, seed, axis, source, layer and measure: mean over the items of E1 to E3.
         history: one row per arm, seed, axis and optimiser step.
         generated: one row per item that was also answered by greedy generation: generated (0 = no label), predicted.
         provenance: ids of the records and the commit that made them.
+        unit: what a row of ``source`` is: a source, or a group of a reader's own data.
     """
 
     items: pd.DataFrame
@@ -40,6 +40,17 @@ class Results:
     history: pd.DataFrame
     generated: pd.DataFrame
     provenance: Provenance
+    unit: str = "source"
+
+    @property
+    def labels(self) -> int:
+        """Number of labels."""
+        return int(self.predictions.columns.str.fullmatch(r"p\d+").sum())
+
+
+def probability_names(labels: int) -> list[str]:
+    """Columns of the label probabilities, ``p1`` and so on."""
+    return [f"p{label}" for label in range(1, labels + 1)]
 
 
 def load_results(study: Study) -> Results:
@@ -63,6 +74,7 @@ def load_results(study: Study) -> Results:
         history=_concat([_history(spec, record) for spec, record in pairs if spec.recipe is not None]),
         generated=_concat([_generated(spec, record, test) for spec, record in pairs if "generated" in record.arrays]),
         provenance=provenance(study, records),
+        unit=study.unit,
     )
 
 
@@ -84,7 +96,7 @@ def _predictions(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataF
     return frame.join(measures).assign(
         arm=spec.arm,
         seed=spec.seed,
-        **dict(zip(PROBABILITIES, probability.T, strict=True)),
+        **dict(zip(probability_names(probability.shape[1]), probability.T, strict=True)),
         correct_level=(measures["predicted"] == frame["level"]).astype(float),
         output_entropy=arrays["entropy"].astype(float),
         peak_mass=arrays["peak"].astype(float),

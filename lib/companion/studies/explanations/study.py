@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from companion import paths
 from companion.errors import CompanionError
@@ -30,6 +30,8 @@ class Study:
     profile: Profile
     settings: ExplanationsSettings
     folder: Path
+    unit: ClassVar[str] = "source"
+    data_settings: ClassVar[tuple[str, ...]] = DATA_SETTINGS
 
     @property
     def store(self) -> Store:
@@ -68,13 +70,19 @@ class Study:
         Raises:
             CompanionError: it is not the data set that the plan was frozen with, or as ``dataset.build``.
         """
-        built, frozen = dataset.build(self.settings), self.frozen()
+        built, frozen = self._build(), self.frozen()
         if frozen and built.hash != frozen["data"]:
             raise CompanionError(
-                f"The recorded study used data set {frozen['data']}, but the installed packages give {built.hash}; "
-                "train in a folder of its own with RERUN=1."
+                f"The recorded study used data set {frozen['data']}, but {self.texts} now give {built.hash}; "
+                f"{self.elsewhere}."
             )
         return built
+
+    texts: ClassVar[str] = "the installed packages"
+    elsewhere: ClassVar[str] = "train in a folder of its own with RERUN=1"
+
+    def _build(self) -> Data:
+        return dataset.build(self.settings)
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -104,7 +112,7 @@ class Study:
 
     def _identity(self) -> dict[str, Any]:
         """What base and data depend on; other settings change which runs are planned, and records are kept by run."""
-        settings = {name: json.loads(json.dumps(getattr(self.settings, name))) for name in DATA_SETTINGS}
+        settings = {name: json.loads(json.dumps(getattr(self.settings, name))) for name in self.data_settings}
         model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
         return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
 
@@ -131,7 +139,7 @@ class Study:
         if changes:
             raise CompanionError(
                 f"{self.folder} was made with other settings than profile {self.profile.name} has now "
-                f"({'; '.join(changes)}); restore the profile, or move that folder away."
+                f"({'; '.join(changes)}); restore them, or move that folder away."
             )
         return frozen
 

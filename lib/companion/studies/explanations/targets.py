@@ -31,6 +31,9 @@ ARMS: dict[str, str] = {
 PRIMARY = ("label", "explanation", "shuffled", "bag_of_words")
 CONTROLS = ("mismatched", "uniform_tokens", "explanation_first", "label_token_matched", "label_weighted")
 
+CODES = "123456789ABCDEFGHIJK"
+"""How labels are written, one character each: label n (of the five levels, or of a reader's own 2 to 20) is the nth."""
+
 LABEL_LEAD = "Rating: "
 EXPLANATION_LEAD = "Explanation:"
 ALPHA = 1.0
@@ -44,7 +47,7 @@ class Example:
     Attributes:
         id: the item; the same on every axis.
         prompt: what ``prompts.prompt_text`` gives.
-        label: 1 to 5, the merged rating.
+        label: 1 to 5, the merged rating (own data: 1 to the number of labels); written as its place in ``CODES``.
         explanation: the merged explanation.
     """
 
@@ -150,13 +153,11 @@ def _explanation_words(example: Example, arm: str, seed: int, pool: Pool) -> lis
         words = pool.words.get(example.axis) or _nothing_to_draw(example, arm)
         return random_state.choices(words, k=len(own))
     if arm == "mismatched":
-        tables = [
-            pool.by_axis_and_label.get((example.axis, label), []) for label in range(1, 6) if label != example.label
-        ]
-        sizes = [len(table) for table in tables]
-        if not any(sizes):
+        others = [key for key in pool.by_axis_and_label if key[0] == example.axis and key[1] != example.label]
+        tables = [pool.by_axis_and_label[key] for key in sorted(others)]
+        if not tables:
             _nothing_to_draw(example, arm)
-        table = random_state.choices(tables, weights=sizes)[0]
+        table = random_state.choices(tables, weights=[len(table) for table in tables])[0]
         return _words(random_state.choice(table))
     return own
 
@@ -184,14 +185,15 @@ def _uniform(example: Example, seed: int, tokenizer: PreTrainedTokenizerBase) ->
 def _explanation(example: Example, words: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids that follow the label: the explanation's lead on a new line, then the words."""
     text = " ".join([EXPLANATION_LEAD, *words])
-    return _continuation(tokenizer, f"{LABEL_LEAD}{example.label}", f"\n{text}")
+    return _continuation(tokenizer, f"{LABEL_LEAD}{CODES[example.label - 1]}", f"\n{text}")
 
 
 def _label(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    token = _continuation(tokenizer, LABEL_LEAD, str(example.label))
+    code = CODES[example.label - 1]
+    token = _continuation(tokenizer, LABEL_LEAD, code)
     if len(token) != 1:
         raise CompanionError(
-            f"This model's tokenizer makes {len(token)} tokens of the label {example.label}; use another model."
+            f"This model's tokenizer makes {len(token)} tokens of the label {code}; use another model."
         )
     return token
 

@@ -1,0 +1,224 @@
+"""The study on a reader's own labelled texts: the same arms, engine, records and statistics."""
+
+import re
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+from pydantic import dataclasses as checked
+
+from companion import paths
+from companion.errors import CompanionError
+from companion.profiles import STRICT, Count, load_profile, load_settings, validate
+from companion.runs.engine import Report
+from companion.runs.spec import spec_id
+from companion.studies.explanations import own_dataset, study
+from companion.studies.explanations.analysis import tuning_table
+from companion.studies.explanations.dataset import Data
+from companion.studies.explanations.experiment import RunSpec, plan
+from companion.studies.explanations.own_data import Columns, read_labelled
+from companion.studies.explanations.settings import (
+    Arm,
+    ExplanationsSettings,
+    Once,
+    RecipeSettings,
+    Seed,
+    Share,
+    Tuning,
+)
+from companion.studies.explanations.study import NAME, Study
+from companion.studies.explanations.targets import PRIMARY
+
+WITHOUT_EXPLANATIONS = ("label", "shuffled", "bag_of_words")
+
+
+def _with_labels_alone(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    if "label" not in arms or len(arms) < 2:
+        raise ValueError("arms need 'label' and at least one other to compare it with")
+    return arms
+
+
+@checked.dataclass(frozen=True, config=STRICT)
+class OwnSettings:
+    """Settings of a comparison on own data; recipe, tuning and margin are those of a profile.
+
+    Attributes:
+        text, label, explanation, group: names of the columns; the last two may be empty.
+        labels: the labels in their order; empty for the order that ``read_labelled`` finds.
+        question: asked after the text and the labels, right before the answer.
+        train_items, validation_items, test_items: most rows of each split; never above 60, 10 and 30 % of all.
+        text_words: words of a text that are shown.
+        data_seed: seed of the split.
+    """
+
+    text: str
+    label: str
+    explanation: str
+    group: str
+    labels: tuple[str, ...]
+    question: str
+    arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_labels_alone)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Once]
+    train_items: Count
+    validation_items: Count
+    test_items: Count
+    text_words: Count
+    data_seed: Seed
+    equivalence_margin: Share
+    recipe: RecipeSettings
+    tuning: Tuning
+    sources: ClassVar = ()
+    axes: ClassVar = (own_dataset.AXIS,)
+    students: ClassVar = "per_axis"
+    generation_items: ClassVar = 0
+
+
+@dataclass(frozen=True)
+class OwnStudy(Study):
+    """A comparison on own data; ``table`` (a file or a hub name, with its revision) is read once, to make the data."""
+
+    settings: OwnSettings  # type: ignore[assignment]  # all that Study asks of its settings is there
+    table: str
+    revision: str | None
+    unit: ClassVar[str] = "group"
+    data_settings: ClassVar = (
+        "text",
+        "label",
+        "explanation",
+        "group",
+        "labels",
+        "question",
+        "train_items",
+        "validation_items",
+        "test_items",
+        "text_words",
+        "data_seed",
+    )
+    texts: ClassVar[str] = "file and columns"
+    elsewhere: ClassVar[str] = "give the comparison another name"
+
+    @property
+    def command(self) -> str:
+        """What the user types to make what is missing."""
+        return f"companion compare {self.table or 'DATA'} --name {self.folder.name} ... with the same options as before"
+
+    @property
+    def size(self) -> str:
+        """What every note of a table or figure says of n."""
+        test = self.data.items[self.data.items["split"] == "test"]
+        return f"{len(test)} test items in {test['source'].nunique()} groups, {len(self.settings.seeds)} seeds"
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there is more than one recipe to choose from."""
+        grid = self.settings.tuning
+        return len(grid.learning_rates) * len(grid.epochs) * len(grid.batch_sizes) > 1
+
+    @cached_property
+    def recipe(self) -> RecipeSettings:
+        """The recipe with the lowest mean validation loss; the profile's own where only one is tried.
+
+        Raises:
+            CompanionError: the recipes have not been compared yet.
+        """
+        if not self.tuned:
+            return self.settings.recipe
+        ids = [spec_id(spec) for spec in self.tuning_specs()]
+        if not all(map(self.store.has, ids)):
+            raise CompanionError(f"The recipes have not been compared on validation items yet; run '{self.command}'.")
+        table = tuning_table(self, [self.store.read(run_id) for run_id in ids])
+        best = table.sort_values("nll").iloc[0]
+        chosen = {"epochs": int(best["epochs"]), "batch_size": int(best["batch_size"])}
+        return replace(self.settings.recipe, learning_rate=float(best["learning_rate"]), **chosen)
+
+    def specs(self) -> list[RunSpec]:
+        """Specs of all runs, with the chosen recipe."""
+        settings = replace(self.settings, recipe=self.recipe)
+        return plan(settings, self.base, self.data.hash)  # type: ignore[arg-type]
+
+    def _build(self) -> Data:
+        one = self.settings
+        columns = Columns(one.text, one.label, one.explanation or None, one.group or None)
+        labelled = read_labelled(self.table, columns, one.labels, self.revision)
+        return own_dataset.build(labelled, one, self.folder.name)
+
+
+def open_own(
+    table: str,
+    text: str = "text",
+    label: str = "label",
+    explanation: str = "",
+    group: str = "",
+    labels: str = "",
+    question: str = "Which label fits?",
+    revision: str = "",
+    name: str = "",
+    profile: str = "cpu",
+    seeds: int = 5,
+    arms: str = "",
+    train_items: int = 800,
+    validation_items: int = 100,
+    test_items: int = 400,
+    text_words: int = 120,
+) -> OwnStudy:
+    """Open the comparison on one table; its results lie in ``figures/<profile>/<name>``.
+
+    Args:
+        table: CSV, TSV, JSON, JSON Lines or Parquet file, or owner/name of a hub data set.
+        text, label, explanation, group: column names; an empty one is not there.
+        labels: the labels in their order, separated by commas; needed where words have an order.
+        name: of the results folder; that of the table without it.
+        arms: separated by commas; without it ``base`` and the primary arms, which need explanations, or those that
+            don't.
+
+    Raises:
+        CompanionError: no such profile, a bad setting or a name that is none for a folder.
+    """
+    folder = name or re.sub(r"\W+", "_", Path(table).stem)
+    if not re.fullmatch(r"\w[\w.-]*", folder) or folder == NAME:
+        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and - (not {NAME}).")
+    chosen = load_profile(profile)
+    house = load_settings(chosen, NAME, ExplanationsSettings)
+    compared = tuple(_listed(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
+    if not explanation and set(compared) - {"base", "label_token_matched", "uniform_tokens", *WITHOUT_EXPLANATIONS}:
+        raise CompanionError("Without a column of explanations only label, shuffled and bag_of_words can be compared.")
+    tuned = tuple(arm for arm in ("label", "explanation", "shuffled") if arm in compared)[:2]
+    given = {
+        "text": text,
+        "label": label,
+        "explanation": explanation,
+        "group": group,
+        "labels": _listed(labels),
+        "question": question,
+        "arms": compared,
+        "seeds": list(range(seeds)),
+        "train_items": train_items,
+        "validation_items": validation_items,
+        "test_items": test_items,
+        "text_words": text_words,
+        "data_seed": house.data_seed,
+        "equivalence_margin": house.equivalence_margin,
+        "recipe": asdict(house.recipe),
+        "tuning": {**asdict(house.tuning), "arms": tuned},
+    }
+    settings = validate(OwnSettings, given, f"comparison {folder}")
+    return OwnStudy(chosen, settings, paths.results(profile, folder), table, revision or None)
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def run(own: OwnStudy, quiet: bool = False) -> Report:
+    """Choose the recipe on validation items, then make every record that is missing.
+
+    Raises:
+        CompanionError: the table can't be read or has changed, or a run failed.
+    """
+    if own.tuned:
+        study.run(own, tuning=True, quiet=quiet).raise_if_failed()
+    report = study.run(own, quiet=quiet)
+    report.raise_if_failed()
+    return report
