@@ -96,6 +96,35 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
 
 
 @app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="CSV, TSV, JSON, JSON Lines or Parquet file, or owner/name on the hub.")],
+    text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
+    label: Annotated[str, typer.Option(help="Column with the label, 2 to 20 different ones.")] = "label",
+    explanation: Annotated[str, typer.Option(help="Column with the reason for the label, if there is one.")] = "",
+    group: Annotated[str, typer.Option(help="Column that tells what must not be split up, such as the question.")] = "",
+    labels: Annotated[str, typer.Option(help="The labels in their order, separated by commas.")] = "",
+    question: Annotated[str, typer.Option(help="Asked after each text.")] = "Which label fits?",
+    name: Annotated[str, typer.Option(help="Folder of the results, figures/PROFILE/NAME; else that of the file.")] = "",
+    revision: Annotated[str, typer.Option(help="Commit of a hub data set.")] = "",
+    profile: PROFILE = "cpu",
+    seeds: Annotated[int, typer.Option(help="Students of each arm; verdicts need four.")] = 5,
+    arms: Annotated[str, typer.Option(help="Arms separated by commas; else base and the main ones.")] = "",
+    sizes: Annotated[
+        tuple[int, int, int], typer.Option(help="Most rows to train on, to choose the recipe on, to test on.")
+    ] = (800, 100, 400),
+    text_words: Annotated[int, typer.Option(help="Words of a text that are shown.")] = 120,
+    quiet: QUIET = False,
+) -> None:
+    """Train on your own labelled texts with and without explanations: the same tables, figures and verdicts."""
+    from companion.studies.explanations import build
+
+    columns = {"text": text, "label": label, "explanation": explanation, "group": group}
+    choices = {"labels": labels, "question": question, "arms": arms, "seeds": seeds, "sizes": list(sizes)}
+    place = {"table": data, "revision": revision, "name": name, "profile": profile}
+    typer.echo(build.compare(quiet, **place, **columns, **choices, text_words=text_words))
+
+
+@app.command()
 def readme() -> None:
     """Fill the README's claims and arms with the tables of the recorded cpu run."""
     from companion.studies.explanations.readme import update

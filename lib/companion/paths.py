@@ -53,6 +53,18 @@ def results(profile: str, study: str, rerun: bool = False) -> Path:
     return home() / "figures" / (f"{profile}{RERUN_ENDING}" if rerun else profile) / study
 
 
+def own_notebook() -> Path:
+    """Source notebook of a comparison on own data.
+
+    Raises:
+        CompanionError: it is not there.
+    """
+    file = home() / "notebooks" / "your_data.ipynb"
+    if not file.is_file():
+        raise CompanionError(f"There is no {file}; let COMPANION_HOME name a clone of the repository.")
+    return file
+
+
 def notebooks(study: str) -> list[Path]:
     """Source notebooks of one study in reading order, the overview last because it shows what the others made.
 

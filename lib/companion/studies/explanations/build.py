@@ -37,18 +37,47 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
     study, notebooks = open_study(profile, rerun), paths.notebooks(NAME)
     with folder_lock(study.folder):
         _train(study, quiet)
-        if _is_built(study):
-            return f"{study.folder}: everything is up to date."
-        _show(quiet, f"{len(notebooks)} notebooks, about a minute.")
         *others, overview = notebooks
         # The later ones take longer, so they begin first; the overview shows what the others made.
-        parameters = {"profile": profile, "rerun": rerun}
-        for part in (others[::-1], [overview]):
-            for name in execute_all(part, study.folder / "notebooks", parameters, study.profile.workers):
-                _show(quiet, f"notebook {name}")
-        write_index(study.folder, TITLE)
-        stamp = {"inputs": _inputs(study), "outputs": _outputs(study)}
-        write_whole(study.folder / STAMP, json.dumps(stamp, indent=1).encode())
+        return _write(study, [others[::-1], [overview]], {"profile": profile, "rerun": rerun}, TITLE, quiet)
+
+
+def compare(quiet: bool = False, **options: Any) -> str:
+    """The same for a reader's own table: records, the executed notebook ``your_data`` and the index page.
+
+    Args:
+        options: the arguments of ``own_study.open_own``.
+
+    Returns:
+        One sentence for the user.
+
+    Raises:
+        CompanionError: as ``own_study.open_own``, ``own_study.run`` and ``build``.
+    """
+    from companion.studies.explanations import own_study
+
+    notebook = paths.own_notebook()
+    if Path(options["table"]).is_file():
+        # The notebook works in a folder of its own.
+        options["table"] = str(Path(options["table"]).resolve())
+    own = own_study.open_own(**options)
+    with folder_lock(own.folder):
+        own_study.run(own, quiet)
+        return _write(own, [[notebook]], options, f"Labels with and without explanations: {own.folder.name}", quiet)
+
+
+def _write(study: Study, parts: list[list[Path]], parameters: dict[str, Any], title: str, quiet: bool) -> str:
+    """Execute the notebooks, part by part, then write index page and stamp, unless all are up to date."""
+    notebooks = [notebook for part in parts for notebook in part]
+    if _is_built(study, notebooks):
+        return f"{study.folder}: everything is up to date."
+    _show(quiet, f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)}, about a minute.")
+    for part in parts:
+        for name in execute_all(part, study.folder / "notebooks", parameters, study.profile.workers):
+            _show(quiet, f"notebook {name}")
+    write_index(study.folder, title)
+    stamp = {"inputs": _inputs(study, notebooks), "outputs": _outputs(study)}
+    write_whole(study.folder / STAMP, json.dumps(stamp, indent=1).encode())
     return f"{study.folder / 'index.html'} shows every table, figure and claim."
 
 
@@ -115,8 +144,8 @@ def _train(study: Study, quiet: bool) -> Report:
     return report
 
 
-def _is_built(study: Study) -> bool:
-    return _stamp(study).get("inputs") == _inputs(study) and not _changed_outputs(study)
+def _is_built(study: Study, notebooks: list[Path]) -> bool:
+    return _stamp(study).get("inputs") == _inputs(study, notebooks) and not _changed_outputs(study)
 
 
 def _stamp(study: Study) -> dict[str, Any]:
@@ -141,10 +170,10 @@ def _changed_outputs(study: Study) -> list[Path]:
     return [study.folder / name for name in then if now.get(name) != then[name]]
 
 
-def _inputs(study: Study) -> str:
+def _inputs(study: Study, notebooks: list[Path]) -> str:
     """Hash of all that the outputs are made from: library, notebooks, profile, data and records."""
     library = Path(__file__).parents[2]
-    files = [*sorted(library.rglob("*.py")), *paths.notebooks(NAME), paths.profile_file(study.profile.name)]
+    files = [*sorted(library.rglob("*.py")), *sorted(notebooks), paths.profile_file(study.profile.name)]
     files += [study.folder / "data" / "data.json", *sorted((study.folder / "records").glob("*.safetensors"))]
     digest = hashlib.sha256()
     for file in files:

@@ -1,6 +1,7 @@
 """The study on a reader's own labelled texts: the same arms, engine, records and statistics."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from companion.studies.explanations.settings import (
 from companion.studies.explanations.study import NAME, Study
 from companion.studies.explanations.targets import PRIMARY
 
+SIZES = (800, 100, 400)
 WITHOUT_EXPLANATIONS = ("label", "shuffled", "bag_of_words")
 
 
@@ -111,6 +113,11 @@ class OwnStudy(Study):
         return f"{len(test)} test items in {test['source'].nunique()} groups, {len(self.settings.seeds)} seeds"
 
     @property
+    def trained_on(self) -> int:
+        """Examples that each student sees, repeats counted."""
+        return int((self.data.items["split"] == "train").sum()) * self.recipe.epochs
+
+    @property
     def tuned(self) -> bool:
         """Whether there is more than one recipe to choose from."""
         grid = self.settings.tuning
@@ -158,9 +165,7 @@ def open_own(
     profile: str = "cpu",
     seeds: int = 5,
     arms: str = "",
-    train_items: int = 800,
-    validation_items: int = 100,
-    test_items: int = 400,
+    sizes: Sequence[int] = SIZES,
     text_words: int = 120,
 ) -> OwnStudy:
     """Open the comparison on one table; its results lie in ``figures/<profile>/<name>``.
@@ -170,8 +175,9 @@ def open_own(
         text, label, explanation, group: column names; an empty one is not there.
         labels: the labels in their order, separated by commas; needed where words have an order.
         name: of the results folder; that of the table without it.
-        arms: separated by commas; without it ``base`` and the primary arms, which need explanations, or those that
-            don't.
+        arms: separated by commas; without it ``base`` and the primary arms, or those of them that need no
+            explanations.
+        sizes: most rows to train on, to choose the recipe on, and to test on.
 
     Raises:
         CompanionError: no such profile, a bad setting or a name that is none for a folder.
@@ -194,9 +200,7 @@ def open_own(
         "question": question,
         "arms": compared,
         "seeds": list(range(seeds)),
-        "train_items": train_items,
-        "validation_items": validation_items,
-        "test_items": test_items,
+        **dict(zip(("train_items", "validation_items", "test_items"), sizes, strict=False)),
         "text_words": text_words,
         "data_seed": house.data_seed,
         "equivalence_margin": house.equivalence_margin,
