@@ -82,17 +82,25 @@ def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
 
 
 @app.command()
-def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
+def verify(
+    profile: PROFILE = "quick",
+    study: Annotated[
+        str, typer.Option("--study", "-s", help="Which study, or the name of a comparison.")
+    ] = "explanations",
+    rerun: RERUN = False,
+) -> None:
     """Recompute every checksum of records, data, tables and figures, naming what is damaged (then exit code 1)."""
-    _check_study(study)
+    folder = paths.results(profile, study, rerun)
+    if not folder.is_dir():
+        _check_study(study)
     from companion.studies.explanations import build
 
-    problems = build.verify(profile, rerun)
+    problems = build.verify(profile, rerun) if study in STUDIES else build.verify_own(folder)
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"{paths.results(profile, study, rerun)}: every record, table and figure is whole.")
+    typer.echo(f"{folder}: every record, table and figure is whole.")
 
 
 @app.command()

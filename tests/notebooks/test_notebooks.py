@@ -75,6 +75,29 @@ def test_deleted_tables_come_back_with_the_same_bytes(home: Path, built: dict[st
     assert outputs(home, "csv", "md", "tex", "png") == built
 
 
+def compare(home: Path, folder: Path) -> str:
+    table = home / "notebooks" / "your_data_example.csv"
+    command = [sys.executable, "-m", "companion.cli", "compare", str(table), "--explanation", "reason", "--seeds", "2"]
+    done = subprocess.run(
+        [*command, "--profile", "smoke", "--name", "example"],
+        cwd=folder,
+        env={**os.environ, "COMPANION_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=3000,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_comparison_on_own_data_is_made_once(home: Path, tmp_path: Path) -> None:
+    assert "index.html shows" in compare(home, tmp_path)
+    folder = home / "figures" / "smoke" / "example"
+    for name in ("T0_tuning.csv", "T1_data.tex", "T4_arms.md", "F3_arms.png", "F4_layers.pdf", "claims.html"):
+        assert (folder / name).stat().st_size
+    assert "up to date" in compare(home, tmp_path)
+
+
 def test_two_builds_at_once_never_mix(home: Path, built: dict[str, bytes], tmp_path: Path) -> None:
     (home / "figures" / "smoke" / "explanations" / "built.json").unlink()
     both = [figures(home, tmp_path) for _ in range(2)]

@@ -5,10 +5,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from companion import paths
 from companion.errors import CompanionError
+from companion.show.provenance import Provenance
+from companion.show.tables import write_table
 from companion.studies.explanations import build, dataset
 from companion.studies.explanations import study as studies
 from companion.studies.explanations.publish import published
@@ -82,18 +85,34 @@ def test_a_look_never_builds_the_data(planned: Study) -> None:
 
 
 def test_built_means_same_inputs_and_whole_outputs(planned: Study) -> None:
-    assert not build._is_built(planned)
+    assert not build._is_built(planned, [])
     table = planned.folder / "T.csv"
     table.write_text("1")
-    stamp = json.dumps({"inputs": build._inputs(planned), "outputs": build._outputs(planned)})
+    stamp = json.dumps({"inputs": build._inputs(planned, []), "outputs": build._outputs(planned)})
     (planned.folder / build.STAMP).write_text(stamp)
-    assert build._is_built(planned)
+    assert build._is_built(planned, [])
     table.write_text("2")
-    assert not build._is_built(planned)
+    assert not build._is_built(planned, [])
     assert f"{table} is missing or was changed: make the figures again" in build.verify("smoke")
     table.write_text("1")
     record_all(planned)
-    assert not build._is_built(planned)
+    assert not build._is_built(planned, [])
+
+
+def test_a_comparison_is_verified_from_its_files(planned: Study) -> None:
+    folder = planned.folder
+    planned.store.write(planned.specs()[0], {}, {})
+    origin = Provenance("explanations", "smoke", tuple(planned.store.ids()), "c")
+    write_table(pd.DataFrame({"a": [1]}), folder, "T1", "caption", "note", origin)
+    assert build.verify_own(folder) == []
+    (folder / "T1.csv").write_text("a\n2\n")
+    planned.store.path(planned.store.ids()[0]).unlink()
+    assert [problem.rpartition(" ")[0] for problem in build.verify_own(folder)] == [
+        f"{origin.runs[0]}.safetensors is missing; run again to make",
+        f"{folder / 'T1.csv'} was changed after it was made: make the figures",
+    ]
+    with pytest.raises(CompanionError, match="holds no comparison"):
+        build.verify_own(folder.parent)
 
 
 def test_a_folder_without_notebooks_is_told_before_training(

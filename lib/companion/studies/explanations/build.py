@@ -14,8 +14,10 @@ from companion.runs.lock import folder_lock
 from companion.runs.notebooks import execute_all
 from companion.runs.spec import spec_id
 from companion.runs.status import status as run_status
-from companion.show.outputs import check_outputs
+from companion.runs.store import Store
+from companion.show.outputs import check_outputs, read_outputs
 from companion.show.page import write_index
+from companion.studies.explanations import dataset
 from companion.studies.explanations import study as studies
 from companion.studies.explanations.study import NAME, Study, open_study
 
@@ -127,6 +129,18 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
         problems.append(f"0 of {len(expected)} runs are recorded; '{study.command}' makes them.")
     others = [file for file in _changed_outputs(study) if not any(f"{file} " in problem for problem in problems)]
     return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
+
+
+def verify_own(folder: Path) -> list[str]:
+    """The same for a comparison on own data, from its files alone: the runs that its tables name must be there.
+
+    Raises:
+        CompanionError: the folder holds no comparison, or its data or the origin of a table is damaged.
+    """
+    if dataset.load(folder / "data") is None:
+        raise CompanionError(f"{folder} holds no comparison; 'companion compare' makes one.")
+    runs = {run_id for output in read_outputs(folder) for run_id in output.provenance.runs}
+    return [*Store(folder / "records").verify(sorted(runs)), *check_outputs(folder)]
 
 
 def _lack(study: Study) -> str:
