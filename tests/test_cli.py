@@ -23,7 +23,10 @@ def companion(*arguments: str, **environment: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("figures", "--profile", "quikc"), "There is no profile 'quikc'; choose one of cpu, quick, smoke."),
+        (
+            ("figures", "--profile", "quikc"),
+            "There is no profile 'quikc'; choose one of cpu, paper, paper-t4, quick, smoke.",
+        ),
         (("status", "--study", "paritee"), "There is no study 'paritee'; choose one of explanations."),
     ],
 )
