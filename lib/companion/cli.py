@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -93,6 +94,25 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
     if problems:
         raise typer.Exit(1)
     typer.echo(f"{paths.results(profile, study, rerun)}: every record, table and figure is whole.")
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="What other machines made: figures/PROFILE/explanations.")],
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+) -> None:
+    """Copy the records that other machines made; two results of one run are named (then exit code 1)."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    sentence, problems = build.merge(profile, folders, rerun)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(sentence)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
