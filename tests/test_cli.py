@@ -91,7 +91,7 @@ def test_unknown_option_and_command() -> None:
 def test_help_lists_the_commands() -> None:
     done = companion("--help")
     assert done.returncode == 0
-    for command in ("figures", "run", "tune", "status", "verify"):
+    for command in ("figures", "run", "tune", "status", "verify", "plan", "merge"):
         assert command in done.stdout
 
 

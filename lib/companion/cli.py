@@ -97,6 +97,19 @@ def verify(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RER
 
 
 @app.command()
+def plan(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    measure: Annotated[bool, typer.Option("--measure", help="Train a few steps here first (loads the model).")] = False,
+) -> None:
+    """Say what a profile takes: runs, tokens, and hours, memory and money on this machine and on rented cards."""
+    _check_study(study)
+    from companion.studies.explanations import plan_page
+
+    typer.echo(plan_page.page(profile, measure))
+
+
+@app.command()
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="What other machines made: figures/PROFILE/explanations.")],
     profile: PROFILE = "quick",
