@@ -61,9 +61,11 @@ def measure(profile: Profile, recipe: RecipeSettings, lengths: Lengths, steps: i
         _seconds_a_step(lambda n: score(student, prompts[: size * n], list(range(5)), inside=True), steps),
         _seconds_a_step(lambda n: generate(student, prompts[: size * n], WRITTEN), steps),
     ]
-    tokens = [prompt + response, prompt, WRITTEN]
-    rates = [profile.workers * size * count / time for count, time in zip(tokens, seconds, strict=True)]
-    return Speed(*rates, _peak() / GIB)
+    tokens = (prompt + response, prompt, WRITTEN)
+    trained, scored, written = (
+        profile.workers * size * count / time for count, time in zip(tokens, seconds, strict=True)
+    )
+    return Speed(trained, scored, written, _peak() / GIB)
 
 
 def _seconds_a_step(work: Callable[[int], object], steps: int) -> float:
