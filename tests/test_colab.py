@@ -1,4 +1,4 @@
-"""The notebooks' way into an empty session: the same badge and cell everywhere, our pins, and nothing loaded replaced."""
+"""The notebooks' way into an empty session: one badge, one cell, our pins, and nothing loaded is replaced."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_filling_again_changes_nothing_and_a_new_address_replaces_the_old(
 def test_one_place_says_where_the_repository_is_and_what_is_fetched(colab) -> None:
     assert f"v{PROJECT['version']}" == colab.REF
     owner = colab.REPOSITORY.split("/")[0]
-    searched = [path for path in (ROOT / "lib").rglob("*.py")] + [ROOT / "pyproject.toml", ROOT / "cloud" / "sky.yaml"]
+    searched = [*(ROOT / "lib").rglob("*.py"), ROOT / "pyproject.toml", ROOT / "cloud" / "sky.yaml"]
     assert not [path for path in searched if f"{owner}/companion" in path.read_text(encoding="utf-8")]
     found = {
         match
@@ -103,9 +103,8 @@ def test_numpy_torch_and_what_comes_with_torch_are_never_replaced(colab) -> None
     pins = colab.constraints(ROOT, kept)
     assert pins[-2:] == ["numpy==2.0.2", "torch==2.9.0+cu126"]
     assert not [line for line in pins[:-2] if re.match(r"(numpy|torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==", line)]
-    assert len(lines("constraints.txt")) - len(pins) == len(
-        re.findall(r"(?m)^(triton|nvidia-|cuda-)", (ROOT / "constraints.txt").read_text())
-    )
+    dropped = [line for line in lines("constraints.txt") if line.startswith(("triton", "nvidia-", "cuda-"))]
+    assert len(lines("constraints.txt")) - len(pins) == len(dropped) > 15
 
 
 def test_a_running_kernel_keeps_its_own_jupyter(colab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +173,7 @@ def test_a_notebook_runs_from_an_empty_folder_after_its_install_cell_alone(colab
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     notebook = ROOT / "notebooks" / "explanations" / "1_data.ipynb"
-    command = [sys.executable, "-m", "nbconvert", "--to", "script", "--output-dir", str(tmp_path), str(notebook)]
+    command = [sys.executable, "-m", "nbconvert", "--to", "python", "--output-dir", str(tmp_path), str(notebook)]
     subprocess.run(command, check=True, capture_output=True)
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "COMPANION_HOME")}
     clean |= {"COMPANION_REPOSITORY": str(origin), "MPLBACKEND": "Agg", "COMPANION_CACHE": str(tmp_path / "cache")}
