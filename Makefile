@@ -15,7 +15,7 @@ PROFILE ?= quick
 STUDY ?= explanations
 RERUN ?=
 BIN := .venv/bin
-PROFILES := $(basename $(notdir $(wildcard lib/companion/profiles/*.yaml)))
+PROFILES := $(sort $(basename $(notdir $(wildcard lib/companion/profiles/*.yaml))))
 CHOICE = --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter 1,$(RERUN)),--rerun)
 QUICK := -m "not slow"
 
@@ -37,7 +37,7 @@ endif
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	echo
-	echo "Settings: PROFILE=smoke|quick|cpu  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
+	echo "Settings: PROFILE=$$(tr ' ' '|' <<<'$(PROFILES)')  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
 
 install: ## Make .venv with the pinned packages (the other targets do it by themselves)
 	@export PYTHON="$(PYTHON)"

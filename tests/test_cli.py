@@ -23,7 +23,10 @@ def companion(*arguments: str, **environment: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("figures", "--profile", "quikc"), "There is no profile 'quikc'; choose one of cpu, quick, smoke."),
+        (
+            ("figures", "--profile", "quikc"),
+            "There is no profile 'quikc'; choose one of cpu, paper, paper-t4, quick, smoke.",
+        ),
         (("status", "--study", "paritee"), "There is no study 'paritee'; choose one of explanations."),
     ],
 )
@@ -88,7 +91,7 @@ def test_unknown_option_and_command() -> None:
 def test_help_lists_the_commands() -> None:
     done = companion("--help")
     assert done.returncode == 0
-    for command in ("figures", "run", "tune", "status", "verify"):
+    for command in ("figures", "run", "tune", "status", "verify", "plan", "merge"):
         assert command in done.stdout
 
 

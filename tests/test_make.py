@@ -17,7 +17,7 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("figures", "PROFILE=quikc"), "There is no profile 'quikc'; choose one of cpu quick smoke."),
+        (("figures", "PROFILE=quikc"), "There is no profile 'quikc'; choose one of cpu paper paper-t4 quick smoke."),
         (("verify", "PROFILE="), "There is no profile ''; choose one of"),
         (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
         (("figures", "profile=cpu"), "Settings are written in capitals"),
@@ -29,6 +29,12 @@ def test_a_mistake_is_told_before_anything_is_installed(arguments: tuple[str, ..
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "install" not in done.stdout
+
+
+@pytest.mark.parametrize("profile", ["paper", "paper-t4"])
+def test_a_profile_needs_only_its_file(profile: str) -> None:
+    assert f'--profile "{profile}"' in dry_run("figures", f"PROFILE={profile}").stdout
+    assert f" {profile} " in dry_run("help").stdout.replace("'", " ")
 
 
 @pytest.mark.parametrize("target", ["figures", "status", "verify"])

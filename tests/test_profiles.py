@@ -1,6 +1,8 @@
 """Profiles: every mistake in a file is one sentence that names the key."""
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from companion import paths, profiles
 from companion.errors import CompanionError
 from companion.profiles import load_profile, load_settings, validate
+from companion.studies.explanations.experiment import plan
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAMES = sorted(file.stem for file in (Path(profiles.__file__).parent / "profiles").glob("*.yaml"))
@@ -33,9 +36,51 @@ def test_scales_grow() -> None:
     assert len(scales[1].sources) == 6
 
 
-def test_recipe_is_the_same_at_every_scale() -> None:
-    recipes = [load_settings(load_profile(name), "explanations", ExplanationsSettings).recipe for name in NAMES]
+@pytest.mark.parametrize("names", [("smoke", "quick", "cpu"), ("paper", "paper-t4")])
+def test_recipe_is_the_same_at_every_scale(names: tuple[str, ...]) -> None:
+    recipes = [load_settings(load_profile(name), "explanations", ExplanationsSettings).recipe for name in names]
     assert all(recipe == recipes[0] for recipe in recipes)
+
+
+def test_the_paper_profile_has_the_paper_s_sizes_and_the_usual_qlora_recipe() -> None:
+    profile = load_profile("paper")
+    settings = load_settings(profile, "explanations", ExplanationsSettings)
+    assert profile.model == "mistralai/Mistral-7B-v0.1" and re.fullmatch("[0-9a-f]{40}", profile.revision or "")
+    assert (profile.dtype, profile.backend, settings.students) == ("nf4", "auto", "per_axis")
+    sources = len(settings.sources)
+    assert (sources, len(settings.axes), len(settings.arms), len(settings.seeds)) == (6, 3, 10, 3)
+    assert settings.train_items + settings.test_items == 2500
+    assert (sources * settings.train_items, sources * settings.test_items) == (10_002, 4_998)
+    assert asdict(settings.recipe) == {
+        "learning_rate": 2e-4,
+        "epochs": 3,
+        "batch_size": 16,
+        "lora_rank": 16,
+        "lora_alpha": 32,
+        "warmup_ratio": 0.03,
+        "decay_ratio": 0.97,
+        "weight_decay": 0.0,
+        "gradient_clip": 0.3,
+        "max_length": 1024,
+        "lora_dropout": 0.05,
+    }
+
+
+def test_the_free_card_asks_the_same_question_of_less() -> None:
+    large, small = (load_profile(name) for name in ("paper", "paper-t4"))
+    assert [getattr(large, name) == getattr(small, name) for name in ("model", "revision", "dtype")] == [True] * 3
+    large, small = (load_settings(one, "explanations", ExplanationsSettings) for one in (large, small))
+    assert (large.sources, large.axes, large.students) == (small.sources, small.axes, small.students)
+    assert set(small.arms) < set(large.arms) and set(small.seeds) < set(large.seeds)
+    assert all(getattr(small, f"{part}_items") < getattr(large, f"{part}_items") for part in ("train", "test"))
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "cpu"])
+def test_a_setting_that_is_left_out_changes_no_id(name: str) -> None:
+    settings = load_settings(load_profile(name), "explanations", ExplanationsSettings)
+    base = {"model": "m", "revision": None, "weights": "0", "dtype": "float32"}
+    recipes = [spec.recipe for spec in plan(settings, base, "0") if spec.recipe]
+    assert recipes and all("lora_dropout" not in recipe for recipe in recipes)
 
 
 def test_unknown_profile_names_the_known_ones() -> None:

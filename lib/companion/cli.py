@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -130,6 +131,38 @@ def compare(
     choices = {"labels": labels, "question": question, "arms": arms, "seeds": seeds, "sizes": list(sizes)}
     place = {"table": data, "revision": revision, "name": name, "profile": profile}
     typer.echo(build.compare(quiet, **place, **columns, **choices, text_words=text_words))
+
+
+@app.command()
+def plan(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    measure: Annotated[bool, typer.Option("--measure", help="Train a few steps here first (loads the model).")] = False,
+) -> None:
+    """Say what a profile takes: runs, tokens, and hours, memory and money on this machine and on rented cards."""
+    _check_study(study)
+    from companion.studies.explanations import plan_page
+
+    typer.echo(plan_page.page(profile, measure))
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="What other machines made: figures/PROFILE/explanations.")],
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+) -> None:
+    """Copy the records that other machines made; two results of one run are named (then exit code 1)."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    sentence, problems = build.merge(profile, folders, rerun)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(sentence)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -26,17 +26,20 @@ class Profile:
     Attributes:
         model: ``embedded``, a Hugging Face id or a local folder.
         revision: commit of a Hugging Face model; ``None`` for the others.
-        dtype: ``auto`` (bfloat16 where the processor computes in it), ``bfloat16`` or ``float32``.
+        dtype: ``auto`` (bfloat16 where the processor computes in it), ``bfloat16``, ``float32`` or ``nf4`` (4-bit NF4
+            with double quantisation, 16-bit compute chosen by the card).
         workers: processes that train at the same time, one thread each.
         studies: study name to its settings.
+        backend: what trains on a GPU; ``auto`` takes Unsloth where it is installed, else transformers.
     """
 
     name: str
     model: str
     revision: str | None
-    dtype: Literal["auto", "bfloat16", "float32"]
+    dtype: Literal["auto", "bfloat16", "float32", "nf4"]
     workers: Count
     studies: dict[str, dict[str, Any]]
+    backend: Literal["auto", "unsloth", "transformers"] = "auto"
 
 
 def load_profile(name: str) -> Profile:

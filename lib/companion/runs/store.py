@@ -61,7 +61,7 @@ class Store:
 
     def sound(self, run_id: str) -> bool:
         """Whether a record of this id is there and matches its checksum."""
-        return self.has(run_id) and not self._damage(run_id)
+        return self.has(run_id) and not self.damage(run_id)
 
     def ids(self) -> list[str]:
         """Ids of all records, sorted."""
@@ -112,7 +112,7 @@ class Store:
                 problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
             elif not _is_record_name(file.name):
                 problems.append(f"{file.name} is not the name of a record; move it elsewhere.")
-            elif damage := self._damage(file.name.removesuffix(SUFFIX)):
+            elif damage := self.damage(file.name.removesuffix(SUFFIX)):
                 problems.append(f"{file.name} is damaged: {damage}; the next run makes it anew.")
         present = set(self.ids())
         missing = [run_id for run_id in dict.fromkeys(expected) if run_id not in present]
@@ -134,7 +134,7 @@ class Store:
             raise CompanionError(
                 f"{self.folder} cannot be changed ({error.strerror}); choose another folder."
             ) from error
-        damages = [(run_id, self._damage(run_id)) for run_id in self.ids()]
+        damages = [(run_id, self.damage(run_id)) for run_id in self.ids()]
         return [
             f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
             for run_id, damage in damages
@@ -154,7 +154,7 @@ class Store:
         except OSError as error:
             raise CompanionError(f"Record {run_id} in {self.folder} cannot be read: {error.strerror}.") from error
 
-    def _damage(self, run_id: str) -> str:
+    def damage(self, run_id: str) -> str:
         """Why the record is not sound; empty when it is."""
         try:
             _decode(self._bytes(run_id), run_id)
@@ -166,7 +166,7 @@ class Store:
         there = self._bytes(run_id)
         if there == content:
             return True
-        if self._damage(run_id):
+        if self.damage(run_id):
             self._move_aside(run_id)
             return False
         raise CompanionError(

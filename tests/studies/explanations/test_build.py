@@ -5,10 +5,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from companion import paths
+from companion import cli, paths
 from companion.errors import CompanionError
 from companion.show.provenance import Provenance
 from companion.show.tables import write_table
@@ -140,3 +141,93 @@ def test_a_study_begun_without_a_source_says_so_every_time(planned: Study) -> No
     file.write_text(json.dumps({**facts, "sources": facts["sources"][:1]}))
     with pytest.warns(UserWarning, match="was begun without qa, whose package was missing: install it, move"):
         assert len(studies.run(again(planned), quiet=True).skipped) == 4
+
+
+@pytest.fixture
+def elsewhere(planned: Study, tmp_path: Path) -> Study:
+    """The same study as another machine copied it, before either made a record."""
+    home = tmp_path / "another machine"
+    shutil.copytree(planned.folder, home / "figures" / planned.folder.parent.name / "explanations")
+    return replace(planned, folder=home / "figures" / planned.folder.parent.name / "explanations")
+
+
+def test_records_of_two_machines_make_one_study(planned: Study, elsewhere: Study) -> None:
+    first, *others = planned.specs()
+    planned.store.write(first, {}, {})
+    for spec in (*others, planned.tuning_specs()[0]):
+        elsewhere.store.write(spec, {}, {})
+    elsewhere.store.write(replace(first, seed=9), {}, {})
+    sentence, problems = build.merge("smoke", [elsewhere.folder])
+    assert sentence == (
+        f"4 records copied to {planned.store.folder}, 0 were there already, 1 belong to other runs and were left out; "
+        "0 of 4 runs are missing."
+    )
+    assert problems == () and build.verify("smoke") == []
+
+
+@pytest.mark.parametrize("named", ["", "explanations", "explanations/records", "../.."])
+def test_the_other_machine_s_folder_may_be_named_at_any_height(planned: Study, elsewhere: Study, named: str) -> None:
+    elsewhere.store.write(elsewhere.specs()[0], {}, {})
+    sentence, _ = build.merge("smoke", [elsewhere.folder.parent / named])
+    assert sentence.startswith("1 records copied")
+    assert sentence.endswith("3 of 4 runs are missing; 'make figures PROFILE=smoke' makes them.")
+
+
+def test_a_machine_without_the_study_takes_it_over(planned: Study, elsewhere: Study) -> None:
+    record_all(elsewhere)
+    shutil.rmtree(planned.folder)
+    sentence, problems = build.merge("smoke", [elsewhere.folder])
+    assert sentence.startswith("4 records copied") and problems == ()
+    for name in ("study.json", "data/data.json", "data/items.parquet"):
+        assert (planned.folder / name).read_bytes() == (elsewhere.folder / name).read_bytes()
+    assert build.verify("smoke") == []
+
+
+def test_two_results_of_one_run_are_told_and_the_exit_code_is_1(
+    planned: Study, elsewhere: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = planned.specs()[0]
+    planned.store.write(spec, {"entropy": np.zeros(3)}, {})
+    elsewhere.store.write(spec, {"entropy": np.array([0, 0.5, 0])}, {})
+    monkeypatch.setattr("sys.argv", ["companion", "merge", "-p", "smoke", str(elsewhere.folder)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    told = capsys.readouterr()
+    assert told.err == (
+        f"Run {planned.store.ids()[0]} has two results: in {elsewhere.store.folder}, against the one kept in "
+        f"{planned.store.folder}, entropy differs in 1 of 3 numbers by up to 0.5.\n"
+    )
+    assert told.out.startswith("0 records copied")
+    assert planned.store.read(planned.store.ids()[0]).arrays["entropy"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("data", "0123", "was made with another data set than .*0123 against"),
+        ("base", {"dtype": "float16"}, "was made with another base model than .*float16"),
+        ("settings", {}, "was made with other settings than profile smoke has now"),
+        ("result_version", 1, "was recorded with result version 1"),
+    ],
+)
+def test_another_study_s_records_are_refused_before_anything_is_copied(
+    planned: Study, elsewhere: Study, key: str, value: object, sentence: str
+) -> None:
+    record_all(elsewhere)
+    file = elsewhere.folder / "study.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(CompanionError, match=f"^{elsewhere.folder} {sentence}"):
+        build.merge("smoke", [elsewhere.folder])
+    assert planned.store.ids() == []
+
+
+def test_what_can_not_be_merged_is_one_sentence(planned: Study, elsewhere: Study, tmp_path: Path) -> None:
+    with pytest.raises(CompanionError, match=f"^{tmp_path} holds no records; name .* figures/tiny/explanations"):
+        build.merge("smoke", [tmp_path])
+    record_all(elsewhere)
+    shutil.rmtree(planned.folder)
+    (elsewhere.folder / "study.json").rename(elsewhere.folder / "elsewhere.json")
+    with pytest.raises(CompanionError, match=r"^Neither .* nor a folder named holds study\.json"):
+        build.merge("smoke", [elsewhere.folder])
+    assert not planned.folder.exists()

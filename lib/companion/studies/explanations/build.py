@@ -3,12 +3,14 @@
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
+from companion.runs import merge as merging
 from companion.runs.engine import Report
 from companion.runs.lock import folder_lock
 from companion.runs.notebooks import execute_all
@@ -141,6 +143,76 @@ def verify_own(folder: Path) -> list[str]:
         raise CompanionError(f"{folder} holds no comparison; 'companion compare' makes one.")
     runs = {run_id for output in read_outputs(folder) for run_id in output.provenance.runs}
     return [*Store(folder / "records").verify(sorted(runs)), *check_outputs(folder)]
+
+
+def merge(profile: str, folders: Sequence[Path], rerun: bool = False) -> tuple[str, tuple[str, ...]]:
+    """Copy the records of this profile that other machines made, after checking that they belong to one study.
+
+    Args:
+        folders: studies' folders (``figures/<profile>/explanations``), what contains them, or folders of records.
+
+    Returns:
+        One sentence for the user, and one for each record that is damaged or contradicts the one at home.
+
+    Raises:
+        CompanionError: a folder without records, or of a study with other settings, other data or another base model;
+            nothing was copied then.
+    """
+    home = open_study(profile, rerun)
+    records = [_records_in(folder, home) for folder in folders]
+    study = _joined(home, [Study(home.profile, home.settings, folder.parent) for folder in records])
+    wanted = {spec_id(spec) for spec in (*study.specs(), *study.tuning_specs())}
+    with folder_lock(study.folder):
+        merged = merging.merge(study.store, records, wanted)
+    missing = [spec for spec in study.specs() if not study.store.has(spec_id(spec))]
+    sentence = (
+        f"{len(merged.copied)} records copied to {study.store.folder}, {merged.same} were there already, "
+        f"{merged.others} belong to other runs and were left out; {len(missing)} of {len(study.specs())} runs are "
+        f"missing{missing and f'; {study.command!r} makes them' or ''}."
+    )
+    return sentence, merged.problems
+
+
+def _records_in(folder: Path, study: Study) -> Path:
+    """The folder of records that a user means."""
+    levels = ("figures", study.folder.parent.name, NAME, "records")
+    for above in range(len(levels) + 1):
+        found = folder.joinpath(*levels[above:])
+        if Store(found).ids():
+            return found
+    raise CompanionError(f"{folder} holds no records; name the other machine's folder {'/'.join(levels[:-1])}.")
+
+
+def _joined(home: Study, others: Sequence[Study]) -> Study:
+    """The study at home, checked against the others; taken from the first of them where there is none at home."""
+    first, *rest = [study for study in (home, *others) if study.frozen()] or [home]
+    if first.frozen() is None:
+        raise CompanionError(f"Neither {home.folder} nor a folder named holds study.json; name a study's folder.")
+    for other in rest:
+        _refuse_unlike(first, other)
+    if first is not home:
+        _adopt(home, first)
+    return home
+
+
+def _refuse_unlike(one: Study, other: Study) -> None:
+    facts = one.frozen() or {}, other.frozen() or {}
+    for what, key in (("data set", "data"), ("base model", "base")):
+        here, there = (fact[key] for fact in facts)
+        if here != there:
+            raise CompanionError(
+                f"{other.folder} was made with another {what} than {one.folder} ({there} against {here}), so their "
+                "records can't stand in one study; nothing was copied."
+            )
+
+
+def _adopt(home: Study, other: Study) -> None:
+    """Begin the study at home with the plan and the numbers of another machine's."""
+    data = dataset.load(other.folder / "data")
+    if data is None:
+        raise CompanionError(f"{other.folder / 'data'} is missing; copy it from the machine that made the records.")
+    dataset.save(data, home.folder / "data")
+    write_whole(home.folder / "study.json", (other.folder / "study.json").read_bytes())
 
 
 def _lack(study: Study) -> str:

@@ -208,7 +208,13 @@ def open_own(
         "tuning": {**asdict(house.tuning), "arms": tuned},
     }
     settings = validate(OwnSettings, given, f"comparison {folder}")
-    return OwnStudy(chosen, settings, paths.results(profile, folder), table, revision or None)
+    return OwnStudy(chosen, settings, paths.results(profile, folder), _found(table), revision or None)
+
+
+def _found(table: str) -> str:
+    """The table, or the one of that name beside the notebooks, wherever a notebook is run."""
+    beside = paths.home() / "notebooks" / table
+    return str(beside) if beside.is_file() and not Path(table).exists() else table
 
 
 def _listed(names: str) -> list[str]:

@@ -20,7 +20,9 @@ TrainedArm = Literal[
     "label_weighted",
 ]
 Arm = Literal["base", TrainedArm]
-SourceName = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
+OfflineSource = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
+OriginalSource = Literal["arena", "hh_chosen", "hh_rejected", "amazonqa", "coqa", "cornell"]
+SourceName = Literal[OfflineSource, OriginalSource]
 Item = TypeVar("Item")
 
 
@@ -59,6 +61,7 @@ class RecipeSettings:
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)]
     max_length: Count
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _warms_up_before_it_falls(self) -> Self:
