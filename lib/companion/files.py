@@ -52,7 +52,7 @@ def write_whole(path: Path, content: bytes) -> Path:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which takes this name at the end, in place of what is there; nothing appears if that fails.
+    """Give a folder to fill, which takes this name at the end in place of what is there; else nothing appears.
 
     Raises:
         CompanionError: the disk is full or the place cannot be written.

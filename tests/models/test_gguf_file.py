@@ -14,7 +14,10 @@ from companion.errors import CompanionError
 from companion.models.base import Base
 from companion.models.gguf_file import check_gguf, write_gguf
 
-TEXTS = ["Rating: 4\nExplanation: the reply answers what was asked", "the tea, the teapot and the theatre: 12 + 345"] * 9
+TEXTS = [
+    "Rating: 4\nExplanation: the reply answers what was asked",
+    "the tea, the teapot and the theatre: 12 + 345",
+] * 9
 PROBES = ["Rating: 3\nExplanation: the tea", "teapots\n\n 2511.02044", "über <eos> the naïve ☃"]
 
 Make = Callable[..., Base]

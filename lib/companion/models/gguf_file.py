@@ -125,7 +125,7 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: PreTrainedTokenizerBase, size:
     """Vocabulary (filled up to `size`), merges or their ranks as scores, special tokens and chat template."""
     parts = _parts(tokenizer)
     splitter, merges = _splitter(parts), [tuple(merge) for merge in parts["model"]["merges"]]
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    tokens: list[str] = list(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     tokens += [f"[PAD{number}]" for number in range(len(tokens), size)]
     writer.add_tokenizer_model("llama" if splitter is None else "gpt2")
     writer.add_tokenizer_pre(splitter or "default")

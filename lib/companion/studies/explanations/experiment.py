@@ -127,7 +127,7 @@ def answer(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
     asked = ask(spec.arm, student, [example for _, example in scored])
     label_ids = label_token_ids(tokenizer, LABEL_LEAD, LABELS)
     scores = score(student, asked.prompts, label_ids, inside=spec.inside)
-    arrays = {"row": np.array([row for row, _ in scored], np.int32)}
+    arrays: dict[str, np.ndarray] = {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
     if scores.layers is not None:

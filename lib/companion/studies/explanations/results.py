@@ -42,13 +42,13 @@ class Results:
     provenance: Provenance
 
 
-def load_results(study: Study) -> Results:
-    """Read every record of the study's plan.
+def load_results(study: Study, specs: Sequence[RunSpec] | None = None) -> Results:
+    """Read every record of the study's plan, or of these specs.
 
     Raises:
         CompanionError: a record is missing or damaged.
     """
-    specs = study.specs()
+    specs = study.specs() if specs is None else specs
     ids = [spec_id(spec) for spec in specs]
     if missing := sum(not study.store.has(run_id) for run_id in ids):
         raise CompanionError(f"{missing} of {len(ids)} runs are not recorded; run '{study.command}' first.")
