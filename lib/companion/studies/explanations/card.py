@@ -282,10 +282,11 @@ def _use(made: Sequence["Made"], folder: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[str]:
     """What else lies in the folder."""
+    from companion.studies.explanations.students import GGUF, MERGED
+
     sentences = {
-        "merged": "`merged/` is the same student as one model in bfloat16, for `AutoModelForCausalLM.from_pretrained`; "
+        MERGED: f"`{MERGED}/` is the same student as one model in float16, for `AutoModelForCausalLM.from_pretrained`; "
         "rounding its weights to 16 bits moves probabilities a little.",
-        "merged-bf16.gguf": "`merged-bf16.gguf` is that model for llama.cpp; give it the prompt as it stands above, "
-        "without a chat template.",
+        GGUF: f"`{GGUF}` is that model for llama.cpp; give it the prompt as it stands above, without a chat template.",
     }
     return [sentence for name, sentence in sentences.items() if (folder / name).exists()]

@@ -32,7 +32,7 @@ from companion.studies.explanations.study import NAME, Study, open_study
 from companion.studies.explanations.targets import LABEL_LEAD
 
 USAGE = "companion.json"
-CARD = "README.md"
+MERGED, GGUF = "merged", "gguf/model-f16.gguf"
 WEIGHTS = "adapter_model.safetensors"
 SILENT = ("label", "label_token_matched")
 """Arms whose students write no explanation."""
@@ -245,14 +245,17 @@ def _write_merged(made: Made, folder: Path, forms: Forms) -> None:
     spec = made.spec
     # A base of its own, since merging changes it; 4-bit bases are merged in 16 bits.
     fresh = load_base(spec.model, spec.revision, spec.dtype if spec.dtype == "float32" else "bfloat16")
-    model = merge(load_adapter(fresh, folder), torch.bfloat16)
+    # Ten times nearer to the student than bfloat16, whose 8 bits swallow much of what an adapter adds.
+    model = merge(load_adapter(fresh, folder), torch.float16)
     if forms.merged:
         with no_bars():
-            model.save_pretrained(folder / "merged")
-        fresh.tokenizer.save_pretrained(folder / "merged")
+            model.save_pretrained(folder / MERGED)
+        fresh.tokenizer.save_pretrained(folder / MERGED)
     if forms.gguf:
         name = f"{fresh.name} {spec.arm} {'+'.join(spec.axes)} seed {spec.seed}"
-        write_gguf(model, fresh.tokenizer, folder / "merged-bf16.gguf", name)
+        # In a folder of its own: beside adapter_config.json transformers would take it for an adapter.
+        (folder / GGUF).parent.mkdir()
+        write_gguf(model, fresh.tokenizer, folder / GGUF, name)
 
 
 def _check_gguf(spec: RunSpec) -> None:
