@@ -166,6 +166,47 @@ def merge(
 
 
 @app.command()
+def export(
+    arm: Annotated[str, typer.Option("--arm", help="What the student was trained to write.")],
+    to: Annotated[Path, typer.Option("--to", help="New folder for adapter, tokenizer and card.")],
+    seed: Annotated[int, typer.Option("--seed", help="Training seed.")] = 0,
+    axis: Annotated[str, typer.Option("--axis", help="One axis, or all, each in a folder of its own.")] = "all",
+    merged: Annotated[bool, typer.Option("--merged", help="Also as one 16-bit model.")] = False,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Also as a GGUF file for llama.cpp.")] = False,
+    push: Annotated[str, typer.Option("--push", help="Upload to this hub repository, owner/name.")] = "",
+    public: Annotated[bool, typer.Option("--public", help="Let everyone see a repository made by --push.")] = False,
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    quiet: QUIET = False,
+) -> None:
+    """Write the student of a recorded run as a PEFT adapter with a model card; it is trained again if not kept."""
+    _check_study(study)
+    from companion.models import hub
+    from companion.studies.explanations import students
+
+    if push:
+        hub.check(push)
+    typer.echo(students.export(profile, arm, seed, axis, to, students.Forms(merged, gguf), rerun, quiet))
+    if push:
+        typer.echo(hub.push(to, push, private=not public))
+
+
+@app.command()
+def rate(
+    student: Annotated[Path, typer.Argument(help="Folder that 'companion export' wrote.")],
+    file: Annotated[Path | None, typer.Argument(help="JSON Lines or one conversation; else standard input.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Let the student write its explanation too.")] = False,
+    base: Annotated[str | None, typer.Option("--base", help="Folder of the base model, if it is a local one.")] = None,
+) -> None:
+    """Rate conversations: a probability for each label on each axis, as JSON Lines (exit code 1 if lines are bad)."""
+    from companion.studies.explanations import rate as rating
+
+    if rating.run(student, file, explain, base):
+        raise typer.Exit(1)
+
+
+@app.command()
 def readme() -> None:
     """Fill the README's claims and arms with the tables of the recorded cpu run."""
     from companion.studies.explanations.readme import update

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from companion.errors import CompanionError
@@ -46,6 +48,28 @@ def write_whole(path: Path, content: bytes) -> Path:
             temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill, which takes this name at the end in place of what is there; else nothing appears.
+
+    Raises:
+        CompanionError: the disk is full or the place cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+            working = Path(name) / folder.name
+            working.mkdir()
+            yield working
+            shutil.rmtree(folder, ignore_errors=True)
+            working.rename(folder)
+    except OSError as error:
+        raise CompanionError(
+            f"The folder {folder} could not be written ({error.strerror or error}); nothing half-written is left. "
+            "Make room or choose a folder that can be written, then try again."
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ import platformdirs
 
 from companion.errors import CompanionError
 
+ADAPTERS_VARIABLE = "COMPANION_ADAPTERS"
 RERUN_ENDING = "-rerun"
 """What a re-run's folder adds to the name of its profile."""
 
@@ -30,6 +31,12 @@ def cache() -> Path:
     """Folder for what can be rebuilt (converted model, texts): ``$COMPANION_CACHE`` or the user's cache folder."""
     named = os.environ.get("COMPANION_CACHE")
     return Path(named).expanduser().resolve() if named else Path(platformdirs.user_cache_dir("companion"))
+
+
+def adapters() -> Path | None:
+    """Folder in which every trained adapter is kept, by run: ``$COMPANION_ADAPTERS``; unset, none is kept."""
+    named = os.environ.get(ADAPTERS_VARIABLE)
+    return Path(named).expanduser().resolve() if named else None
 
 
 def profile_file(profile: str) -> Path:

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,20 +137,27 @@ def _folder_sha256(folder: Path) -> str:
 
 def _load(found: Located) -> Base:
     common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    # transformers' own bar would count parameters; the callers show progress that means something.
+    try:
+        with no_bars():
+            tokenizer = AutoTokenizer.from_pretrained(found.folder, **common)
+            common |= {"dtype": getattr(torch, found.dtype), "use_safetensors": True}
+            model = AutoModelForCausalLM.from_pretrained(found.folder, **common)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CompanionError(f"The model in {found.folder} could not be read ({_first_line(error)}).") from error
+    model.requires_grad_(False)
+    return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Hide transformers' bars, which count parameters; the callers show progress that means something."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(found.folder, **common)
-        common |= {"dtype": getattr(torch, found.dtype), "use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(found.folder, **common)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CompanionError(f"The model in {found.folder} could not be read ({_first_line(error)}).") from error
+        yield
     finally:
         if shown:
             logging.enable_progress_bar()
-    model.requires_grad_(False)
-    return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer)
 
 
 def _first_line(error: Exception) -> str:

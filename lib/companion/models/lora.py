@@ -4,6 +4,7 @@ An adapter is a plain dictionary of fp32 tensors under PEFT's own names. It is p
 trained or used, and taken off again, so no run can leave anything behind for the next one.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import Linear as PeftLinear
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from companion.errors import CompanionError
+from companion.files import whole_folder
 from companion.models.base import Base
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -130,17 +133,67 @@ def attached(student: Student) -> Iterator[PreTrainedModel]:
         yield inner(wrapped).eval()
 
 
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
 def save_adapter(student: Student, folder: Path) -> None:
     """Write a student as `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT loads.
+
+    The folder appears whole or not at all; one that is there is replaced.
 
     Raises:
         ValueError: the student is an untrained base.
     """
     if student.weights is None:
         raise ValueError("an untrained base has no adapter to save")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(student.weights, folder / "adapter_model.safetensors")
     config = _lora_config(student.rank, student.alpha)
     config.base_model_name_or_path, config.revision = student.base.name, student.base.revision
     config.inference_mode = True
-    config.save_pretrained(str(folder))
+    with whole_folder(folder) as working:
+        save_file(student.weights, working / WEIGHTS)
+        config.save_pretrained(str(working))
+
+
+def load_adapter(base: Base, folder: Path) -> Student:
+    """Read a student that `save_adapter` wrote, onto the base it was trained on.
+
+    Raises:
+        CompanionError: files that are missing or damaged, an adapter of another shape of training, or of another base.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        rank, alpha, name = config["r"], config["lora_alpha"], config["base_model_name_or_path"]
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CompanionError(f"{folder} holds no whole adapter ({WEIGHTS} and {CONFIG}): export it again.") from error
+    if (name, config.get("revision")) != (base.name, base.revision):
+        raise CompanionError(
+            f"The adapter in {folder} belongs to {name} at {config.get('revision')}, not to {base.name} at "
+            f"{base.revision}: name its own base model."
+        )
+    if set(config.get("target_modules") or ()) != set(TARGETS) or not all(map(_is_factor, weights)):
+        raise CompanionError(f"The adapter in {folder} is no plain LoRA of all projections: export it again.")
+    return Student(base, rank, alpha, weights)
+
+
+def _is_factor(name: str) -> bool:
+    return name.endswith((".lora_A.weight", ".lora_B.weight"))
+
+
+def merge(student: Student, dtype: torch.dtype) -> PreTrainedModel:
+    """The student as one model: W + alpha / rank * B A, added in fp32 and rounded once to `dtype`.
+
+    The base of the student is changed by it and must not be used again: give one that was loaded for this.
+    """
+    model = student.base.model
+    for name, down in (student.weights or {}).items():
+        if ".lora_A." in name:
+            up = cast(dict[str, Tensor], student.weights)[name.replace(".lora_A.", ".lora_B.")]
+            layer = model.get_submodule(name.removeprefix("base_model.model.").partition(".lora_A.")[0])
+            change = student.alpha / student.rank * (up.float() @ down.float())
+            weight = cast(Tensor, layer.weight)
+            weight.data = (weight.data.float() + change.to(weight.device)).to(dtype)
+    # Not model.to(dtype), which would round the buffers of the rotary embedding too.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model

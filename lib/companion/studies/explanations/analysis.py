@@ -25,7 +25,14 @@ RECIPE = ("learning_rate", "epochs", "batch_size")
 SHORTCUTS = ("majority", "length", "words_only")
 RESAMPLING_SEED = 20251103
 EFFECT_SDS = (0.02, 0.05)
-HIGHEST = {"correct": 1.0, "brier": 2.0, "nll": np.inf, "output_entropy": np.inf}
+HIGHEST = {
+    "correct": 1.0,
+    "within_one": 1.0,
+    "absolute_error": np.inf,
+    "brier": 2.0,
+    "nll": np.inf,
+    "output_entropy": np.inf,
+}
 
 
 def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from companion import paths
 from companion.errors import CompanionError
 from companion.origin import origin
+from companion.runs.spec import spec_id
 from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
 from companion.studies.explanations.targets import CODES, LABEL_LEAD, PRIMARY, Example, scoring_prompt
 
@@ -110,27 +112,32 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         label that greedy generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
+    from companion.models.lora import save_adapter
+
+    facts = origin()
+    student, history = _train(spec, base_of(spec))
+    if (folder := paths.adapters()) and spec.recipe is not None:
+        save_adapter(student, folder / spec_id(spec))
+    return history | answer(spec, student), facts
+
+
+def answer(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
+    """What a student says of the items that are scored: the arrays of ``execute`` without the training history."""
     from companion.models.base import label_token_ids
     from companion.models.score import score
     from companion.studies.explanations.dataset import label_count
 
-    facts = origin()
-    base = _base(spec.model, spec.revision, spec.dtype)
-    if base.sha256 != spec.weights:
-        raise CompanionError(
-            f"The base model {spec.model} has other weights than the study was planned with; use RERUN=1."
-        )
+    tokenizer = student.base.tokenizer
     scored = _examples(spec.data, spec.score_split, spec.axes)
-    student, arrays = _train(spec, base)
-    asked = _ask(spec, student, [example for _, example in scored], base.tokenizer)
-    label_ids = label_token_ids(base.tokenizer, LABEL_LEAD, list(CODES[: label_count(spec.data)]))
+    asked = ask(spec.arm, student, [example for _, example in scored])
+    label_ids = label_token_ids(tokenizer, LABEL_LEAD, list(CODES[: label_count(spec.data)]))
     scores = score(student, asked.prompts, label_ids, inside=spec.inside)
-    arrays |= {"row": np.array([row for row, _ in scored], np.int32)}
+    arrays: dict[str, np.ndarray] = {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
     if scores.layers is not None:
         arrays |= pack_entropies(scores.layers)
-    return arrays | _generated(spec, student, [row for row, _ in scored], asked, base.tokenizer), facts
+    return arrays | _generated(spec, student, [row for row, _ in scored], asked, tokenizer)
 
 
 def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,6 +154,20 @@ def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
 def unpack_entropies(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Entropies (n, L, 3) as shares of their maximum, from a record's arrays."""
     return np.stack([arrays["E1"] / 65535, arrays["E2"].astype(float), arrays["E3"] / 65535], axis=-1)
+
+
+def base_of(spec: RunSpec) -> Any:
+    """The base model of a run.
+
+    Raises:
+        CompanionError: it has other weights than those the study was planned with.
+    """
+    base = _base(spec.model, spec.revision, spec.dtype)
+    if base.sha256 != spec.weights:
+        raise CompanionError(
+            f"The base model {spec.model} has other weights than the study was planned with; use RERUN=1."
+        )
+    return base
 
 
 @lru_cache(maxsize=1)
@@ -180,28 +201,29 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """Prompts (token ids) that end right before the label, and what the student wrote by itself to get there."""
 
     prompts: list[list[int]]
     written: list[str] | None
 
 
-def _ask(spec: RunSpec, student: Any, examples: Many[Example], tokenizer: Any) -> _Asked:
+def ask(arm: str, student: Any, examples: Many[Example]) -> Asked:
     """Token ids up to the label; an explanation-first student writes its explanation before the label is read."""
     from companion.models.score import generate
 
-    prompts = [scoring_prompt(example, tokenizer, spec.arm) for example in examples]
-    if spec.arm != "explanation_first":
-        return _Asked(prompts, None)
+    tokenizer = student.base.tokenizer
+    prompts = [scoring_prompt(example, tokenizer, arm) for example in examples]
+    if arm != "explanation_first":
+        return Asked(prompts, None)
     answers = generate(student, prompts, MAX_EXPLANATION_TOKENS)
     written = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     texts = [text.split(CLOSE)[0] + CLOSE for text in written]
     continued = [list(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
-    return _Asked([prompt + ids for prompt, ids in zip(prompts, continued, strict=True)], written)
+    return Asked([prompt + ids for prompt, ids in zip(prompts, continued, strict=True)], written)
 
 
-def _generated(spec: RunSpec, student: Any, rows: list[int], asked: _Asked, tokenizer: Any) -> dict[str, np.ndarray]:
+def _generated(spec: RunSpec, student: Any, rows: list[int], asked: Asked, tokenizer: Any) -> dict[str, np.ndarray]:
     """Greedy answers on a spread sample, to compare with scoring by one forward (the paper's second way to infer)."""
     from companion.models.score import generate
 

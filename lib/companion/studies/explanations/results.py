@@ -53,13 +53,13 @@ def probability_names(labels: int) -> list[str]:
     return [f"p{label}" for label in range(1, labels + 1)]
 
 
-def load_results(study: Study) -> Results:
-    """Read every record of the study's plan.
+def load_results(study: Study, specs: Sequence[RunSpec] | None = None) -> Results:
+    """Read every record of the study's plan, or of these specs.
 
     Raises:
         CompanionError: a record is missing or damaged.
     """
-    specs = study.specs()
+    specs = study.specs() if specs is None else specs
     ids = [spec_id(spec) for spec in specs]
     if missing := sum(not study.store.has(run_id) for run_id in ids):
         raise CompanionError(f"{missing} of {len(ids)} runs are not recorded; run '{study.command}' first.")

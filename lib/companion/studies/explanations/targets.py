@@ -34,6 +34,9 @@ CONTROLS = ("mismatched", "uniform_tokens", "explanation_first", "label_token_ma
 CODES = "123456789ABCDEFGHIJK"
 """How labels are written, one character each: label n (of the five levels, or of a reader's own 2 to 20) is the nth."""
 
+LEVELS = tuple(CODES[:5])
+"""The five levels of the study as students write them."""
+
 LABEL_LEAD = "Rating: "
 EXPLANATION_LEAD = "Explanation:"
 ALPHA = 1.0
