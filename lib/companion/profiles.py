@@ -26,11 +26,12 @@ class Profile:
     Attributes:
         model: ``embedded``, a Hugging Face id or a local folder.
         revision: commit of a Hugging Face model; ``None`` for the others.
-        dtype: ``auto`` (bfloat16 where the processor computes in it), ``bfloat16``, ``float32`` or ``nf4`` (4-bit NF4
-            with double quantisation, 16-bit compute chosen by the card).
-        workers: processes that train at the same time, one thread each.
+        dtype: ``auto`` (bfloat16 where the GPU or processor computes in it, else float16 on a GPU and float32 on a
+            processor), ``bfloat16``, ``float32``, or ``nf4`` (4 bits, computing in what ``auto`` would take).
+        workers: processes that train at the same time, one thread each; on a GPU each holds a model of its own.
         studies: study name to its settings.
-        backend: what trains on a GPU; ``auto`` takes Unsloth where it is installed, else transformers.
+        backend: ``auto`` (Unsloth where there is a CUDA GPU and Unsloth is installed, else transformers), ``unsloth``
+            or ``transformers``.
     """
 
     name: str

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from companion.errors import CompanionError
+from companion.models.endpoint import Endpoint
 from companion.profiles import load_profile, load_settings
 from companion.runs.spec import spec_id
 from companion.runs.worker import log_event
@@ -166,6 +168,19 @@ def test_the_ratings_of_the_paper_s_scale() -> None:
     assert asked["calls"] == 15_300 * 3 * 13
     assert asked["written"] == 15_300 * 3 * (12 * 60 + 55)
     assert asked["read"] > 15_300 * 3 * 12 * 200
+
+
+def test_the_money_of_the_ratings_goes_by_each_model_s_prices() -> None:
+    asked = planner.ratings(settings_of("paper-t4"), LENGTHS)
+    rated = 6 * (80 + 20 + 50) * 3
+    assert asked["calls"] == rated * 13
+    assert asked["written to merge"] == rated * 55
+    free, cheap = Endpoint("http://localhost/v1", "free"), Endpoint("http://localhost/v1", "cheap", None, 3.0, 6.0)
+    merging = (asked["read to merge"] * 3 + asked["written to merge"] * 6) / 1e6
+    rating = (asked["read to rate"] * 3 + asked["written to rate"] * 6) / 1e6
+    for merger, expected in (("free", rating / 3), ("cheap", rating / 3 + merging)):
+        annotators = SimpleNamespace(models=(free, cheap, replace(free, model="other")), merger=merger)
+        assert planner.dollars(asked, annotators) == pytest.approx(expected)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.origin import origin
 from companion.runs.spec import spec_id
-from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
+from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.targets import CODES, LABEL_LEAD, PRIMARY, Example, scoring_prompt
 
 CLOSE = f"\n{LABEL_LEAD}"
@@ -73,16 +73,12 @@ def _spec(
         seed=seed,
         **base,
         data=data_hash,
-        recipe=None if arm == "base" else _given(settings.recipe),
+        # A setting that is not given leaves the spec, and with it the id, as they were before there was that setting.
+        recipe=None if arm == "base" else {k: v for k, v in asdict(settings.recipe).items() if v is not None},
         score_split="test",
         inside=arm in ("base", *PRIMARY),
         generation_items=settings.generation_items,
     )
-
-
-def _given(recipe: RecipeSettings) -> dict[str, Any]:
-    """The recipe without what is left out, so that a setting added later keeps the ids of records made before it."""
-    return {name: value for name, value in asdict(recipe).items() if value is not None}
 
 
 def plan_tuning(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:

@@ -1,7 +1,7 @@
 """The plan of a profile as text for the terminal, every number with where it comes from."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from companion.studies.explanations import planner
 from companion.studies.explanations.experiment import RunSpec
 from companion.studies.explanations.measure import Speed, measure
 from companion.studies.explanations.planner import Card, Lengths, Load
-from companion.studies.explanations.settings import ExplanationsSettings, OriginalSource
+from companion.studies.explanations.settings import ExplanationsSettings, OriginalName
 from companion.studies.explanations.study import Study, open_study
 
 LARGEST_SHARE = 0.95
@@ -30,8 +30,9 @@ def page(profile: str, measured: bool = False) -> str:
     parts += [_this_machine(study, specs, load, speed)]
     if study.profile.dtype == "nf4":
         parts += [_on_cards(study, load)]
-    if set(study.settings.sources) & set(get_args(OriginalSource)):
-        parts += [_ratings(study.settings, lengths)]
+    annotators = getattr(study.settings, "annotators", None)
+    if annotators or set(study.settings.sources) & set(get_args(OriginalName)):
+        parts += [_ratings(study.settings, lengths, annotators)]
     return "\n\n".join(parts)
 
 
@@ -92,15 +93,18 @@ def _row(name: str, card: Card, rate: float, load: Load, need: float) -> dict[st
     }
 
 
-def _ratings(settings: ExplanationsSettings, lengths: Lengths) -> str:
+def _ratings(settings: ExplanationsSettings, lengths: Lengths, annotators: Any) -> str:
     asked = planner.ratings(settings, lengths)
-    return (
+    text = (
         f"Ratings by language models: {asked['conversations']:,.0f} conversations x {len(settings.axes)} axes x "
         f"{planner.CALLS_PER_RATING} and one to condense = {asked['calls']:,.0f} calls, {_millions(asked['read'])} "
-        f"tokens read and {_millions(asked['written'])} written (assumed: {planner.ANSWER_TOKENS['rating']:.0f} an "
-        f"answer); US$ {asked['read'] / 1e6:,.0f} for each dollar per million read and "
-        f"{asked['written'] / 1e6:,.0f} per million written."
+        f"tokens read and {_millions(asked['written'])} written, at {planner.ANSWER_TOKENS['rating']:.0f} an answer "
+        "(assumed); "
     )
+    if annotators is None:
+        return text + "no annotators are named in the profile, so the simulated ones rate and these calls are not made."
+    dollars = planner.dollars(asked, annotators)
+    return text + f"about US$ {dollars:,.2f} at the profile's prices, which allow {annotators.cap:,.2f} in all."
 
 
 def _table(frame: pd.DataFrame) -> str:

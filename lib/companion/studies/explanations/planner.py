@@ -1,17 +1,18 @@
 """What a profile costs before anything is run: runs, tokens, memory, hours and money, per card and on this machine."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
 from companion.errors import CompanionError
+from companion.models.endpoint import price
 from companion.profiles import STRICT, validate
 from companion.runs.spec import spec_id
 from companion.studies.explanations import dataset
@@ -272,10 +273,25 @@ def ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float
     rated = items * len(settings.axes)
     texts = [instruction(axis, prompt) for axis in settings.axes for prompt in PROMPTS]
     system = sum(len(text.split()) for text in texts) / len(texts) * TOKENS_PER_WORD["prompt"]
-    merger = len(MERGER.split()) * TOKENS_PER_WORD["prompt"] + CALLS_PER_RATING * ANSWER_TOKENS["rating"]
+    merging = len(MERGER.split()) * TOKENS_PER_WORD["prompt"] + CALLS_PER_RATING * ANSWER_TOKENS["rating"]
+    parts = {
+        "read to rate": rated * CALLS_PER_RATING * (system + lengths.prompt),
+        "read to merge": rated * merging,
+        "written to rate": rated * CALLS_PER_RATING * ANSWER_TOKENS["rating"],
+        "written to merge": rated * ANSWER_TOKENS["merged explanation"],
+    }
     return {
+        **parts,
         "conversations": items,
         "calls": rated * CALLS_PER_RATING + rated,
-        "read": rated * (CALLS_PER_RATING * (system + lengths.prompt) + merger),
-        "written": rated * (CALLS_PER_RATING * ANSWER_TOKENS["rating"] + ANSWER_TOKENS["merged explanation"]),
+        "read": parts["read to rate"] + parts["read to merge"],
+        "written": parts["written to rate"] + parts["written to merge"],
     }
+
+
+def dollars(asked: Mapping[str, float], annotators: Any) -> float:
+    """US dollars of what ``ratings`` gives: every model rates its share, the merger condenses."""
+    share = [round(asked[part] / len(annotators.models)) for part in ("read to rate", "written to rate")]
+    rating = [price(one, *share) for one in annotators.models]
+    (merger,) = [one for one in annotators.models if annotators.merger in (one.model, getattr(one, "name", None))]
+    return sum(rating) + price(merger, round(asked["read to merge"]), round(asked["written to merge"]))
