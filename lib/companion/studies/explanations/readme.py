@@ -12,24 +12,30 @@ from companion.show.tables import markdown_table, view
 from companion.studies.explanations.study import NAME
 
 RECORDED = "cpu"
+LOG_LOSS = "negative log-likelihood (nats) [interval]"
 BLOCKS = {
-    "claims": ("claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
-    "arms": ("T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
+    "claims": (NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
+    "arms": (NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
+    "feedbackqa": (
+        "feedbackqa",
+        "T4_arms",
+        ("arm", "accuracy [interval]", "difference [interval]", LOG_LOSS, "macro F1"),
+    ),
 }
-"""Block -> the recorded table and those of its columns that the README shows."""
+"""Block -> study or comparison, its recorded table, and those of the table's columns that the README shows."""
 
 
 def fill(text: str, folder: Path) -> str:
     """The README with every block ``<!-- name -->`` to ``<!-- /name -->`` replaced by columns of a recorded table.
 
     Args:
-        folder: the recorded study, such as ``figures/cpu/explanations``.
+        folder: the recorded profile, such as ``figures/cpu``.
 
     Raises:
         CompanionError: a marker or a recorded table is missing.
     """
-    for name, (table, columns) in BLOCKS.items():
-        block = f"<!-- {name} -->\n{_shown(folder, table, columns)}\n<!-- /{name} -->"
+    for name, (study, table, columns) in BLOCKS.items():
+        block = f"<!-- {name} -->\n{_shown(folder / study, table, columns)}\n<!-- /{name} -->"
         text, found = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.DOTALL)
         if found != 1:
             raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
@@ -54,6 +60,6 @@ def update() -> str:
         CompanionError: as ``fill``.
     """
     file = paths.home() / "README.md"
-    text = fill(file.read_text(encoding="utf-8"), paths.results(RECORDED, NAME))
+    text = fill(file.read_text(encoding="utf-8"), paths.results(RECORDED, NAME).parent)
     write_whole(file, text.encode())
     return f"{file} shows the recorded {RECORDED} run."
