@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,10 +51,10 @@ def write_whole(path: Path, content: bytes) -> Path:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which takes this name at the end in place of what is there; else nothing appears.
+    """Give a folder to fill, which takes this name at the end; where that fails, nothing appears.
 
     Raises:
-        CompanionError: the disk is full or the place cannot be written.
+        CompanionError: the disk is full, the place cannot be written, or a folder that is not empty is there.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +62,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             working = Path(name) / folder.name
             working.mkdir()
             yield working
-            shutil.rmtree(folder, ignore_errors=True)
             working.rename(folder)
     except OSError as error:
         raise CompanionError(

@@ -20,7 +20,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.files import whole_folder
 from companion.models.base import Base
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -139,8 +138,6 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 def save_adapter(student: Student, folder: Path) -> None:
     """Write a student as `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT loads.
 
-    The folder appears whole or not at all; one that is there is replaced.
-
     Raises:
         ValueError: the student is an untrained base.
     """
@@ -149,9 +146,9 @@ def save_adapter(student: Student, folder: Path) -> None:
     config = _lora_config(student.rank, student.alpha)
     config.base_model_name_or_path, config.revision = student.base.name, student.base.revision
     config.inference_mode = True
-    with whole_folder(folder) as working:
-        save_file(student.weights, working / WEIGHTS)
-        config.save_pretrained(str(working))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(student.weights, folder / WEIGHTS)
+    config.save_pretrained(str(folder))
 
 
 def load_adapter(base: Base, folder: Path) -> Student:
@@ -162,7 +159,7 @@ def load_adapter(base: Base, folder: Path) -> Student:
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        rank, alpha, name = config["r"], config["lora_alpha"], config["base_model_name_or_path"]
+        rank, alpha, name = int(config["r"]), int(config["lora_alpha"]), config["base_model_name_or_path"]
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CompanionError(f"{folder} holds no whole adapter ({WEIGHTS} and {CONFIG}): export it again.") from error

@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +46,9 @@ def students(model: str, folder: Path, arm: str, axes: tuple[str, ...] = ("on_to
         save_adapter(student, place)
         recipe = {"lora_rank": 2}
         spec = RunSpec(arm, (axis,), 0, model, None, base.sha256, "float32", "d", recipe, "test", False, 0)
-        text = json.dumps(as_json(usage(spec, base.name, place)))
+        text = json.dumps(asdict(usage(spec, base.name, place)))
         (place / "companion.json").write_text(text)
     return folder
-
-
-def as_json(one: object) -> dict:
-    from dataclasses import asdict
-
-    return asdict(one)
 
 
 @pytest.fixture(scope="module")

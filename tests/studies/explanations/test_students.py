@@ -1,6 +1,9 @@
 """Students exported from a real tiny study: trained again or kept, checked against the record, loaded by plain PEFT."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +18,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from companion import paths
 from companion.errors import CompanionError
 from companion.profiles import Profile
+from companion.runs.engine import run_all
 from companion.runs.spec import spec_id
 from companion.runs.store import Record
 from companion.studies.explanations import students
 from companion.studies.explanations.dataset import load_examples
-from companion.studies.explanations.experiment import RunSpec
+from companion.studies.explanations.experiment import RunSpec, execute
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.students import Forms, agreement, chosen, read_usage
-from companion.studies.explanations.study import Study, run
+from companion.studies.explanations.study import Study, open_study, run
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +54,42 @@ def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = students.export("tiny", "explanation", 0, "all", folder, Forms(merged=True, gguf=False), quiet=True)
     assert said.count("to the bit") == 2
     return folder
+
+
+def companion(*arguments: str, home: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "companion.cli", *arguments]
+    environment = {**os.environ, "COMPANION_HOME": str(home)}
+    return subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=500)
+
+
+def test_a_real_student_goes_from_record_to_rating_on_the_command_line(tmp_path: Path) -> None:
+    """One run of the profile smoke on the embedded model, exported in every form, and asked through a pipe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPANION_HOME", str(tmp_path))
+        study = open_study("smoke")
+        study.freeze()
+        spec = next(one for one in study.specs() if (one.arm, one.axes) == ("explanation", ("naturalness",)))
+        run_all([spec], execute, study.store, 1, study.logs, quiet=True).raise_if_failed()
+    folder = tmp_path / "student"
+    which = ("-p", "smoke", "--arm", "explanation", "--axis", "naturalness")
+    done = companion("export", *which, "--to", str(folder), "--merged", "--gguf", "-q", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "to the bit" in done.stdout
+    text = "A: Where is the station?\nB: Behind the park.\n"
+    asked = companion("rate", str(folder), "--explain", home=tmp_path, text=text)
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)["ratings"]["naturalness"]
+    assert set(found) == {"label", "expected", "probabilities", "explanation"} and found["explanation"]
+    bad = companion("rate", str(folder), home=tmp_path, text='{"prompt": "Tea?", "response": "Yes."}\n{}\n')
+    assert bad.returncode == 1 and len(bad.stdout.splitlines()) == 1 and "1 of 2 lines" in bad.stderr
+    prompt = next(iter(read_usage(folder).prompts.values())) + "Rating: "
+    prompt = prompt.replace("{context}", "Where is the station?").replace("{reply}", "Behind the park.")
+    shares = []
+    for place, options in ((folder / "merged", {}), (folder / "gguf", {"gguf_file": "model-f16.gguf"})):
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options).eval()
+        shares.append(probabilities(model, AutoTokenizer.from_pretrained(place, **options), [prompt])[0])
+    np.testing.assert_array_equal(shares[0], shares[1])
+    np.testing.assert_allclose(shares[0], list(found["probabilities"].values()), atol=0.03)
 
 
 def prompts(study: Study, axis: str) -> list[str]:
@@ -92,16 +132,15 @@ def test_the_merged_model_rates_alike(study: Study, exported: Path) -> None:
     folder = exported / "on_topic" / "merged"
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     found = probabilities(model, AutoTokenizer.from_pretrained(folder), prompts(study, "on_topic"))
-    np.testing.assert_allclose(found, recorded(study, "explanation", "on_topic"), atol=0.02)
+    np.testing.assert_allclose(found, recorded(study, "explanation", "on_topic"), atol=1e-3)
     untrained = AutoModelForCausalLM.from_pretrained(study.profile.model).eval()
     before = probabilities(untrained, AutoTokenizer.from_pretrained(folder), prompts(study, "on_topic"))
-    assert np.abs(before - found).max() > 0.05
+    assert np.abs(before - found).max() > 0.01
 
 
 def test_a_kept_adapter_is_taken_and_not_trained_again(
     study: Study, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(students, "execute", None)
     monkeypatch.setattr(students, "run_all", only_rescoring(students.run_all))
     said = students.export("tiny", "explanation", 0, "on_topic", tmp_path / "one", Forms(), quiet=True)
     assert "to the bit" in said

@@ -1,17 +1,20 @@
 """One run of the study: its frozen spec, and the work that turns the spec into item-level results."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from companion import paths
 from companion.errors import CompanionError
+from companion.files import whole_folder
 from companion.origin import origin
 from companion.runs.spec import spec_id
 from companion.studies.explanations.settings import ExplanationsSettings
@@ -108,12 +111,10 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         label that greedy generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
-    from companion.models.lora import save_adapter
-
     facts = origin()
     student, history = _train(spec, base_of(spec))
     if (folder := paths.adapters()) and spec.recipe is not None:
-        save_adapter(student, folder / spec_id(spec))
+        _keep(student, folder / spec_id(spec))
     return history | answer(spec, student), facts
 
 
@@ -194,6 +195,15 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
     student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed)
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
     return student, {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+
+
+def _keep(student: Any, folder: Path) -> None:
+    """Write the adapter in place of an earlier one of the same run."""
+    from companion.models.lora import save_adapter
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with whole_folder(folder) as working:
+        save_adapter(student, working)
 
 
 @dataclass(frozen=True)

@@ -259,10 +259,14 @@ def _write_merged(made: Made, folder: Path, forms: Forms) -> None:
 
 
 def _check_gguf(spec: RunSpec) -> None:
+    """Refuse before anything is trained; the model itself is not read."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from companion.models.base import locate
     from companion.models.gguf_file import check_gguf
 
-    base = base_of(spec)
-    check_gguf(base.model.config, base.tokenizer)
+    place = locate(spec.model, spec.revision, spec.dtype).folder
+    check_gguf(AutoConfig.from_pretrained(place), AutoTokenizer.from_pretrained(place))
 
 
 def usage(spec: RunSpec, base: str, folder: Path) -> Usage:
