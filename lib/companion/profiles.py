@@ -26,17 +26,21 @@ class Profile:
     Attributes:
         model: ``embedded``, a Hugging Face id or a local folder.
         revision: commit of a Hugging Face model; ``None`` for the others.
-        dtype: ``auto`` (bfloat16 where the processor computes in it), ``bfloat16`` or ``float32``.
-        workers: processes that train at the same time, one thread each.
+        dtype: ``auto`` (bfloat16 where the GPU or processor computes in it, else float16 on a GPU and float32 on a
+            processor), ``bfloat16``, ``float32``, or ``nf4`` (4 bits, computing in what ``auto`` would take).
+        workers: processes that train at the same time, one thread each; on a GPU each holds a model of its own.
         studies: study name to its settings.
+        backend: ``auto`` (Unsloth where there is a CUDA GPU and Unsloth is installed, else transformers), ``unsloth``
+            or ``transformers``.
     """
 
     name: str
     model: str
     revision: str | None
-    dtype: Literal["auto", "bfloat16", "float32"]
+    dtype: Literal["auto", "bfloat16", "float32", "nf4"]
     workers: Count
     studies: dict[str, dict[str, Any]]
+    backend: Literal["auto", "unsloth", "transformers"] = "auto"
 
 
 def load_profile(name: str) -> Profile:

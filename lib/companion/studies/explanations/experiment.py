@@ -72,7 +72,8 @@ def _spec(
         seed=seed,
         **base,
         data=data_hash,
-        recipe=None if arm == "base" else asdict(settings.recipe),
+        # A setting that is not given leaves the spec, and with it the id, as they were before there was that setting.
+        recipe=None if arm == "base" else {k: v for k, v in asdict(settings.recipe).items() if v is not None},
         score_split="test",
         inside=arm in ("base", *PRIMARY),
         generation_items=settings.generation_items,
@@ -106,17 +107,22 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
-    from companion.models.base import label_token_ids
+    from companion.models import backend
+
+    backend.start()  # before anything imports transformers
+    from companion.models.base import facts, label_token_ids
     from companion.models.score import score
 
-    facts = origin()
     base = _base(spec.model, spec.revision, spec.dtype)
     if base.sha256 != spec.weights:
         raise CompanionError(
             f"The base model {spec.model} has other weights than the study was planned with; use RERUN=1."
         )
     scored = _examples(spec.data, spec.score_split, spec.axes)
+    made_by = {**origin(), **facts(base)}
     student, arrays = _train(spec, base)
+    if spec.recipe is not None:
+        made_by["parts_of_a_batch"] = str(int(arrays.pop("parts").max()))
     asked = _ask(spec, student, [example for _, example in scored], base.tokenizer)
     label_ids = label_token_ids(base.tokenizer, LABEL_LEAD, LABELS)
     scores = score(student, asked.prompts, label_ids, inside=spec.inside)
@@ -125,7 +131,7 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
     if scores.layers is not None:
         arrays |= pack_entropies(scores.layers)
-    return arrays | _generated(spec, student, [row for row, _ in scored], asked, base.tokenizer), facts
+    return arrays | _generated(spec, student, [row for row, _ in scored], asked, base.tokenizer), made_by
 
 
 def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
@@ -171,7 +177,8 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
     sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
     student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed)
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
-    return student, {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+    arrays = {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+    return student, arrays | {"parts": history.parts}
 
 
 @dataclass(frozen=True)

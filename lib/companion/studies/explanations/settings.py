@@ -47,7 +47,11 @@ Seed = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True, config=STRICT)
 class RecipeSettings:
-    """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model)."""
+    """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model).
+
+    ``batch_size`` counts the examples of one optimiser step; how many are held at a time follows from the memory.
+    ``lora_dropout`` is left out where there is none.
+    """
 
     learning_rate: LearningRate
     epochs: Count
@@ -59,6 +63,7 @@ class RecipeSettings:
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)]
     max_length: Count
+    lora_dropout: Share | None = None
 
     @model_validator(mode="after")
     def _warms_up_before_it_falls(self) -> Self:

@@ -165,7 +165,8 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     """Make every record that is missing; those on disk are not made again.
 
     Raises:
-        CompanionError: the texts cannot be rebuilt to what the plan was frozen with.
+        CompanionError: the texts cannot be rebuilt to what the plan was frozen with, or the profile's backend cannot be
+            had on this machine.
     """
     if study.frozen():
         _warn_of_sources_left_out(study)
@@ -174,9 +175,13 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     ids = tuple(map(spec_id, specs))
     if all(map(study.store.sound, ids)):
         return Report(done=(), skipped=ids, failed={})
+    from companion.models import backend
+
+    backend.choose(study.profile.backend)
     if not dataset.has_texts(study.data.hash):
         study.build_data()
-    return run_all(specs, execute, study.store, workers=study.profile.workers, logs=study.logs, quiet=quiet)
+    chosen = {backend.VARIABLE: study.profile.backend}
+    return run_all(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment=chosen)
 
 
 def _warn_of_sources_left_out(study: Study) -> None:
