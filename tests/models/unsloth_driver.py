@@ -1,7 +1,8 @@
-"""Everything this project asks of a base model, as numbers; run in a process of its own, because Unsloth patches others.
+"""Everything this project asks of a base model, as numbers; in a process of its own, because Unsloth patches others.
 
-usage: python unsloth_driver.py WAY MODEL DTYPE OUT. WAY is `plain` (transformers and PEFT), `cpu` (Unsloth's own CPU
-backend) or `interpreted` (Unsloth's code for CUDA, its Triton kernels run by Triton's interpreter on CPU tensors).
+usage: python unsloth_driver.py WAY MODEL DTYPE OUT. WAY is `plain` (transformers and PEFT on a CPU), `cpu` (Unsloth's
+own CPU backend), `interpreted` (Unsloth's code for CUDA, its kernels run on CPU tensors by Triton's interpreter), and
+on a machine with a GPU `gpu-unsloth` or `gpu-transformers`.
 """
 
 import os
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS = {
-    "cpu": {"UNSLOTH_FORCE_CPU": "1"},
+    "plain": {"CUDA_VISIBLE_DEVICES": ""},
+    "cpu": {"CUDA_VISIBLE_DEVICES": "", "UNSLOTH_FORCE_CPU": "1"},
+    "gpu-unsloth": {"COMPANION_BACKEND": "unsloth"},
+    "gpu-transformers": {"COMPANION_BACKEND": "transformers"},
     "interpreted": {
+        "CUDA_VISIBLE_DEVICES": "",
         "UNSLOTH_ALLOW_CPU": "1",
         "TRITON_INTERPRET": "1",
         "UNSLOTH_COMPILE_DISABLE": "1",
@@ -59,7 +64,7 @@ def unsloth_modules() -> list[types.ModuleType]:
 
 
 def send_kernels_to_cpu() -> None:
-    """Point the loaded modules of Unsloth at CPU tensors; modules load late, so this is called again after each step."""
+    """Point the loaded modules of Unsloth at CPU tensors; modules load late, so it is called again after each step."""
     import triton.language as tl
 
     # Triton's interpreter replaces tl.cast, not the name that Unsloth keeps of it.
@@ -124,7 +129,7 @@ def measure(base: Any) -> dict[str, Any]:
         model = inner(wrapped)
         adapters = sorted((name, one) for name, one in model.named_parameters() if "lora_" in name)
         for _, parameter in adapters:
-            parameter.data = torch.randn(parameter.shape, generator=draw) * 0.2
+            parameter.data = (torch.randn(parameter.shape, generator=draw) * 0.2).to(parameter.device)
         model.train()
         for again in (False, True):
             with attention_for(model), checkpointing(model, again):
@@ -145,44 +150,58 @@ def measure(base: Any) -> dict[str, Any]:
         found[f"{name}_answers"] = torch.tensor(
             [answer + [-1] * (4 - len(answer)) for answer in generate(which, prompts, 4)]
         )
-    found["history_after_answers"] = torch.from_numpy(finetune(base, sequences, recipe, seed=1)[1].loss)
+    found["history_again"] = torch.from_numpy(finetune(base, sequences, recipe, seed=1)[1].loss)
     return found
 
 
+def start_unsloth(way: str, calls: dict[str, int]) -> None:
+    """Import Unsloth where `backend.start` would refuse, for want of a GPU."""
+    from companion.models import backend
+
+    if way == "interpreted":
+        pretend_gpu()
+    backend.import_unsloth()
+    backend.start = lambda: "unsloth"  # type: ignore[assignment]
+    if way == "cpu":
+        return
+    import unsloth
+
+    send_kernels_to_cpu()
+    open_cuda_branch(calls)
+    for name in ("from_pretrained", "get_peft_model"):
+        setattr(unsloth.FastLanguageModel, name, staticmethod(followed(getattr(unsloth.FastLanguageModel, name))))
+
+
+def followed(step: Any) -> Any:
+    """A step of Unsloth that loads modules, after which the kernels are sent to the CPU again."""
+
+    def run(*arguments: Any, **settings: Any) -> Any:
+        result = step(*arguments, **settings)
+        send_kernels_to_cpu()
+        return result
+
+    return run
+
+
 def main(way: str, model: str, dtype: str, out: str) -> None:
-    os.environ.update(SETTINGS.get(way, {}), UNSLOTH_COMPILE_LOCATION=str(Path(out).with_suffix(".cache")))
+    os.environ.update(SETTINGS[way], UNSLOTH_COMPILE_LOCATION=str(Path(out).with_suffix(".cache")))
     import torch
 
     torch.set_num_threads(1)
     calls: dict[str, int] = {}
-    if way != "plain":
-        if way == "interpreted":
-            pretend_gpu()
-        from companion.models import backend
+    if way in ("cpu", "interpreted"):
+        start_unsloth(way, calls)
+    from companion.models import backend
 
-        backend.import_unsloth()
-        backend.start = lambda: "unsloth"  # type: ignore[assignment]
-    if way == "interpreted":
-        send_kernels_to_cpu()
-        open_cuda_branch(calls)
-        import unsloth
-
-        fast = unsloth.FastLanguageModel
-        for name in ("from_pretrained", "get_peft_model"):
-            original = getattr(fast, name)
-
-            def followed(*arguments: Any, original: Any = original, **settings: Any) -> Any:
-                result = original(*arguments, **settings)
-                send_kernels_to_cpu()
-                return result
-
-            setattr(fast, name, staticmethod(followed))
+    backend.start()
     from companion.models import base as loader
 
-    # So that 4-bit weights are computed with in a dtype whose rounding hides nothing.
-    loader.native_dtype = lambda: "float32"
+    if not way.startswith("gpu"):
+        # So that 4-bit weights are computed with in a dtype whose rounding hides nothing.
+        loader.native_dtype = lambda: "float32"
     loaded = loader.load_base(model, dtype=dtype)
-    torch.save({**measure(loaded), "facts": loader.facts(loaded), "calls": calls}, out)
+    found = {name: value.cpu() for name, value in measure(loaded).items()}
+    torch.save({**found, "facts": loader.facts(loaded), "calls": calls}, out)
 
 
 if __name__ == "__main__":

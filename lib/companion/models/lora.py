@@ -93,7 +93,7 @@ def _lora_config(rank: int, alpha: int, dropout: float = 0.0) -> LoraConfig:
 def fresh_adapter(base: Base, rank: int, alpha: int, seed: int, dropout: float = 0.0) -> Iterator[PeftModel]:
     """The base with a new adapter drawn from `seed` alone (A random, B zero), taken off again whatever happens.
 
-    The adapter is the same on every device and with every backend. The process's own random state is left as it was.
+    The draws are the same on every device and with every backend. The process's own random state is left as it was.
 
     Raises:
         CompanionError: the model has no layers of these names.
