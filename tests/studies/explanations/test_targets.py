@@ -365,7 +365,7 @@ def space_marking(request, tmp_path_factory):
         found = Path(os.environ["MISTRAL_TOKENIZER"])
         assert hashlib.sha256(found.read_bytes()).hexdigest().startswith("dadfd56d766715c6")
         return llama_tokenizer(found, folder)
-    texts = [*all_phrases(), *QUESTIONS.values(), *["Rating:", "Explanation:", "Speaker", "Reply:", "Conversation:"]]
+    texts = [*all_phrases(), *QUESTIONS.values(), "Rating: Explanation: Speaker Reply: Conversation: 1 2 3 4 5"]
     (folder / "text").write_text("\n".join(texts))
     kind = {"model_type": "bpe", "vocab_size": 800, "byte_fallback": True, "split_digits": True}
     spaces = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "add_dummy_prefix": True}
