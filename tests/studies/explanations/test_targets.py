@@ -367,7 +367,13 @@ def space_marking(request, tmp_path_factory):
         return llama_tokenizer(found, folder)
     texts = [*all_phrases(), *QUESTIONS.values(), "Rating: Explanation: Speaker Reply: Conversation: 1 2 3 4 5"]
     (folder / "text").write_text("\n".join(texts))
-    kind = {"model_type": "bpe", "vocab_size": 800, "byte_fallback": True, "split_digits": True}
+    kind = {
+        "model_type": "bpe",
+        "vocab_size": 800,
+        "byte_fallback": True,
+        "split_digits": True,
+        "character_coverage": 1.0,
+    }
     spaces = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "add_dummy_prefix": True}
     sentencepiece.SentencePieceTrainer.train(
         input=str(folder / "text"), model_prefix=str(folder / "made"), minloglevel=2, **kind, **spaces
