@@ -52,6 +52,9 @@ def tiny_model(kind: str, dtype: torch.dtype) -> PreTrainedModel:
     torch.manual_seed(11)
     if kind == "llama":
         model = LlamaForCausalLM(LlamaConfig(**SIZE, num_key_value_heads=2, tie_word_embeddings=True))
+    elif kind == "llama for 4 bits":  # bitsandbytes wants whole blocks of 64
+        wide = {**SIZE, "intermediate_size": 128}
+        model = LlamaForCausalLM(LlamaConfig(**wide, num_key_value_heads=2, tie_word_embeddings=True))
     elif kind == "mistral":
         model = MistralForCausalLM(MistralConfig(**SIZE, num_key_value_heads=1, sliding_window=64))
     elif kind == "qwen2":

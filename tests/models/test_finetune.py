@@ -252,21 +252,18 @@ def test_two_fresh_processes_agree_to_the_bit(request: pytest.FixtureRequest) ->
     assert first and first == second
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(
-    make_base: Make, make_sequences: MakeSequences, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base, sequences = make_base(), make_sequences(5, shared=7)
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(make_base: Make, make_sequences: MakeSequences) -> None:
+    base, sequences, scaler = make_base(), make_sequences(5, shared=7), torch.amp.GradScaler("cpu", enabled=False)
     gradients = []
-    for limit in (10_000, 30):
-        monkeypatch.setattr(subject, "TOKENS_AT_ONCE", limit)
+    for room in (10_000, 30):
         with fresh_adapter(base, 4, 8, seed=1) as wrapped, attention_for(base.model):
             randomise(wrapped)
             model = wrapped.base_model.model
-            total, losses = subject._backward(model, head_weight(model), sequences)
+            total, losses, parts = subject._backward(model, head_weight(model), sequences, room, scaler)
             found = [parameter.grad.clone() for parameter in wrapped.parameters() if parameter.requires_grad]
         gradients.append((total, losses, torch.cat([gradient.flatten() for gradient in found])))
     (whole, all_losses, one), (summed, part_losses, other) = gradients
     assert whole == pytest.approx(summed, rel=1e-5)
     assert torch.allclose(all_losses, part_losses, atol=1e-5)
     assert torch.allclose(one, other, atol=1e-6)
-    assert len(subject.memory_parts(sequences, shared=True)) > 1
+    assert parts > 1

@@ -112,10 +112,11 @@ def test_a_worker_has_one_thread_fixed_hashes_and_keeps_what_it_loaded(workload,
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     store = Store(tmp_path / "records")
     specs = [workload.Job(seed) for seed in range(2)]
-    run_all(specs, workload.environment, store, 1, tmp_path / "logs", quiet=True)
+    chosen = {"COMPANION_BACKEND": "transformers"}
+    run_all(specs, workload.environment, store, 1, tmp_path / "logs", quiet=True, environment=chosen)
     facts = [store.read(spec_id(spec)).meta for spec in specs]
     expected = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    assert all(fact.items() >= {**expected, "PYTHONHASHSEED": "0"}.items() for fact in facts)
+    assert all(fact.items() >= {**expected, **chosen, "PYTHONHASHSEED": "0"}.items() for fact in facts)
     assert facts[0]["hash"] == facts[1]["hash"] and [fact["loaded_for"] for fact in facts] == [0, 0]
     assert not list((tmp_path / "logs").glob("*.out"))
     assert os.environ["OMP_NUM_THREADS"] == "7"

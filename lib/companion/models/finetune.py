@@ -1,7 +1,8 @@
-"""Fine-tune LoRA adapters on a CPU: exact gradients, several times the speed of a stock trainer.
+"""Fine-tune LoRA adapters: exact gradients, on a CPU at several times the speed of a stock trainer.
 
 What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are
-computed at response tokens only, and a batch has no padding. There is no dropout.
+computed at response tokens only, and a batch has no padding. On a GPU the blocks' activations are computed again in the
+backward pass instead of being kept (gradient checkpointing), and Unsloth, where it holds the model, pads its batches.
 """
 
 import math
@@ -15,16 +16,21 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel, get_wsd_schedule
+from transformers import PreTrainedConfig, PreTrainedModel, get_wsd_schedule
 
 from companion.errors import CompanionError
 from companion.models.attention import common_prefix
+from companion.models.backend import gpu_memory
 from companion.models.base import Base
 from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows, takes_packed_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 
 TOKENS_AT_ONCE = 600
-"""Tokens whose activations are held at a time, about 2.4 MB each on the embedded model; longer batches go in parts."""
+"""Tokens whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model; longer batches go in
+parts."""
+
+FIRST_LOSS_SCALE = 2.0**12
+"""Factor that keeps float16 gradients from vanishing; halved when they overflow."""
 
 CANDIDATES = 8
 """Groups among which the next one of an epoch is chosen; with more, the orders of different seeds grow alike."""
@@ -52,7 +58,10 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one fine-tuning; `max_length` in tokens, prompt and response together; there is no dropout."""
+    """Settings of one fine-tuning; `max_length` in tokens, prompt and response together.
+
+    `batch_size` is the number of examples of one optimiser step, in however many parts memory makes them be computed.
+    """
 
     learning_rate: float
     epochs: int
@@ -64,6 +73,7 @@ class Recipe:
     weight_decay: float
     gradient_clip: float
     max_length: int
+    lora_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,14 @@ class History:
     """One entry per optimiser step: examples seen so far, weighted loss, and mean negative log-likelihoods in nats.
 
     `label_loss` is taken over the label tokens of the batch, `rest_loss` over its other response tokens (NaN if none).
+    `parts` says in how many parts the batch was computed.
     """
 
     examples_seen: NDArray[np.int64]
     loss: NDArray[np.float64]
     label_loss: NDArray[np.float64]
     rest_loss: NDArray[np.float64]
+    parts: NDArray[np.int64]
 
 
 def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -> tuple[Student, History]:
@@ -85,18 +97,21 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
     Loss of a batch: sum over its examples and response tokens of weight * negative log-likelihood, divided by the
     number of examples (papers' objective: weights 1/|r|). AdamW, gradient clipping; the rate warms up linearly, stays,
     and falls linearly to zero over the last steps. The seed fixes the initial adapter and the batches, and both are the
-    same for any targets of the same groups and strata. At one thread count on one kind of machine the result is the
-    same to the bit, whatever the process did before.
+    same for any targets of the same groups and strata. At one thread count on one kind of CPU the result is the same
+    to the bit, whatever the process did before; on a GPU it is the same up to rounding. LoRA dropout is drawn from the
+    seed too; tokens that a batch shares share their dropout.
 
     Raises:
-        CompanionError: nothing to train on, a malformed or too long sequence.
+        CompanionError: nothing to train on, a malformed or too long sequence, or one too long for the GPU's memory.
     """
     _check(base, sequences, recipe)
     batches = [
         batch for epoch in range(recipe.epochs) for batch in epoch_batches(sequences, recipe.batch_size, seed, epoch)
     ]
-    with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed) as wrapped:
-        history = _train(wrapped, sequences, batches, recipe)
+    with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
+        with torch.random.fork_rng(), gpu_memory("during training"):
+            torch.manual_seed(seed)
+            history = _train(wrapped, sequences, batches, recipe)
         weights = adapter_weights(wrapped)
     return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
 
@@ -203,43 +218,116 @@ def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     warmup, decay = (math.ceil(ratio * len(batches)) for ratio in (recipe.warmup_ratio, recipe.decay_ratio))
     schedule = get_wsd_schedule(optimizer, warmup, decay, len(batches), decay_type="linear")
-    steps: list[tuple[int, float, float, float]] = []
-    seen = 0
-    with attention_for(model):
+    scaler = torch.amp.GradScaler(model.device.type, init_scale=FIRST_LOSS_SCALE, enabled=model.dtype == torch.float16)
+    steps: list[tuple[int, float, float, float, int]] = []
+    seen, room = 0, tokens_at_once(model)
+    with attention_for(model), checkpointing(model, model.device.type == "cuda"):
         for batch in batches:
             chosen = [sequences[number] for number in batch]
-            loss, losses = _backward(model, head, chosen)
-            torch.nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
-            optimizer.step()
+            stepped = False
+            while not stepped:
+                loss, losses, parts, room = _backward_in_room(model, head, chosen, room, scaler)
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
+                scaler.step(optimizer)
+                stepped = not _overflowed(scaler)
+                optimizer.zero_grad(set_to_none=True)
             schedule.step()
-            optimizer.zero_grad(set_to_none=True)
             seen += len(batch)
-            steps.append((seen, loss, *_label_and_rest(chosen, losses)))
+            steps.append((seen, loss, *_label_and_rest(chosen, losses), parts))
     model.eval()
-    columns = [np.array(column) for column in zip(*steps, strict=True)]
-    return History(columns[0].astype(np.int64), *(column.astype(np.float64) for column in columns[1:]))
+    return History(*(np.array(column) for column in zip(*steps, strict=True)))
 
 
-def _backward(model: PreTrainedModel, head: Tensor, batch: list[Sequence]) -> tuple[float, Tensor]:
-    """Add the gradient of a batch to the adapter's, part by part; gives its loss and each token's."""
+def _overflowed(scaler: torch.amp.GradScaler) -> bool:
+    """Whether the step just asked for was left out because float16 gradients overflowed; the scale is then halved."""
+    before = scaler.get_scale()
+    scaler.update()
+    if scaler.get_scale() < 1:
+        raise CompanionError("The gradients overflow in float16 however they are scaled: lower the learning rate.")
+    return scaler.get_scale() < before
+
+
+@contextmanager
+def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """While open, and if `wanted`, activations inside the blocks are computed again in the backward pass.
+
+    The last block keeps its own: its output must be part of the graph for `residual_rows`, and the backward pass begins
+    with it anyway.
+    """
+    if not wanted:
+        yield
+        return
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.get_decoder().layers[-1].gradient_checkpointing = False
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+
+
+def tokens_at_once(model: PreTrainedModel) -> int:
+    """Tokens whose activations are held at a time: on a GPU as many as fill half of its free memory."""
+    if model.device.type == "cpu":
+        return TOKENS_AT_ONCE
+    free, _ = torch.cuda.mem_get_info()
+    free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return tokens_that_fit(model.config, free // 2, model.dtype.itemsize)
+
+
+def tokens_that_fit(config: PreTrainedConfig, memory: int, itemsize: int) -> int:
+    """Tokens whose activations fit `memory` bytes with gradient checkpointing, as a power of two.
+
+    Counted are the input of every block, and in the one block that is worked on about 16 rows of the hidden width and 8
+    of the MLP's. A power of two, so that a little more or less free memory splits no batch differently.
+    """
+    numbers = (config.num_hidden_layers + 16) * config.hidden_size + 8 * config.intermediate_size
+    tokens = max(1, memory // (numbers * itemsize))
+    return 1 << (tokens.bit_length() - 1)
+
+
+def _backward_in_room(
+    model: PreTrainedModel, head: Tensor, batch: list[Sequence], room: int, scaler: torch.amp.GradScaler
+) -> tuple[float, Tensor, int, int]:
+    """`_backward` with as many tokens at once as the GPU turns out to hold; gives that number too.
+
+    Raises:
+        torch.OutOfMemoryError: not even one sequence at a time.
+    """
+    while True:
+        try:
+            loss, losses, parts = _backward(model, head, batch, room, scaler)
+            return loss, losses, parts, room
+        except torch.OutOfMemoryError:
+            if len(memory_parts(batch, takes_packed_rows(model), room)) == len(batch):
+                raise
+        model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        room //= 2
+
+
+def _backward(
+    model: PreTrainedModel, head: Tensor, batch: list[Sequence], room: int, scaler: torch.amp.GradScaler
+) -> tuple[float, Tensor, int]:
+    """Add the gradient of a batch to the adapter's, part by part; gives its loss, each token's, and the parts."""
     total, parts = 0.0, []
-    for part in memory_parts(batch, takes_packed_rows(model)):
+    for part in memory_parts(batch, takes_packed_rows(model), room):
         loss, losses = batch_loss(model, head, part, len(batch))
-        loss.backward()
+        scaler.scale(loss).backward()
         total += loss.item()
         parts.append(losses)
-    return total, torch.cat(parts)
+    return total, torch.cat(parts), len(parts)
 
 
-def memory_parts(batch: list[Sequence], shared: bool) -> list[list[Sequence]]:
-    """The batch in as many parts of like size as keep each near `TOKENS_AT_ONCE`, in order; one where it is small.
+def memory_parts(batch: list[Sequence], shared: bool, room: int) -> list[list[Sequence]]:
+    """The batch in as many parts of like size as keep each near `room` tokens, in order; one where it is small.
 
     `shared` tells whether the prompts' common prefix is held once.
     """
     tokens = sum(len(sequence.prompt) + len(sequence.response) for sequence in batch)
     if shared:
         tokens -= (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
-    size = math.ceil(len(batch) / math.ceil(tokens / TOKENS_AT_ONCE))
+    size = math.ceil(len(batch) / math.ceil(tokens / room))
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 

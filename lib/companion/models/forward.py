@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from companion.errors import CompanionError
 from companion.models.attention import MODEL_TYPES, Packed, pack, packed_rows
@@ -17,18 +17,30 @@ def check_window(model: PreTrainedModel, longest: int) -> None:
     Raises:
         CompanionError: the limit and the length.
     """
-    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "sliding_window")]
-    limit = min((value for value in limits if value), default=longest)
-    if longest > limit:
+    limit = window(model.config)
+    if limit is not None and longest > limit:
         raise CompanionError(
             f"A sequence of {longest} tokens is longer than the {limit} this model attends to: "
             "shorten the prompts or targets."
         )
 
 
+def window(config: PreTrainedConfig) -> int | None:
+    """The most tokens of a sequence that a model attends to whole, by context and sliding window; None: no limit."""
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    return min((value for value in limits if value), default=None)
+
+
 def takes_packed_rows(model: PreTrainedModel) -> bool:
-    """Whether the shared prefix of a batch is computed once; other architectures get a padded batch, slower."""
-    return model.config.model_type in MODEL_TYPES
+    """Whether the shared prefix of a batch is computed once; other architectures get a padded batch, slower.
+
+    Unsloth's own attention gets a padded batch too.
+    """
+    return model.config.model_type in MODEL_TYPES and not _unsloth_forward(model)
+
+
+def _unsloth_forward(model: PreTrainedModel) -> bool:
+    return bool(getattr(model, "unsloth_forward", False))
 
 
 def attention_for(model: PreTrainedModel) -> AbstractContextManager[None]:
@@ -66,6 +78,10 @@ def _padded_rows(
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=model.device)
     mask = (torch.arange(longest, device=model.device) < lengths[:, None]).long()
     rows = [number * longest + position for number, positions in enumerate(wanted) for position in positions]
+    if _unsloth_forward(model):
+        # Only the whole model's forward makes every attention library that Unsloth may use causal, and then padding on
+        # the right needs no mask.
+        return _captured(model, rows, every_block, lambda _: model(input_ids=ids, use_cache=False, logits_to_keep=1))
     return _captured(
         model, rows, every_block, lambda decoder: decoder(input_ids=ids, attention_mask=mask, use_cache=False)
     )

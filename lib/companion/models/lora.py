@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.models.base import Base
+from companion.models import unsloth
+from companion.models.base import Base, is_quantised
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """All attention and MLP projections, as in the QLoRA recipe the study falls back on where the paper is silent."""
@@ -71,7 +72,7 @@ class FastLinear(PeftLinear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in) to (..., out)."""
-        if self.disable_adapters or self.merged or self.base_layer.bias is not None:
+        if self.disable_adapters or self.merged or self.base_layer.bias is not None or self._drops_out():
             result: Tensor = super().forward(x, *args, **kwargs)
             return result
         name = self.active_adapters[0]
@@ -79,21 +80,22 @@ class FastLinear(PeftLinear):
         product: Tensor = _LoraProduct.apply(x, self.base_layer.weight, down, up, self.scaling[name])
         return product
 
+    def _drops_out(self) -> bool:
+        return self.training and isinstance(self.lora_dropout[self.active_adapters[0]], torch.nn.Dropout)
 
-def _lora_config(rank: int, alpha: int) -> LoraConfig:
-    """PEFT settings of this project: all projections, no dropout, no bias."""
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
+
+def _lora_config(rank: int, alpha: int, dropout: float = 0.0) -> LoraConfig:
+    """PEFT settings of this project: all projections, no bias."""
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=dropout, bias="none", task_type="CAUSAL_LM"
     )
-    config._register_custom_module({torch.nn.Linear: FastLinear})
-    return config
 
 
 @contextmanager
-def fresh_adapter(base: Base, rank: int, alpha: int, seed: int) -> Iterator[PeftModel]:
+def fresh_adapter(base: Base, rank: int, alpha: int, seed: int, dropout: float = 0.0) -> Iterator[PeftModel]:
     """The base with a new adapter drawn from `seed` alone (A random, B zero), taken off again whatever happens.
 
-    The process's own random state is left as it was.
+    The draws are the same on every device and with every backend. The process's own random state is left as it was.
 
     Raises:
         CompanionError: the model has no layers of these names.
@@ -104,11 +106,22 @@ def fresh_adapter(base: Base, rank: int, alpha: int, seed: int) -> Iterator[Peft
         raise CompanionError(message)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        wrapped = get_peft_model(base.model, _lora_config(rank, alpha))
+        wrapped = _wrap(base, rank, alpha, dropout, seed)
     try:
         yield wrapped
     finally:
         wrapped.unload()
+        if base.backend == "unsloth":
+            unsloth.restore(base.model)
+
+
+def _wrap(base: Base, rank: int, alpha: int, dropout: float, seed: int) -> PeftModel:
+    if base.backend == "unsloth":
+        return unsloth.wrap(base.model, rank, alpha, dropout, list(TARGETS), seed)
+    config = _lora_config(rank, alpha, dropout)
+    if not is_quantised(base.model):
+        config._register_custom_module({torch.nn.Linear: FastLinear})
+    return cast(PeftModel, get_peft_model(base.model, config))
 
 
 def inner(wrapped: PeftModel) -> PreTrainedModel:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from companion.errors import CompanionError
+from companion.models.backend import gpu_memory
 from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows
 from companion.models.lora import Student, attached
 
@@ -43,12 +44,17 @@ def score(student: Student, prompts: list[list[int]], label_ids: list[int], insi
     earlier calls.
 
     Raises:
-        CompanionError: no prompts, an empty one, or one longer than the model attends to.
+        CompanionError: no prompts, an empty one, one longer than the model attends to, or too little GPU memory.
     """
     _check(student, prompts)
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     parts = []
-    with attached(student) as model, attention_for(model), torch.inference_mode():
+    with (
+        gpu_memory("while labels were scored"),
+        attached(student) as model,
+        attention_for(model),
+        torch.inference_mode(),
+    ):
         head = head_weight(model)
         for start in range(0, len(order), BATCH):
             chosen = [prompts[number] for number in order[start : start + BATCH]]
@@ -92,7 +98,8 @@ def generate(student: Student, prompts: list[list[int]], max_new_tokens: int) ->
     settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=end, pad_token_id=pad)
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     answers: list[list[int]] = [[] for _ in prompts]
-    with attached(student) as model, _contiguous_head(model), torch.inference_mode():
+    memory = gpu_memory("while answers were written")
+    with memory, attached(student) as model, _contiguous_head(model), torch.inference_mode():
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             continued = _generate_batch(model, [prompts[number] for number in chosen], settings)

@@ -51,7 +51,15 @@ class Report:
             )
 
 
-def run_all(specs: Sequence[Any], work: Work, store: Store, workers: int, logs: Path, quiet: bool = False) -> Report:
+def run_all(
+    specs: Sequence[Any],
+    work: Work,
+    store: Store,
+    workers: int,
+    logs: Path,
+    quiet: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Report:
     """Make every record that is missing from the store.
 
     Runs are made in child processes even when ``workers`` is 1, so that a crash, the number of threads and the order
@@ -65,6 +73,7 @@ def run_all(specs: Sequence[Any], work: Work, store: Store, workers: int, logs: 
         workers: number of processes, at least 1.
         logs: folder for ``<id>.jsonl`` (start, end, seconds, memory, error) and ``<id>.out`` (what the run printed).
         quiet: show no progress.
+        environment: variables for the workers, for what says how a record is made and not what is in it.
 
     Raises:
         CompanionError: a spec or ``work`` cannot be sent to a worker; another process uses the store; or records
@@ -85,7 +94,7 @@ def run_all(specs: Sequence[Any], work: Work, store: Store, workers: int, logs: 
         with Progress(len(missing), workers, quiet) as progress:
             for sentence in damages:
                 progress.say(sentence)
-            failed = _run_missing(missing, _Pool(settings, logs), progress)
+            failed = _run_missing(missing, _Pool(settings, logs, environment or {}), progress)
     done = tuple(run_id for run_id in missing if run_id not in failed)
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
 
@@ -120,6 +129,7 @@ class _Pool:
 
     settings: dict[str, Any]
     logs: Path
+    environment: Mapping[str, str]
     local: threading.local = field(default_factory=threading.local)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -148,7 +158,7 @@ class _Pool:
     def _worker(self, run_id: str) -> subprocess.Popen[str]:
         worker: subprocess.Popen[str] | None = getattr(self.local, "worker", None)
         if worker is None:
-            worker = self.local.worker = _start(self.settings, self.logs / f"{run_id}.out")
+            worker = self.local.worker = _start(self.settings, self.environment, self.logs / f"{run_id}.out")
             self.started.append(worker)
             # Appended before this look, and stopped before stop() goes through the list: one of the two sees the other.
             if self.stopped.is_set():
@@ -156,9 +166,9 @@ class _Pool:
         return worker
 
 
-def _start(settings: Mapping[str, Any], output: Path) -> subprocess.Popen[str]:
+def _start(settings: Mapping[str, Any], added: Mapping[str, str], output: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-P", "-m", "companion.runs.worker", json.dumps(settings)]
-    pipe, environment = subprocess.PIPE, _environment()
+    pipe, environment = subprocess.PIPE, {**_environment(), **added}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("ab") as stderr:

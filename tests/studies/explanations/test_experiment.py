@@ -43,6 +43,13 @@ def test_all_arms_share_one_recipe_and_base_has_none(tiny_settings: Explanations
     assert all(recipe == recipes["label"] for recipe in recipes.values())
 
 
+def test_a_setting_that_is_not_given_changes_no_id(tiny_settings: ExplanationsSettings) -> None:
+    without = plan(tiny_settings, BASE, "d")[-1]
+    assert "lora_dropout" not in without.recipe
+    dropping = replace(tiny_settings, recipe=replace(tiny_settings.recipe, lora_dropout=0.05))
+    assert plan(dropping, BASE, "d")[-1].recipe == {**without.recipe, "lora_dropout": 0.05}
+
+
 def test_entropies_are_stored_for_base_and_primary_arms_only(tiny_settings: ExplanationsSettings) -> None:
     inside = {spec.arm for spec in plan(tiny_settings, BASE, "d") if spec.inside}
     assert inside == {"base", "label", "explanation", "shuffled", "bag_of_words"}

@@ -1,14 +1,20 @@
+import hashlib
+import json
+import os
 import random
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from companion.corpora.conversation import Conversation, Turn
 from companion.errors import CompanionError
@@ -330,3 +336,66 @@ def test_the_embedded_tokenizer_keeps_token_counts_of_shuffled_and_short_questio
         assert Counter(own.response) == Counter(shuffled.response)
     for question in QUESTIONS.values():
         assert len(embedded_tokenizer(question)["input_ids"]) <= 40
+
+
+# --- tokenizers of the Llama kind, Mistral's among them
+
+
+def llama_tokenizer(model_file, folder):
+    """A SentencePiece model as the tokenizer files that a hub model has."""
+    shutil.copy(model_file, folder / "tokenizer.model")
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": True}
+    settings = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, **marks}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    LlamaTokenizer.from_pretrained(folder).save_pretrained(folder / "saved")
+    return AutoTokenizer.from_pretrained(folder / "saved")
+
+
+@pytest.fixture(scope="module", params=["trained here", "Mistral's own"])
+def space_marking(request, tmp_path_factory):
+    """A tokenizer that marks the space before every text and cuts every digit off.
+
+    The first is trained with Mistral's settings. The second is that of Mistral-7B-v0.1, tested where $MISTRAL_TOKENIZER
+    names its tokenizer.model (which the wheel of mistral-common holds as tokenizer.model.v1).
+    """
+    folder = tmp_path_factory.mktemp("tokenizer")
+    if request.param == "Mistral's own":
+        if "MISTRAL_TOKENIZER" not in os.environ:
+            pytest.skip("needs $MISTRAL_TOKENIZER")
+        found = Path(os.environ["MISTRAL_TOKENIZER"])
+        assert hashlib.sha256(found.read_bytes()).hexdigest().startswith("dadfd56d766715c6")
+        return llama_tokenizer(found, folder)
+    texts = [*all_phrases(), *QUESTIONS.values(), "Rating: Explanation: Speaker Reply: Conversation: 1 2 3 4 5"]
+    (folder / "text").write_text("\n".join(texts))
+    kind = {
+        "model_type": "bpe",
+        "vocab_size": 800,
+        "byte_fallback": True,
+        "split_digits": True,
+        "character_coverage": 1.0,
+    }
+    spaces = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "add_dummy_prefix": True}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"), model_prefix=str(folder / "made"), minloglevel=2, **kind, **spaces
+    )
+    return llama_tokenizer(folder / "made.model", folder)
+
+
+def test_space_marking_tokenizers_end_the_prompt_in_a_mark_and_the_label_is_one_token(space_marking):
+    labels = label_token_ids(space_marking, LABEL_LEAD, tuple("12345"))
+    assert space_marking.convert_ids_to_tokens(labels) == list("12345")
+    prompt = scoring_prompt(make_example(1), space_marking)
+    assert space_marking.convert_ids_to_tokens(prompt[-2:]) == [":", "\u2581"]
+    assert prompt[0] == space_marking.bos_token_id and space_marking.eos_token_id not in prompt
+
+
+@pytest.mark.parametrize("arm", TRAINED)
+def test_space_marking_tokenizers_train_on_what_they_will_be_asked(space_marking, pool, arm):
+    labels = label_token_ids(space_marking, LABEL_LEAD, tuple("12345"))
+    for example in pool[:8]:
+        made = target(example, arm, 0, space_marking, pool)
+        assert made.response[made.label_index] == labels[example.label - 1]
+        assert made.response[-1] == space_marking.eos_token_id
+        if arm not in ("uniform_tokens", "label_token_matched"):
+            text = space_marking.decode(made.prompt + made.response[:-1], skip_special_tokens=True)
+            assert list(made.prompt + made.response[:-1]) == space_marking(text)["input_ids"]

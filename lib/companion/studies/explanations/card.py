@@ -42,7 +42,8 @@ TEMPLATE = """---
 
 * **Base model**: {{ base }}.
 * **Trained to write**: {{ target }} (arm `{{ spec.arm }}`). Seed {{ spec.seed }}, {{ recipe }}.
-* **Trained on**: {{ examples }} rated replies{{ " an axis" if several }}, data set `{{ spec.data }}`. Labels and explanations: {{ annotators }}.
+* **Trained on**: {{ examples }} rated replies{{ " an axis" if several }}, data set `{{ spec.data }}`.
+  Labels and explanations: {{ annotators }}.
 * **Made by**: {{ runs }} of profile `{{ profile }}` of a re-run of arXiv 2511.02044; commit {{ commit }}.
 {% for sentence in agreement %}* {{ sentence }}
 {% endfor %}

@@ -111,11 +111,16 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         label that greedy generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
-    facts = origin()
-    student, history = _train(spec, base_of(spec))
-    if (folder := paths.adapters()) and spec.recipe is not None:
-        _keep(student, folder / spec_id(spec))
-    return history | answer(spec, student), facts
+    base = base_of(spec)
+    from companion.models.base import facts
+
+    made_by = {**origin(), **facts(base)}
+    student, arrays = _train(spec, base)
+    if spec.recipe is not None:
+        made_by["parts_of_a_batch"] = str(int(arrays.pop("parts").max()))
+        if folder := paths.adapters():
+            _keep(student, folder / spec_id(spec))
+    return arrays | answer(spec, student), made_by
 
 
 def answer(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
@@ -169,6 +174,9 @@ def base_of(spec: RunSpec) -> Any:
 
 @lru_cache(maxsize=1)
 def _base(model: str, revision: str | None, dtype: str) -> Any:
+    from companion.models import backend
+
+    backend.start()  # before anything imports transformers
     from companion.models.base import load_base
 
     return load_base(model, revision, dtype)
@@ -194,7 +202,8 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
     sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
     student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed)
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
-    return student, {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+    arrays = {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
+    return student, arrays | {"parts": history.parts}
 
 
 def _keep(student: Any, folder: Path) -> None:

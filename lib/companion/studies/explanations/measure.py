@@ -1,5 +1,6 @@
 """Train, score and write a little with a profile's own model and recipe, to know this machine's speed."""
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -38,6 +39,10 @@ def measure(profile: Profile, recipe: RecipeSettings, lengths: Lengths, steps: i
     """
     import torch
 
+    from companion.models import backend
+
+    os.environ[backend.VARIABLE] = profile.backend
+    backend.start()  # before anything imports transformers
     from companion.models.base import load_base
     from companion.models.finetune import Recipe, Sequence, finetune
     from companion.models.score import generate, score

@@ -180,7 +180,7 @@ def make(study: Study, specs: Sequence[RunSpec], quiet: bool) -> list[Made]:
         for work, store in stores.items():
             some = [spec for spec in specs if ways[spec_id(spec)] is work]
             workers = min(study.profile.workers, max(1, len(some)))
-            run_all(some, work, store, workers, scratch / "logs", quiet).raise_if_failed()
+            run_all(some, work, store, workers, scratch / "logs", quiet, study.environment()).raise_if_failed()
         now = {run_id: stores[work].read(run_id) for run_id, work in ways.items()}
     recorded = {run_id: study.store.read(run_id) for run_id in ways}
     ids = {spec_id(spec): spec for spec in specs}
@@ -202,12 +202,12 @@ def _adapters_kept() -> Iterator[Path]:
 
 def rescore(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """As ``execute``, with the kept adapter instead of a training."""
+    base, folder = base_of(spec), paths.adapters()  # the base first, which may import Unsloth
     from companion.models.lora import load_adapter
     from companion.origin import origin
 
-    folder = paths.adapters()
     assert folder is not None
-    return answer(spec, load_adapter(base_of(spec), folder / spec_id(spec))), origin()
+    return answer(spec, load_adapter(base, folder / spec_id(spec))), origin()
 
 
 def agreement(recorded: Record, now: Record) -> str:

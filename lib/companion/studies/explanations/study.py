@@ -106,6 +106,17 @@ class Study:
             text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
             write_whole(self.folder / "study.json", text.encode())
 
+    def environment(self) -> dict[str, str]:
+        """What workers are told beside their specs: the backend.
+
+        Raises:
+            CompanionError: it cannot be had on this machine.
+        """
+        from companion.models import backend
+
+        backend.choose(self.profile.backend)
+        return {backend.VARIABLE: self.profile.backend}
+
     def tuning_specs(self) -> list[RunSpec]:
         """Specs of the choice of recipe on validation items."""
         return plan_tuning(self.settings, self.base, self.data.hash)
@@ -173,7 +184,8 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     """Make every record that is missing; those on disk are not made again.
 
     Raises:
-        CompanionError: the texts cannot be rebuilt to what the plan was frozen with.
+        CompanionError: the texts cannot be rebuilt to what the plan was frozen with, or the profile's backend cannot be
+            had on this machine.
     """
     if study.frozen():
         _warn_of_sources_left_out(study)
@@ -182,9 +194,10 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     ids = tuple(map(spec_id, specs))
     if all(map(study.store.sound, ids)):
         return Report(done=(), skipped=ids, failed={})
+    environment = study.environment()
     if not dataset.has_texts(study.data.hash):
         study.build_data()
-    return run_all(specs, execute, study.store, workers=study.profile.workers, logs=study.logs, quiet=quiet)
+    return run_all(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment)
 
 
 def _warn_of_sources_left_out(study: Study) -> None:
