@@ -159,9 +159,12 @@ def shared_note(results: Results) -> str:
     unlearnt = ", ".join(arm_name(arm) for arm in arms if arm not in learnt)
     taught = {arm_name(arm): ", ".join(map(axis_name, taught_axes(results, arm))) for arm in MAIN_ARMS if arm in arms}
     by_axis = "; ".join(f"{arm}: {axes or 'none'}" for arm, axes in taught.items())
+    few = [f"Fewer than {LEAST_SEEDS} seeds: nothing is decided."] if _seeds(results) < LEAST_SEEDS else []
+    if results.predictions["axis"].nunique() == 1:
+        return " ".join([*few, f"Not shown to beat the most frequent training label: {unlearnt or 'none'}."])
     return " ".join(
         [
-            *([f"Fewer than {LEAST_SEEDS} seeds: nothing is decided."] if _seeds(results) < LEAST_SEEDS else []),
+            *few,
             f"Not shown to beat the most frequent training label, all axes together: {unlearnt or 'none'}.",
             f"Axes on which it was shown, one by one, for {by_axis}. Axes that nobody learnt enter the means too.",
         ]

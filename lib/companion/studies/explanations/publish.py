@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -36,10 +37,12 @@ def publish_tuning(study: Study) -> pd.DataFrame | str:
     if not all(map(study.store.has, ids)):
         return f"No recipes were compared here: 'companion tune -p {study.profile.name}' does it."
     records = [study.store.read(run_id) for run_id in ids]
-    seeds = len(study.settings.tuning.seeds)
+    seeds, labels = len(study.settings.tuning.seeds), records[0].arrays["probabilities"].shape[1]
+    one_cell = f"{study.settings.validation_items} items a cell"
+    items = one_cell if study.unit == "source" else f"{(study.data.items['split'] == 'validation').sum()} items"
     note = (
-        f"Means over the axes; n = {seeds} seed{'s' * (seeds > 1)}, {study.settings.validation_items} items a cell; a "
-        "uniform guess has 1.609 nats. One recipe for all arms, by a rule fixed before: the lowest "
+        f"Means over the axes; n = {seeds} seed{'s' * (seeds > 1)}, {items}; a uniform guess has "
+        f"{np.log(labels):.3f} nats. One recipe for all arms, by a rule fixed before: the lowest "
         "negative log-likelihood, mean of the arms shown. Each arm alone might prefer another recipe."
     )
     origin = provenance(study, records)
