@@ -58,14 +58,16 @@ def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def companion(*arguments: str, home: Path, text: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "companion.cli", *arguments]
-    environment = {**os.environ, "COMPANION_HOME": str(home)}
-    return subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=500)
+    environment = {**os.environ, "COMPANION_HOME": str(home), paths.ADAPTERS_VARIABLE: str(home / "kept")}
+    return subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=900)
 
 
+@pytest.mark.timeout(1800)
 def test_a_real_student_goes_from_record_to_rating_on_the_command_line(tmp_path: Path) -> None:
-    """One run of the profile smoke on the embedded model, exported in every form, and asked through a pipe."""
+    """One run of the profile smoke on the embedded model, kept, exported in every form, and asked through a pipe."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPANION_HOME", str(tmp_path))
+        patch.setenv(paths.ADAPTERS_VARIABLE, str(tmp_path / "kept"))
         study = open_study("smoke")
         study.freeze()
         spec = next(one for one in study.specs() if (one.arm, one.axes) == ("explanation", ("naturalness",)))

@@ -42,8 +42,7 @@ TEMPLATE = """---
 
 * **Base model**: {{ base }}.
 * **Trained to write**: {{ target }} (arm `{{ spec.arm }}`). Seed {{ spec.seed }}, {{ recipe }}.
-* **Trained on**: {{ examples }} rated replies{{ " an axis" if several }}, data set `{{ spec.data }}`.
-  Labels and explanations: {{ annotators }}.
+* **Trained on**: {{ examples }}, data set `{{ spec.data }}`. Labels and explanations: {{ annotators }}.
 * **Made by**: {{ runs }} of profile `{{ profile }}` of a re-run of arXiv 2511.02044; commit {{ commit }}.
 {% for sentence in agreement %}* {{ sentence }}
 {% endfor %}
@@ -153,7 +152,8 @@ def _what(study: Study, made: Sequence["Made"]) -> dict[str, Any]:
         "base": f"{base.name} at {base.revision}{release}, {spec.dtype}, sha256 `{base.sha256[:16]}`, "
         f"{base.model.num_parameters() / 1e6:,.0f} million parameters",
         "target": ARMS[spec.arm],
-        "examples": ((items["split"] == "train") & items["axis"].isin(spec.axes)).sum(),
+        "examples": f"{((items['split'] == 'train') & items['axis'].isin(spec.axes)).sum()} rated replies"
+        + " an axis" * (len(made) > 1),
         "annotators": _annotators(study),
         "recipe": _recipe(spec.recipe or {}),
         "runs": f"run{'s' * (len(made) > 1)} {_listed([f'`{spec_id(one.spec)}`' for one in made])}",
