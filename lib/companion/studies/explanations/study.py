@@ -12,11 +12,13 @@ from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
 from companion.runs.engine import Report, run_all
+from companion.runs.progress import counted
 from companion.runs.spec import RESULT_VERSION, spec_id
 from companion.runs.store import Store
 from companion.studies.explanations import dataset
 from companion.studies.explanations.dataset import Data
 from companion.studies.explanations.experiment import RunSpec, execute, plan, plan_tuning
+from companion.studies.explanations.prompts import CONTEXT_WORDS
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
@@ -62,16 +64,17 @@ class Study:
             dataset.save(kept, self.folder / "data")
         return kept
 
-    def build_data(self) -> Data:
+    def build_data(self, quiet: bool = False) -> Data:
         """Read the texts and make the data set from them; its texts are then in the cache.
 
         Raises:
             CompanionError: it is not the data set that the plan was frozen with, or as ``dataset.build``.
         """
-        built, frozen = dataset.build(self.settings), self.frozen()
+        built, frozen = dataset.build(self.settings, told=counted(quiet)), self.frozen()
         if frozen and built.hash != frozen["data"]:
+            given = "the answers kept" if self.settings.annotators else "the installed packages"
             raise CompanionError(
-                f"The recorded study used data set {frozen['data']}, but the installed packages give {built.hash}; "
+                f"The recorded study used data set {frozen['data']}, but {given} give {built.hash}; "
                 "train in a folder of its own with RERUN=1."
             )
         return built
@@ -104,7 +107,13 @@ class Study:
 
     def _identity(self) -> dict[str, Any]:
         """What base and data depend on; other settings change which runs are planned, and records are kept by run."""
-        settings = {name: json.loads(json.dumps(getattr(self.settings, name))) for name in DATA_SETTINGS}
+        one = self.settings
+        settings = {name: json.loads(json.dumps(getattr(one, name))) for name in DATA_SETTINGS}
+        # Younger settings are named where they are used, so that what was recorded before them stays the same.
+        if one.context_words != CONTEXT_WORDS:
+            settings["context_words"] = one.context_words
+        if one.annotators:
+            settings["annotators"] = [model.name for model in one.annotators.models]
         model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
         return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
 
@@ -139,10 +148,10 @@ class Study:
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two identities, such as ``train_items was 3 and is 2``."""
     return [
-        f"{name} was {then[part].get(name)!r} and is {value!r}"
+        f"{name} was {then[part].get(name)!r} and is {now[part].get(name)!r}"
         for part in ("settings", "profile_model")
-        for name, value in now[part].items()
-        if then[part].get(name) != value
+        for name in now[part] | then[part]
+        if then[part].get(name) != now[part].get(name)
     ]
 
 
