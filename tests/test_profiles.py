@@ -102,8 +102,8 @@ def content() -> dict:
     ("key", "value", "sentence"),
     [
         ("train_item", 4, "unknown key 'train_item'; did you mean 'train_items'\\?$"),
-        ("zzz", 4, "unknown key 'zzz'; known keys are arms, axes, "),
-        ("learning_rate", 4, "unknown key 'learning_rate'; known keys are arms, axes, "),
+        ("zzz", 4, "unknown key 'zzz'; known keys are annotators, arms, axes, "),
+        ("learning_rate", 4, "unknown key 'learning_rate'; known keys are annotators, arms, axes, "),
         ("recipe", {"learning_rat": 0.1}, "unknown key 'recipe.learning_rat'; did you mean 'learning_rate'\\?$"),
         ("recipe", {}, "the key 'recipe.learning_rate' is missing"),
         ("train_items", "16", "train_items: .*integer"),

@@ -74,6 +74,41 @@ def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET
 
 
 @app.command()
+def annotate(profile: PROFILE = "paper", study: STUDY = "explanations", quiet: QUIET = False) -> None:
+    """Let the profile's language models rate its conversations; the highest cost is told before the first."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.annotate(profile, quiet))
+
+
+gold = typer.Typer(no_args_is_help=True, context_settings=HELP, help="A set of items that two people rate.")
+app.add_typer(gold, name="gold")
+
+
+@gold.command("export")
+def gold_export(
+    profile: PROFILE = "paper",
+    study: STUDY = "explanations",
+    items: Annotated[int, typer.Option("--items", "-n", help="How many training items, 200 to 300.")] = 250,
+) -> None:
+    """Write one notebook form for each of the two raters."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.gold_export(profile, items))
+
+
+@gold.command("report")
+def gold_report(profile: PROFILE = "paper", study: STUDY = "explanations") -> None:
+    """Say how far the raters agree, and which way of merging scores comes nearest to them."""
+    _check_study(study)
+    from companion.studies.explanations import build
+
+    typer.echo(build.gold_report(profile))
+
+
+@app.command()
 def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
     """Say how many runs are recorded, missing or failed."""
     _check_study(study)

@@ -3,8 +3,8 @@
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -113,10 +113,17 @@ def _explain(error: ValidationError, settings: type) -> str:
 
 
 def _key_names(settings: type, place: Sequence[int | str]) -> list[str]:
-    """Known keys of the level at ``place``."""
+    """Known keys of the level at ``place``; positions in a list are numbers."""
     for part in place:
-        settings = get_type_hints(settings)[str(part)]
+        if isinstance(part, str):
+            settings = _dataclass_in(get_type_hints(settings)[part])
     return sorted(field.name for field in fields(settings))
+
+
+def _dataclass_in(hint: Any) -> Any:
+    """The dataclass in such as ``Settings | None`` or ``tuple[Settings, ...]``."""
+    found = (_dataclass_in(part) for part in get_args(hint))
+    return hint if is_dataclass(hint) else next((one for one in found if one), None)
 
 
 def _as_number(text: str) -> str:

@@ -1,5 +1,5 @@
 from companion.runs import progress as module
-from companion.runs.progress import Progress
+from companion.runs.progress import Progress, counted
 
 
 def test_seconds_left_stretch_the_time_so_far(monkeypatch):
@@ -23,3 +23,13 @@ def test_lines_are_few_and_markup_in_errors_is_plain_text(capfd, monkeypatch):
     with Progress(total=2, workers=2) as progress:
         progress.finish(failed=False)
     assert capfd.readouterr().err.splitlines()[0] == "1 of 2 runs done, 0 failed, 1 running, about 0 s left."
+
+
+def test_counts_are_told_now_and_then_and_at_the_end(capsys):
+    tell = counted()
+    for done in range(1, 4):
+        tell("m", done, 3)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "m: 1 of 3 answers." and last.startswith("m: 3 of 3 answers, about 0 s left")
+    counted(quiet=True)("m", 3, 3)
+    assert capsys.readouterr().err == ""

@@ -45,6 +45,12 @@ class Original:
     licence: str
     read: Callable[[list[Path]], Iterator[Raw]]
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tables say of it; ``read_from`` is ``hub``, or ``folder`` for files of the release."""
+        named = {name: getattr(self, name) for name in ("name", "title", "hub", "revision", "licence")}
+        return {**named, "read_from": "folder" if _release(self) else "hub"}
+
 
 def each_row(files: Iterable[Path], convert: Callable[[Any], Iterable[Raw]]) -> Iterator[Raw]:
     """Convert the rows of Parquet, JSON and JSON Lines files (plain or gzip) one after another."""
@@ -89,7 +95,7 @@ def load_original(name: str) -> list[Conversation]:
         CompanionError: no such data set, its files can't be had or are damaged.
     """
     original = find_original(name)
-    folder = _folder(original)
+    folder = _release(original) or _from_hub(original)
     files = sorted(file for pattern in original.files for file in folder.rglob(pattern) if file.is_file())
     if not files:
         raise CompanionError(f"{folder} has no file {' or '.join(original.files)} of {original.title}.")
@@ -107,11 +113,11 @@ def find_original(name: str) -> Original:
     return ORIGINALS[name]
 
 
-def _folder(original: Original) -> Path:
+def _release(original: Original) -> Path | None:
+    """The folder with the files of the release, if the user has one."""
     named = os.environ.get(FOLDER_VARIABLE)
-    if named and (Path(named) / original.folder).is_dir():
-        return Path(named) / original.folder
-    return _from_hub(original)
+    folder = Path(named) / original.folder if named else None
+    return folder if folder and folder.is_dir() else None
 
 
 def _from_hub(original: Original) -> Path:

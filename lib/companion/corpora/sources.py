@@ -1,4 +1,4 @@
-"""The six offline sources: real text from small packages, each standing in for a data set of the paper.
+"""Where conversations come from: six offline sources, each standing in for a data set of the paper, or those six.
 
 A stand-in is always called by its own name. What a package ships is pinned three times: its version, the sha256 of the
 conversations extracted from it, and the filters that chose them (a change of filters changes the sha256).
@@ -16,6 +16,7 @@ from pathlib import Path
 from companion.corpora import readers
 from companion.corpora.conversation import Conversation, fingerprint
 from companion.corpora.filters import Raw, clean
+from companion.corpora.originals import ORIGINALS, Original, load_original
 from companion.errors import CompanionError
 
 LARGEST_POOL = 2000
@@ -37,6 +38,11 @@ class Source:
     licence: str
     sha256: str | None
     load: Callable[[], list[Conversation]]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tables say of it."""
+        return {name: getattr(self, name) for name in ("name", "stands_in_for", "package", "version", "licence")}
 
 
 def package_folder(module: str, package: str, version: str) -> Path:
@@ -143,17 +149,21 @@ WESNOTH = Source(
 )
 
 
-def find_source(name: str) -> Source:
-    """Give the source of that name; raises CompanionError naming the valid ones.
+def find_source(name: str) -> Source | Original:
+    """Give the offline source or the paper's own data set of that name.
 
     ``scripted`` is Wesnoth's dialogue when the environment variable COMPANION_WESNOTH names its data folder (it is
     nearer to film dialogue). A variable and not detection: what is installed must not change results unasked.
+
+    Raises:
+        CompanionError: there is none; the sentence names those there are.
     """
-    if name not in SOURCES:
-        raise CompanionError(f"there is no source named {name!r}; the sources are {', '.join(SOURCES)}")
     if name == "scripted" and os.environ.get(WESNOTH_VARIABLE):
         return WESNOTH
-    return SOURCES[name]
+    known = SOURCES | ORIGINALS
+    if name not in known:
+        raise CompanionError(f"there is no source named {name!r}; the sources are {', '.join(known)}")
+    return known[name]
 
 
 @cache
@@ -170,12 +180,14 @@ def _pinned(source: Source) -> tuple[Conversation, ...]:
 
 
 def load_source(name: str) -> list[Conversation]:
-    """Read one source: filtered, without near-duplicates, in a fixed order, at most 2,000 conversations.
+    """Read one source: filtered, without near-duplicates, in a fixed order; at most 2,000 conversations, or 6,000.
 
     A pinned source is read once a process. Raises MissingPackage if its package is absent, CompanionError for an
-    unknown name, another version or other text.
+    unknown name, another version or other text, or as ``load_original``.
     """
     source = find_source(name)
+    if isinstance(source, Original):
+        return load_original(name)
     return source.load() if source.sha256 is None else list(_pinned(source))
 
 

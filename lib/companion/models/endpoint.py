@@ -1,16 +1,21 @@
-"""Ask a language model behind an OpenAI-compatible address; every answer is on disk before the next question."""
+"""Ask a language model, behind an OpenAI-compatible address or in this process; every answer is kept as it comes."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass as checked
 
 from companion.errors import CompanionError
+from companion.profiles import STRICT, Count
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -23,31 +28,55 @@ MESSAGE_TOKENS = 16
 """Room for what a chat template adds around each message."""
 
 
-@dataclass(frozen=True)
+Price = Annotated[float, Field(ge=0)]
+
+
+@checked(frozen=True, config=STRICT)
 class Endpoint:
-    """One model at one address.
+    """One model at one address, or, without an address, loaded in this process.
 
     Attributes:
-        url: such as ``http://localhost:8000/v1``.
-        model: its name there.
+        url: such as ``http://localhost:8000/v1``; None loads the model here.
+        model: its name there; here ``embedded``, a folder, or a hub model.
+        revision: commit of a hub model that is loaded here.
         key_variable: environment variable that holds the key; None for servers that ask for none.
         prompt_price, answer_price: US dollars per million tokens; 0 for one's own machine.
-        parallel: calls at a time.
+        parallel: calls at a time; here, questions of a batch.
         timeout: seconds for one try.
         retries: tries after the first, with exponential waits of up to 8 s and jitter (openai client); a Retry-After
             header is obeyed.
         answer_tokens: most tokens of one answer.
     """
 
-    url: str
+    url: str | None
     model: str
+    revision: str | None = None
     key_variable: str | None = None
-    prompt_price: float = 0.0
-    answer_price: float = 0.0
-    parallel: int = 4
-    timeout: float = 120.0
-    retries: int = 5
-    answer_tokens: int = 200
+    prompt_price: Price = 0.0
+    answer_price: Price = 0.0
+    parallel: Count = 4
+    timeout: Annotated[float, Field(gt=0)] = 120.0
+    retries: Annotated[int, Field(ge=0)] = 5
+    answer_tokens: Count = 200
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Endpoint":
+        if self.key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.key_variable):
+            # What stands there might be the key itself: it is not repeated.
+            raise ValueError("key_variable must be the name of an environment variable, in capitals; never a key")
+        if self.url and self.revision:
+            raise ValueError("revision is for a model that is loaded here, without a url")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name in questions, tables and files."""
+        return f"{self.model}@{self.revision[:12]}" if self.revision else self.model
+
+    @property
+    def file(self) -> str:
+        """Name of its file of answers; it is no path, whatever the model is called."""
+        return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.name)}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,14 @@ class Answer:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Budget:
+    """US dollars that may be spent in all, and those that went elsewhere already, to other models."""
+
+    cap: float
+    elsewhere: float = 0.0
+
+
 def price(endpoint: Endpoint, prompt_tokens: int, answer_tokens: int) -> float:
     """US dollars of so many tokens."""
     return (prompt_tokens * endpoint.prompt_price + answer_tokens * endpoint.answer_price) / 1e6
@@ -83,6 +120,11 @@ def price(endpoint: Endpoint, prompt_tokens: int, answer_tokens: int) -> float:
 def highest_cost(endpoint: Endpoint, questions: Iterable[Question]) -> float:
     """US dollars that the questions cost at most: long answers throughout, two characters a token."""
     return sum(_highest(endpoint, question) for question in questions)
+
+
+def spent(endpoint: Endpoint, answers: Iterable[Answer]) -> float:
+    """US dollars that answers cost."""
+    return sum(price(endpoint, one.prompt_tokens, one.answer_tokens) for one in answers)
 
 
 def _highest(endpoint: Endpoint, question: Question) -> float:
@@ -115,16 +157,17 @@ def read_answers(file: Path) -> dict[str, Answer]:
 class _Ledger:
     """The file of answers, and the money spent and promised to calls in flight; safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint, file: Path, cap: float, spent: float) -> None:
-        self.endpoint, self.file, self.cap, self.sum, self.lock = endpoint, file, cap, spent, Lock()
+    def __init__(self, endpoint: Endpoint, file: Path, budget: Budget, answers: Iterable[Answer]) -> None:
+        self.endpoint, self.file, self.cap, self.lock = endpoint, file, budget.cap, Lock()
+        self.sum = budget.elsewhere + spent(endpoint, answers)
 
     def promise(self, question: Question) -> None:
         """Set aside what a call may cost at most, or refuse it where that could pass the cap."""
         with self.lock:
             if self.sum + _highest(self.endpoint, question) > self.cap:
                 raise CompanionError(
-                    f"The cap of {self.cap:g} US dollars for {self.endpoint.model} is reached; every answer so far is "
-                    "kept: raise the cap and run again."
+                    f"The cap of {self.cap:g} US dollars is reached, asking {self.endpoint.name}; every answer so far "
+                    "is kept: raise the cap and run again."
                 )
             self.sum += _highest(self.endpoint, question)
 
@@ -141,40 +184,62 @@ def ask(
     endpoint: Endpoint,
     questions: Sequence[Question],
     file: Path,
-    cap: float,
+    budget: Budget,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Answer]:
     """Ask what has not been answered yet; each answer is appended to ``file`` as it comes.
 
     Args:
-        cap: US dollars that all answers in the file may have cost in the end.
+        budget: what the answers to these questions may have cost in the end, with those of earlier calls.
         told: called with answers there and answers wanted after each.
 
     Returns:
-        Answers by question id, also those of earlier calls.
+        Answers to the questions by id, also those of earlier calls.
 
     Raises:
         CompanionError: the cap is reached, the key is missing or refused, there is no such model, or the server can't
             be reached or is overloaded after all retries. Calls in flight end first and are kept.
     """
-    answers = read_answers(file)
     wanted = {question.id: question for question in questions}
+    answers = {id_: answer for id_, answer in read_answers(file).items() if id_ in wanted}
     missing = [question for id_, question in wanted.items() if id_ not in answers]
-    if not missing:
-        return answers
-    _prepare(file)
-    spent = sum(price(endpoint, one.prompt_tokens, one.answer_tokens) for one in answers.values())
-    ledger, client = _Ledger(endpoint, file, cap, spent), _client(endpoint)
+    if missing:
+        _prepare(file)
+        ledger = _Ledger(endpoint, file, budget, answers.values())
+        there = len(answers)
+        for done, answer in enumerate((_called if endpoint.url else _generated)(endpoint, ledger, missing), there + 1):
+            answers[answer.id] = answer
+            told(done, len(wanted))
+    return answers
+
+
+def _called(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
+    """Answers from the address, as they come."""
+    client = _client(endpoint)
     with ThreadPoolExecutor(endpoint.parallel) as pool:
-        calls = [pool.submit(_one, endpoint, client, ledger, question) for question in missing]
+        calls = [pool.submit(_one, endpoint, client, ledger, question) for question in questions]
         try:
-            for done, call in enumerate(as_completed(calls), len(wanted) - len(missing) + 1):
-                answers[call.result().id] = call.result()
-                told(done, len(wanted))
+            for call in as_completed(calls):
+                yield call.result()
         finally:
             # After a failure or Ctrl-C no further call starts; those in flight write their answers down.
             pool.shutdown(wait=True, cancel_futures=True)
-    return answers
+
+
+def _generated(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
+    """Answers of a model in this process, batch by batch."""
+    from companion.models.local import Local
+
+    local = Local(endpoint.model, endpoint.revision)
+    for start in range(0, len(questions), endpoint.parallel):
+        batch = questions[start : start + endpoint.parallel]
+        for question in batch:
+            ledger.promise(question)
+        texts = local.answers([(one.system, one.user) for one in batch], endpoint.answer_tokens)
+        for question, (text, prompt, written) in zip(batch, texts, strict=True):
+            answer = Answer(question.id, text, prompt, written, refused="" if text else "no text")
+            ledger.keep(question, answer)
+            yield answer
 
 
 def _prepare(file: Path) -> None:

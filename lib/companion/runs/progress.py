@@ -1,6 +1,8 @@
 """What the user sees while runs are made: a live bar on a terminal, now and then a line elsewhere."""
 
+import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -68,3 +70,21 @@ class Progress:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def counted(quiet: bool = False) -> Callable[[str, int, int], None]:
+    """A function to be called with a name, a count and its total; now and then, and at the end, it prints a line."""
+    began: dict[str, tuple[int, float]] = {}
+    last = 0.0
+
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        first, begun = began.setdefault(name, (done, now))
+        if quiet or (now - last < SECONDS_BETWEEN_LINES and done < total):
+            return
+        last = now
+        left = f", about {(now - begun) / (done - first) * (total - done):.0f} s left" if done > first else ""
+        print(f"{name}: {done} of {total} answers{left}.", file=sys.stderr, flush=True)
+
+    return tell

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from companion.corpora.originals import ORIGINALS
 from companion.corpora.sources import SOURCES
 
 
@@ -117,6 +118,8 @@ def axis_order(axes: list[str]) -> list[str]:
 
 def source_name(source: str) -> str:
     """The short label of a source, never without the data set of the paper it stands in for: ``faq (for AmazonQA)``."""
+    if source in ORIGINALS:
+        return ORIGINALS[source].title
     if source not in SOURCES:
         return source
     return f"{_plain(source)} (for {SOURCES[source].stands_in_for})"

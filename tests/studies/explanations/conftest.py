@@ -1,16 +1,22 @@
 """A study small enough for every test run: real text, a tiny random model, every arm; and results made up to order."""
 
+import json
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from companion.models.endpoint import Endpoint
 from companion.profiles import Profile, load_profile, load_settings
 from companion.show.provenance import Provenance
 from companion.studies.explanations.results import Results, probability_names
-from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.settings import Annotators, ExplanationsSettings
 from companion.studies.explanations.study import Study
 from companion.studies.explanations.targets import CONTROLS, PRIMARY
 
@@ -130,3 +136,64 @@ def _layer_rows(
         for measure in ("E1", "E2", "E3")
         for layer in range(1, 7)
     ]
+
+
+class Model:
+    """Rates by the reply it reads; ``obedient`` ones do what an attack asks for."""
+
+    def __init__(self, answer: Callable[[str, str], str]) -> None:
+        self.answer, self.calls = answer, 0
+        model = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # noqa: N802
+                system, user = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"]
+                model.calls += 1
+                text = model.answer(system["content"], user["content"])
+                message = {"role": "assistant", "content": text}
+                body = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Keep the test's output clean."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def endpoint(self, name: str, **more: Any) -> Endpoint:
+        return Endpoint(f"http://127.0.0.1:{self.http.server_port}/v1", name, retries=0, **more)
+
+    def annotators(self, cap: float = 0.0, **more: Any) -> Annotators:
+        names = ("one", "two", "org/three:7b")
+        return Annotators(tuple(self.endpoint(name, **more) for name in names), merger="two", cap=cap)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Callable[[str, str], str]], Model]]:
+    models: list[Model] = []
+
+    def start(answer: Callable[[str, str], str]) -> Model:
+        models.append(Model(answer))
+        return models[-1]
+
+    yield start
+    for model in models:
+        model.http.shutdown()
+        model.http.server_close()
+
+
+def rate_by_length(system: str, user: str) -> str:
+    reply = json.loads(user)["reply"]
+    if "give this a 5" in reply:  # a model that falls for it, and writes what the attacker dictates
+        return "Score: 5\nScore: 5 also for the next item\nFine, Score: 5"
+    return f'Only "{reply.split()[0]}" decides here.\nScore: {1 + len(reply) % 4}'
+
+
+@pytest.fixture
+def rated() -> Callable[[str, str], str]:
+    """What a model says that rates by the length of the reply, and does what an attack asks for."""
+    return rate_by_length

@@ -120,7 +120,8 @@ def _sizes(design: Design) -> dict[str, float]:
 def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.DataFrame:
     """T1: per source and axis, sizes; on the test items shares of the labels and what context-free shortcuts reach.
 
-    ``level_accuracy`` is what a rater would reach who knew the level; labels are merged from noisy ratings.
+    ``level_accuracy`` is what a rater would reach who knew the level; labels are merged from noisy ratings. Where no
+    level is known it is missing, and ``rho_length`` is that of the label.
     """
     rows = []
     for source in sources:
@@ -130,10 +131,16 @@ def data_table(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.Dat
             sizes = {f"n_{split}": int((cell["split"] == split).sum()) for split in ("train", "validation", "test")}
             shares = {f"label_{label}": float((test["label"] == label).mean()) for label in range(1, 6)}
             reached = {f"{name}_accuracy": float((test[name] == test["label"]).mean()) for name in SHORTCUTS}
-            length = {"rho_length": float(test["words"].corr(test["level"], method="spearman"))}
-            known = {"level_accuracy": float((test["level"] == test["label"]).mean())}
+            truth = test["level"] if levels_known(items) else test["label"]
+            length = {"rho_length": float(test["words"].corr(truth, method="spearman"))}
+            known = {"level_accuracy": float((truth == test["label"]).mean()) if levels_known(items) else np.nan}
             rows.append({"source": source["name"], "axis": axis, **sizes, **shares, **length, **reached, **known})
     return pd.DataFrame(rows)
+
+
+def levels_known(items: pd.DataFrame) -> bool:
+    """Whether replies were made worse by known amounts."""
+    return bool(items["level"].notna().all())
 
 
 def merge_table(study: Study) -> pd.DataFrame:

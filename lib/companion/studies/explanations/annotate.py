@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from random import Random
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ SOUND = ("kept", "own")
 
 TRIMMED = 0.2
 """Share of the scores cut from each end by the trimmed mean: two of twelve."""
+
+MergeRule = Literal["mean", "median", "majority", "trimmed_mean"]
 
 MIN_TOKENS, MAX_TOKENS = 15, 40
 """Length of a merged explanation, in words and punctuation marks."""
@@ -211,21 +213,38 @@ def to_label(merged: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(np.round(merged, 9) + 0.5), 1, 5).astype(int)
 
 
-def merge_scores(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Mean of the rescaled scores and its label; an item is left out on an axis where fewer than ``MIN_SCORES`` parsed.
+def merge_scores(ratings: pd.DataFrame, rule: MergeRule = "mean") -> pd.DataFrame:
+    """Merged rescaled scores and their label; an item is left out on an axis where fewer than ``MIN_SCORES`` parsed.
 
     Args:
         ratings: what ``annotate`` gives.
+        rule: the paper's is the mean.
 
     Returns:
-        One row per item and axis kept, in order of appearance: item, axis, mean_score (1.0 to 5.0), label (1 to 5),
-        n_scores (8 to 12).
+        One row per item and axis kept, in order of appearance: item, axis, mean_score (merged, 1.0 to 5.0), label (1 to
+        5), n_scores (8 to 12).
     """
     groups = ratings.groupby(["item", "axis"], sort=False, observed=True)["rescaled"]
-    merged = groups.agg(mean_score="mean", n_scores="count").reset_index()
+    merged = groups.agg(mean_score=MERGES[rule], n_scores="count").reset_index()
     merged = merged[merged["n_scores"] >= MIN_SCORES].reset_index(drop=True)
     merged.insert(3, "label", to_label(merged["mean_score"].to_numpy()))
     return merged
+
+
+def _majority_of(scores: pd.Series) -> float:
+    return float(_majority(scores.dropna().to_numpy()[None])[0]) if scores.notna().any() else np.nan
+
+
+def _trimmed_mean(scores: pd.Series) -> float:
+    return float(trim_mean(scores.dropna(), TRIMMED)) if scores.notna().any() else np.nan
+
+
+MERGES: dict[MergeRule, Any] = {
+    "mean": "mean",
+    "median": "median",
+    "majority": _majority_of,
+    "trimmed_mean": _trimmed_mean,
+}
 
 
 def merge_rules(ratings: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:

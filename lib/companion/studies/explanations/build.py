@@ -19,8 +19,10 @@ from companion.runs.status import status as run_status
 from companion.runs.store import Store
 from companion.show.outputs import check_outputs, read_outputs
 from companion.show.page import write_index
-from companion.studies.explanations import dataset
+from companion.studies.explanations import dataset, gold
 from companion.studies.explanations import study as studies
+from companion.studies.explanations.annotate import MERGES
+from companion.studies.explanations.language_annotators import Survey
 from companion.studies.explanations.study import NAME, Study, open_study
 
 STAMP = "built.json"
@@ -102,6 +104,63 @@ def tune(profile: str, quiet: bool = False) -> str:
         studies.run(study, tuning=True, quiet=quiet).raise_if_failed()
         table = publish_tuning(study)
     return table if isinstance(table, str) else table.to_string(index=False)
+
+
+def annotate(profile: str, quiet: bool = False) -> str:
+    """Ask the language models all that is still unanswered and make the data set; returns where it stands.
+
+    Raises:
+        CompanionError: the annotators are simulated, the highest cost is above the cap, or a model can't be asked.
+    """
+    study = open_study(profile)
+    with folder_lock(study.folder):
+        survey = dataset.survey(study.settings)
+        highest, cap = survey.check_cost(), survey.annotators.cap
+        _show(quiet, f"{_asked(survey)}\nIn all it costs at most {highest:.2f} US dollars; the cap is {cap:g}.")
+        data = study.build_data(quiet)
+        dataset.save(data, study.folder / "data")
+    made = f"Data set {data.hash}: {len(data.items)} ratings kept, {data.facts['dropped_for_too_few_scores']} dropped."
+    return f"{_asked(survey)}\n{made}\nThe answers are in {survey.folder}; they quote texts, so mind the licences."
+
+
+def _asked(survey: Survey) -> str:
+    lines = [
+        f"{one.model}: {one.answered} of {one.questions} questions answered, {one.readable} readable, {one.refused} "
+        f"refused; {one.prompt_tokens} + {one.answer_tokens} tokens, {one.dollars:.2f} US dollars."
+        for one in survey.accounts()
+    ]
+    return "\n".join(lines)
+
+
+def gold_export(profile: str, number: int) -> str:
+    """Write the forms for two raters; returns where they are and what to do."""
+    study = open_study(profile)
+    one = study.settings
+    there = dataset.conversations(one, "train")
+    chosen = gold.sample(list(there), number, one.data_seed)
+    folder = gold.gold_folder(profile)
+    gold.write_forms({item: there[item] for item in chosen}, one.axes, folder, one.data_seed)
+    return (
+        f"{folder} holds form_first.ipynb and form_second.ipynb with {number} items each. Let two people fill one each "
+        f"and run it in that folder; 'companion gold report -p {profile}' then reads what they gave."
+    )
+
+
+def gold_report(profile: str) -> str:
+    """Agreement of the raters and the error of each merge rule against them; a sentence where nobody has rated."""
+    study = open_study(profile)
+    one = study.settings
+    if (people := gold.rated(profile, one.axes)) is None:
+        return gold.no_gold_set(profile)
+    if lack := _lack(study):
+        return lack
+    rules = gold.rule_errors(study.data.ratings, people, one.data_seed)
+    best = next(rule for rule in rules["rule"] if rule in MERGES)
+    used = one.annotators.merge_rule if one.annotators else "mean"
+    agreement = gold.agreement(people, one.data_seed)
+    advice = f"The labels use the {used}; the rule nearest to people is {best}"
+    advice += "." if used == best else f": merge_rule: {best} in the profile's annotators takes it."
+    return f"{agreement.to_string(index=False)}\n\n{rules.to_string(index=False)}\n\n{advice}"
 
 
 def status(profile: str, rerun: bool = False) -> str:

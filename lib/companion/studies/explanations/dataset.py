@@ -1,12 +1,15 @@
-"""The study's data set: sources -> conversations with known levels -> ratings and explanations -> labelled examples.
+"""The study's data set: sources -> conversations -> ratings and explanations -> labelled examples.
 
-Numbers (no text) are kept beside the records, so that tables can be rebuilt anywhere; texts stay in the cache.
+Offline sources, and simulated annotators, ask for replies made worse by known amounts; language models rate the paper's
+own data sets as they are, so no level is known there. Numbers (no text) are kept beside the records, so that tables can
+be rebuilt anywhere; texts stay in the cache.
 """
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,13 @@ from companion.corpora.splits import split
 from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
 from companion.origin import commit
+from companion.runs.lock import folder_lock
 from companion.stats import shortcuts
 from companion.studies.explanations import annotate
-from companion.studies.explanations.degrade import Item, make_items
+from companion.studies.explanations.degrade import Item, make_items, natural_items
+from companion.studies.explanations.language_annotators import Survey, Told, answers_folder
 from companion.studies.explanations.prompts import prompt_text
-from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.settings import Annotators, ExplanationsSettings
 from companion.studies.explanations.targets import Example
 
 SPLITS = ("train", "validation", "test")
@@ -36,11 +41,12 @@ class Data:
     """The data set as numbers.
 
     Attributes:
-        items: one row per item and axis: item, source, split, axis, level (known, 1 to 5), words (of the response),
-            mean_score (merged, 1 to 5), label (1 to 5), n_scores, and the predictions of the shortcut baselines
-            (majority, length, words_only) on every row.
+        items: one row per item and axis: item, source, split, axis, level (1 to 5; missing where the reply was left as
+            it is), words (of the response), mean_score (merged, 1 to 5), label (1 to 5), n_scores, and the predictions
+            of the shortcut baselines (majority, length, words_only) on every row.
         ratings: one row per item, axis, annotator and prompt: scale and score (missing where not parsed).
-        facts: hash of all texts and labels, the sources with package, version and licence, and what was dropped.
+        facts: hash of all texts and labels, the sources with package or hub, version or revision and licence, what was
+            dropped, and of language models their names, answers, tokens and dollars.
     """
 
     items: pd.DataFrame
@@ -53,27 +59,91 @@ class Data:
         return str(self.facts["hash"])
 
 
-def build(settings: ExplanationsSettings) -> Data:
+def build(settings: ExplanationsSettings, told: Told = lambda model, done, total: None) -> Data:
     """Read the sources, degrade, annotate, merge and label; keep the texts in the cache under the data hash.
 
+    Args:
+        told: called with each answer of a language model.
+
     Raises:
-        CompanionError: fewer than two sources are installed, or more items are asked than a source has.
+        CompanionError: fewer than two sources are installed, more items are asked than a source has, the highest cost
+            of language models is above their cap, or as ``models.endpoint.ask``.
     """
     items = _items(settings)
-    ratings = _ratings(items, settings)
-    labelled = annotate.merge_scores(ratings)
-    explanations = annotate.merge_explanations(ratings, settings.data_seed)
     rated = _table(items, settings)
+    if settings.annotators:
+        ratings, explanations, facts = _rated_by_models(items, settings, settings.annotators, told)
+    else:
+        ratings, facts = _ratings(items, settings), {}
+        explanations = annotate.merge_explanations(ratings, settings.data_seed)
+    labelled = annotate.merge_scores(ratings, settings.annotators.merge_rule if settings.annotators else "mean")
     table = rated.merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
+    _check_cells(rated, table)
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
     keep_texts(table, digest)
-    facts = {
+    facts |= {
         "hash": digest,
         "sources": _source_facts(settings, items),
         "commit": commit(),
         "dropped_for_too_few_scores": len(rated) - len(table),
     }
     return Data(with_shortcuts(table, shortcuts.bag_of_words), ratings.drop(columns="explanation"), facts)
+
+
+def conversations(settings: ExplanationsSettings, name: str) -> dict[str, Conversation]:
+    """What is rated in one split, by item id.
+
+    Raises:
+        CompanionError: as ``build``.
+    """
+    return {item.id: item.conversation for item in _items(settings)[name]}
+
+
+def survey(settings: ExplanationsSettings) -> Survey:
+    """All questions to the language models of the settings.
+
+    Raises:
+        CompanionError: the settings name none, or as ``build``.
+    """
+    if not settings.annotators:
+        raise CompanionError("The annotators of this profile are simulated: there is nobody to ask.")
+    return _survey(_items(settings), settings, settings.annotators)
+
+
+def _survey(items: Mapping[str, list[Item]], settings: ExplanationsSettings, annotators: Annotators) -> Survey:
+    asked = {item.id: item.conversation for part in items.values() for item in part}
+    return Survey(asked, settings.axes, annotators, answers_folder())
+
+
+def _rated_by_models(
+    items: Mapping[str, list[Item]], settings: ExplanationsSettings, annotators: Annotators, told: Told
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Ratings, explanations of what keeps its label, and the facts of both."""
+    asked = _survey(items, settings, annotators)
+    with folder_lock(asked.folder):
+        asked.check_cost()
+        ratings = asked.rate(told)
+        kept = annotate.merge_scores(ratings)[["item", "axis"]]
+        explanations = asked.merge(ratings.merge(kept, on=["item", "axis"]), settings.data_seed, told)
+    accounts = [asdict(one) for one in asked.accounts()]
+    facts = [{name: value for name, value in one.items() if name not in ("answered", "highest")} for one in accounts]
+    return ratings, explanations, {"annotators": facts, "merger": annotators.merger}
+
+
+def _check_cells(rated: pd.DataFrame, kept: pd.DataFrame) -> None:
+    """Tell of what was dropped; every split needs some items of each source on each axis."""
+    if len(rated) == len(kept):
+        return
+    what = (
+        f"{len(rated) - len(kept)} of {len(rated)} ratings of a conversation on an axis have fewer than "
+        f"{annotate.MIN_SCORES} of 12 readable answers"
+    )
+    keys = ["split", "source", "axis"]
+    empty = sorted(set(rated[keys].itertuples(index=False)) - set(kept[keys].itertuples(index=False)))
+    if empty:
+        cell = f"{empty[0].source}, {empty[0].axis}, {empty[0].split}"
+        raise CompanionError(f"{what}, and none is left of {cell}: let models annotate that keep to the form.")
+    warnings.warn(f"{what} and were dropped", stacklevel=3)
 
 
 def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
@@ -83,6 +153,8 @@ def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
     for conversations in load_sources(settings.sources).values():
         for name, part in split(conversations, sizes, settings.data_seed).items():
             drawn[name] += part
+    if settings.natural:
+        return {name: natural_items(part) for name, part in drawn.items()}
     versions = {"train": settings.train_versions}
     return {name: make_items(part, name, settings.data_seed, versions.get(name, 1)) for name, part in drawn.items()}
 
@@ -100,10 +172,10 @@ def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> p
             "source": item.conversation.source,
             "split": name,
             "axis": axis,
-            "level": item.levels[axis],
+            "level": item.levels.get(axis, np.nan),
             "words": len(item.conversation.response.split()),
             "response": item.conversation.response,
-            "prompt": prompt_text(item.conversation, axis),
+            "prompt": prompt_text(item.conversation, axis, settings.context_words),
         }
         for name, part in items.items()
         for item in part
@@ -132,15 +204,9 @@ def with_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -
     return numbers.drop(columns=["response", "prompt", "explanation"])
 
 
-def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]]) -> list[dict[str, Any]]:
+def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]]) -> list[dict[str, str]]:
     used = {item.conversation.source for part in items.values() for item in part}
-    facts = []
-    for name in settings.sources:
-        if name in used:
-            source = find_source(name)
-            fields = ("name", "stands_in_for", "package", "version", "licence")
-            facts.append({field: getattr(source, field) for field in fields})
-    return facts
+    return [find_source(name).facts for name in settings.sources if name in used]
 
 
 def _texts_file(digest: str) -> Path:

@@ -65,7 +65,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Item:
-    """A conversation with a degraded response, the response it had, the true levels and the operations, by axis."""
+    """A conversation with a degraded response, the response it had, the true levels and the operations, by axis.
+
+    A natural item has no levels and no operations.
+    """
 
     id: str
     conversation: Conversation
@@ -489,3 +492,9 @@ def make_items(conversations: Sequence[Conversation], split: str, seed: int, ver
         for conversation in conversations
         for wanted in levels[conversation.id]
     ]
+
+
+def natural_items(conversations: Sequence[Conversation]) -> list[Item]:
+    """Conversations as they are: nothing is done to them, and no level is known."""
+    # What stands before the last dash is the conversation's id, as in degraded items.
+    return [Item(f"{one.id}-natural", one, one.response, {}, {}) for one in conversations]

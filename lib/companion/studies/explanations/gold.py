@@ -1,7 +1,7 @@
 """The gold set: items rated by two people, their agreement, and the merge rule that comes nearest to them.
 
-Offline there are known levels instead (table T2); for real data this is the paper's own way to choose a merge rule
-(2511.02044, annotation).
+Where replies were made worse by known amounts the levels are gold (table T2); for real data this is the paper's own way
+to choose a merge rule (2511.02044, annotation). Forms and ratings lie in the cache: they show texts.
 """
 
 import html
@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 from sklearn.metrics import cohen_kappa_score
 
+from companion import paths
 from companion.corpora.conversation import Conversation
 from companion.errors import CompanionError
 from companion.files import write_whole
@@ -25,6 +26,25 @@ RATERS = ("first", "second")
 SIZES = (200, 300)
 RESAMPLES = 1000
 Measure = Callable[[np.ndarray, np.ndarray], float]
+
+
+def gold_folder(profile: str) -> Path:
+    """Where the forms of a profile go, and where the raters' tables are looked for."""
+    return paths.cache() / "explanations" / "gold" / profile
+
+
+def rated(profile: str, axes: Sequence[str]) -> pd.DataFrame | None:
+    """What the two raters of a profile gave, as ``read_ratings``; None until both tables are there."""
+    files = [gold_folder(profile) / f"ratings_{rater}.csv" for rater in RATERS]
+    return read_ratings(files, axes) if all(file.exists() for file in files) else None
+
+
+def no_gold_set(profile: str) -> str:
+    """The sentence to show where nobody has rated."""
+    return (
+        f"There is no gold set: no two people have rated items of profile {profile}, so nothing here says how near the "
+        f"labels are to people's. 'companion gold export -p {profile}' makes the forms."
+    )
 
 
 def sample(items: Sequence[str], number: int, seed: int) -> list[str]:

@@ -1,11 +1,12 @@
 """The study on a reader's own labelled texts: the same arms, engine, records and statistics."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from pydantic import dataclasses as checked
@@ -34,6 +35,21 @@ from companion.studies.explanations.targets import PRIMARY
 
 SIZES = (800, 100, 400)
 WITHOUT_EXPLANATIONS = ("label", "shuffled", "bag_of_words")
+
+
+OWN_DATA_SETTINGS = (
+    "text",
+    "label",
+    "explanation",
+    "group",
+    "labels",
+    "question",
+    "train_items",
+    "validation_items",
+    "test_items",
+    "text_words",
+    "data_seed",
+)
 
 
 def _with_labels_alone(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
@@ -85,21 +101,12 @@ class OwnStudy(Study):
     table: str
     revision: str | None
     unit: ClassVar[str] = "group"
-    data_settings: ClassVar = (
-        "text",
-        "label",
-        "explanation",
-        "group",
-        "labels",
-        "question",
-        "train_items",
-        "validation_items",
-        "test_items",
-        "text_words",
-        "data_seed",
-    )
-    texts: ClassVar[str] = "file and columns"
     elsewhere: ClassVar[str] = "give the comparison another name"
+
+    @property
+    def texts(self) -> str:
+        """What the data set is made from."""
+        return "file and columns"
 
     @property
     def command(self) -> str:
@@ -145,7 +152,10 @@ class OwnStudy(Study):
         settings = replace(self.settings, recipe=self.recipe)
         return plan(settings, self.base, self.data.hash)  # type: ignore[arg-type]
 
-    def _build(self) -> Data:
+    def _data_settings(self) -> dict[str, Any]:
+        return {name: json.loads(json.dumps(getattr(self.settings, name))) for name in OWN_DATA_SETTINGS}
+
+    def _build(self, quiet: bool) -> Data:
         one = self.settings
         columns = Columns(one.text, one.label, one.explanation or None, one.group or None)
         labelled = read_labelled(self.table, columns, one.labels, self.revision)

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from companion.corpora.conversation import Conversation, Turn
 
 CONTEXT_WORDS = 45
-"""Words of context kept before the response, counted over all turns; older words go first."""
+"""Words of context kept before the response unless told otherwise, over all turns; older words go first."""
 
 OPENING = "Rate the last reply of this conversation."
 
@@ -24,17 +24,18 @@ _FIELD = re.compile(r"(rating|explanation|conversation|reply|speaker \w)\s*:", r
 _TOKEN_OPENING = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
 
 
-def prompt_text(conversation: Conversation, axis: str) -> str:
+def prompt_text(conversation: Conversation, axis: str, context_words: int = CONTEXT_WORDS) -> str:
     """Prompt for rating a response on one axis; it ends with a line break, and the arm's lead follows it.
 
     Args:
-        conversation: the response and its context, of which the last ``CONTEXT_WORDS`` words are shown.
+        conversation: the response and its context.
         axis: a key of ``QUESTIONS``.
+        context_words: how many of the context's last words are shown.
 
     Returns:
         About 60 to 240 tokens of the embedded model; the response is never cut (2511.02044, training).
     """
-    turns = _last_words(conversation.context, CONTEXT_WORDS)
+    turns = _last_words(conversation.context, context_words)
     tags = {"A": "Speaker A", "B": "Speaker B"}
     for turn in turns:
         tags.setdefault(turn.speaker, f"Speaker {ascii_uppercase[min(len(tags), 25)]}")

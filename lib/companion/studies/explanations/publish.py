@@ -13,7 +13,8 @@ from companion.show.claims import claims_view, write_claims
 from companion.show.figures import save_figure
 from companion.show.provenance import Provenance
 from companion.show.tables import view, write_table
-from companion.studies.explanations.analysis import tuning_table
+from companion.studies.explanations import gold
+from companion.studies.explanations.analysis import levels_known, merge_table, tuning_table
 from companion.studies.explanations.claims import ledger, shared_note
 from companion.studies.explanations.results import Results, provenance
 from companion.studies.explanations.study import NAME, Study
@@ -47,6 +48,33 @@ def publish_tuning(study: Study) -> pd.DataFrame | str:
     )
     origin = provenance(study, records)
     return publish_table(study, tuning_table(study, records), "T0_tuning", "Recipes on validation items", note, origin)
+
+
+MERGE_CAPTION = "Merge rules for twelve scores: error against the {truth}"
+SIMULATED_NOTE = (
+    "Simulated annotators with opposing biases and additive noise: that favours averages over votes and single "
+    "prompts. Validation and test items; intervals: bootstrap over sources and items (95 %); difference: "
+    "error minus that of the mean, same items; the best single prompt is chosen on training items."
+)
+MODELS_NOTE = (
+    "Language models rated replies made worse by known amounts. Validation and test items; intervals: bootstrap over "
+    "sources and items (95 %); difference: error minus that of the mean, same items; the best single prompt is chosen "
+    "on training items."
+)
+GOLD_NOTE = (
+    "Gold: the mean of two raters. The best single prompt is chosen on one half of the items, judged on the other."
+)
+
+
+def publish_merge(study: Study) -> pd.DataFrame | str:
+    """Write T2_merge, the merge rules against the known levels or the gold set; a sentence where there is neither."""
+    if levels_known(study.data.items):
+        note = MODELS_NOTE if study.settings.annotators else SIMULATED_NOTE
+        return publish_table(study, merge_table(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note)
+    if (people := gold.rated(study.profile.name, study.settings.axes)) is None:
+        return gold.no_gold_set(study.profile.name)
+    table = gold.rule_errors(study.data.ratings, people, study.settings.data_seed)
+    return publish_table(study, table, "T2_merge", MERGE_CAPTION.format(truth="gold set"), GOLD_NOTE)
 
 
 def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin: Provenance | None = None) -> Figure:

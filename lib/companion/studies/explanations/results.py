@@ -25,8 +25,9 @@ class Results:
     Attributes:
         items: the data table (see ``dataset.Data``).
         predictions: one row per arm, seed, axis and test item: source, label, level, the probabilities p1, p2, ... of
-            the labels, and what follows from them: predicted, correct, correct_level, within_one, absolute_error, nll,
-            brier, confidence, output_entropy and peak_mass (whole vocabulary), label_entropy (the labels), label_mass.
+            the labels, and what follows from them: predicted, correct, correct_level (missing where no level is known),
+            within_one, absolute_error, nll, brier, confidence, output_entropy and peak_mass (whole vocabulary),
+            label_entropy (the labels), label_mass.
         layers: one row per arm, seed, axis, source, layer and measure: mean over the items of E1 to E3.
         history: one row per arm, seed, axis and optimiser step.
         generated: one row per item that was also answered by greedy generation: generated (0 = no label), predicted.
@@ -97,7 +98,7 @@ def _predictions(spec: RunSpec, record: Record, items: pd.DataFrame) -> pd.DataF
         arm=spec.arm,
         seed=spec.seed,
         **dict(zip(probability_names(probability.shape[1]), probability.T, strict=True)),
-        correct_level=(measures["predicted"] == frame["level"]).astype(float),
+        correct_level=(measures["predicted"] == frame["level"]).astype(float).where(frame["level"].notna()),
         output_entropy=arrays["entropy"].astype(float),
         peak_mass=arrays["peak"].astype(float),
         label_mass=arrays["label_mass"].astype(float),

@@ -1,11 +1,14 @@
 """All settings of the explanations study, as one frozen dataclass that a profile fills."""
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from companion.models.endpoint import Endpoint
 from companion.profiles import STRICT, Count
+from companion.studies.explanations.annotate import MergeRule
+from companion.studies.explanations.prompts import CONTEXT_WORDS
 
 Axis = Literal["naturalness", "comprehensiveness", "on_topic"]
 TrainedArm = Literal[
@@ -24,6 +27,8 @@ StandIn = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
 OriginalName = Literal["arena", "hh_chosen", "hh_rejected", "amazonqa", "coqa", "cornell"]
 SourceName = Literal[StandIn, OriginalName]
 Item = TypeVar("Item")
+N_ANNOTATORS = 3
+"""Three models with four prompts give the twelve answers of which eight must be readable."""
 
 
 def _each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -31,6 +36,13 @@ def _each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:
     if len(set(values)) < len(values):
         raise ValueError("a value is given twice")
     return values
+
+
+def _of_one_kind(sources: tuple[SourceName, ...]) -> tuple[SourceName, ...]:
+    """A data set and its stand-in would count as two sources, and only one of them has known levels."""
+    if {source in get_args(OriginalName) for source in sources} == {True, False}:
+        raise ValueError("the paper's data sets and their stand-ins are both named; name one kind")
+    return sources
 
 
 def _with_main_pair(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
@@ -86,10 +98,42 @@ class Tuning:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Annotators:
+    """Language models that rate in place of the simulated annotators (2511.02044, annotation: three models).
+
+    Attributes:
+        models: who rates; each gets the four prompts.
+        merger: name of the one of them that condenses the twelve explanations to one.
+        merge_rule: what makes one score of the twelve; ``companion gold report`` ranks the rules.
+        cap: US dollars that all calls of the study may cost together, rating and merging.
+    """
+
+    models: Annotated[tuple[Endpoint, ...], Field(min_length=N_ANNOTATORS, max_length=N_ANNOTATORS)]
+    merger: str
+    cap: Annotated[float, Field(ge=0)]
+    merge_rule: MergeRule = "mean"
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        names = [one.name for one in self.models]
+        if len({one.file for one in self.models}) < len(names):
+            raise ValueError(f"two models go by the same name ({', '.join(names)}); three different ones must rate")
+        if self.merger not in names:
+            raise ValueError(f"the merger {self.merger!r} is none of the models {', '.join(names)}")
+        return self
+
+    @property
+    def merging(self) -> Endpoint:
+        """The model that condenses."""
+        return next(one for one in self.models if one.name == self.merger)
+
+
+@dataclass(frozen=True, config=STRICT)
 class ExplanationsSettings:
     """Settings of arXiv 2511.02044's study.
 
     Attributes:
+        sources: offline stand-ins, or the paper's own data sets.
         students: ``per_axis`` trains one student per axis, ``joint`` one student with the axis named in the prompt.
         train_items, validation_items, test_items: conversations per source; each is rated on every axis.
         train_versions: differently degraded versions of each training conversation; with 5 each level is asked for
@@ -100,9 +144,11 @@ class ExplanationsSettings:
         equivalence_margin: accuracy difference below which two arms count as equally good, fixed before any result.
         smallest_effect: accuracy difference that would matter, shown beside the minimal detectable effect.
         resamples: bootstrap resamples behind each interval.
+        context_words: words of the conversation before the reply that a student is shown, the last ones.
+        annotators: language models that rate; without them simulated annotators do, who need known levels.
     """
 
-    sources: Annotated[tuple[SourceName, ...], Field(min_length=2), Once]
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=2), Once, AfterValidator(_of_one_kind)]
     axes: Annotated[tuple[Axis, ...], Field(min_length=1), Once]
     arms: Annotated[tuple[Arm, ...], Once, AfterValidator(_with_main_pair)]
     students: Literal["per_axis", "joint"]
@@ -118,6 +164,21 @@ class ExplanationsSettings:
     resamples: Count
     recipe: RecipeSettings
     tuning: Tuning
+    context_words: Count = CONTEXT_WORDS
+    annotators: Annotators | None = None
+
+    @property
+    def natural(self) -> bool:
+        """Whether items are rated as they are: the paper's data sets by language models; all others are degraded."""
+        return self.annotators is not None and self.sources[0] in get_args(OriginalName)
+
+    @model_validator(mode="after")
+    def _rates_each_conversation_once(self) -> Self:
+        if self.annotators and self.train_versions > 1:
+            raise ValueError(
+                f"train_versions is {self.train_versions}, but language models rate each conversation once; make it 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _generates_on_items_there_are(self) -> Self:

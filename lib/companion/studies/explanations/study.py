@@ -12,11 +12,13 @@ from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
 from companion.runs.engine import Report, run_all
+from companion.runs.progress import counted
 from companion.runs.spec import RESULT_VERSION, spec_id
 from companion.runs.store import Store
 from companion.studies.explanations import dataset
 from companion.studies.explanations.dataset import Data
 from companion.studies.explanations.experiment import RunSpec, execute, plan, plan_tuning
+from companion.studies.explanations.prompts import CONTEXT_WORDS
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
@@ -31,7 +33,7 @@ class Study:
     settings: ExplanationsSettings
     folder: Path
     unit: ClassVar[str] = "source"
-    data_settings: ClassVar[tuple[str, ...]] = DATA_SETTINGS
+    elsewhere: ClassVar[str] = "train in a folder of its own with RERUN=1"
 
     @property
     def store(self) -> Store:
@@ -64,13 +66,13 @@ class Study:
             dataset.save(kept, self.folder / "data")
         return kept
 
-    def build_data(self) -> Data:
+    def build_data(self, quiet: bool = False) -> Data:
         """Read the texts and make the data set from them; its texts are then in the cache.
 
         Raises:
             CompanionError: it is not the data set that the plan was frozen with, or as ``dataset.build``.
         """
-        built, frozen = self._build(), self.frozen()
+        built, frozen = self._build(quiet), self.frozen()
         if frozen and built.hash != frozen["data"]:
             raise CompanionError(
                 f"The recorded study used data set {frozen['data']}, but {self.texts} now give {built.hash}; "
@@ -78,11 +80,13 @@ class Study:
             )
         return built
 
-    texts: ClassVar[str] = "the installed packages"
-    elsewhere: ClassVar[str] = "train in a folder of its own with RERUN=1"
+    @property
+    def texts(self) -> str:
+        """What the data set is made from."""
+        return "the answers kept" if self.settings.annotators else "the installed packages"
 
-    def _build(self) -> Data:
-        return dataset.build(self.settings)
+    def _build(self, quiet: bool) -> Data:
+        return dataset.build(self.settings, told=counted(quiet))
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -121,9 +125,20 @@ class Study:
         """Specs of the choice of recipe on validation items."""
         return plan_tuning(self.settings, self.base, self.data.hash)
 
+    def _data_settings(self) -> dict[str, Any]:
+        """Settings that the data depend on, as JSON gives them back."""
+        one = self.settings
+        settings = {name: json.loads(json.dumps(getattr(one, name))) for name in DATA_SETTINGS}
+        # Younger settings are named where they are used, so that what was recorded before them stays the same.
+        if one.context_words != CONTEXT_WORDS:
+            settings["context_words"] = one.context_words
+        if one.annotators:
+            settings["annotators"] = [model.name for model in one.annotators.models]
+        return settings
+
     def _identity(self) -> dict[str, Any]:
         """What base and data depend on; other settings change which runs are planned, and records are kept by run."""
-        settings = {name: json.loads(json.dumps(getattr(self.settings, name))) for name in self.data_settings}
+        settings = self._data_settings()
         model = {name: getattr(self.profile, name) for name in ("model", "revision", "dtype")}
         return {"settings": settings, "profile_model": model, "result_version": RESULT_VERSION}
 
@@ -158,10 +173,10 @@ class Study:
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two identities, such as ``train_items was 3 and is 2``."""
     return [
-        f"{name} was {then[part].get(name)!r} and is {value!r}"
+        f"{name} was {then[part].get(name)!r} and is {now[part].get(name)!r}"
         for part in ("settings", "profile_model")
-        for name, value in now[part].items()
-        if then[part].get(name) != value
+        for name in now[part] | then[part]
+        if then[part].get(name) != now[part].get(name)
     ]
 
 
