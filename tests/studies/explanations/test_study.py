@@ -42,6 +42,23 @@ def test_every_run_is_recorded_and_whole(study: Study) -> None:
     assert sorted(study.store.ids()) == sorted(ids)
 
 
+def test_records_tell_what_held_the_model(study: Study) -> None:
+    for spec in study.specs():
+        meta = study.store.read(spec_id(spec)).meta
+        assert (meta["backend"], meta["device"], meta["compute"]) == ("transformers", "cpu", "float32")
+        assert ("parts_of_a_batch" in meta) == (spec.arm != "base")
+
+
+def test_a_backend_that_cannot_be_had_is_told_before_anything_is_trained(
+    tiny_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    study = replace(tiny_study, profile=replace(tiny_study.profile, backend="unsloth"))
+    with pytest.raises(CompanionError, match="needs a CUDA GPU"):
+        run(study, quiet=True)
+    assert not list(study.folder.rglob("*.safetensors"))
+
+
 def test_a_second_run_does_nothing(study: Study) -> None:
     before = {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()}
     report = run(study, quiet=True)
