@@ -71,7 +71,7 @@ def test_parquet_and_short_answers(folder: Path):
     [
         ("coqa", "coqa/coqa-train-v1.0.json", b"{}", "is damaged"),
         ("coqa", "coqa/train-0.parquet", b"PAR1", "is damaged"),
-        ("amazonqa", "amazonqa/qa_Toys.json.gz", gzip.compress(b"{'asin':\n"), "malformed"),
+        ("amazonqa", "amazonqa/qa_Toys.json.gz", gzip.compress(b"{'asin':\n", mtime=0), "malformed"),
         ("arena", "chatbot-arena/readme.txt", b"", "has no file"),
         ("cornell", "cornell-movie-dialogs/movie_conversations.txt", b"x\n", "movie_lines.txt"),
     ],
