@@ -122,6 +122,17 @@ def test_a_worker_has_one_thread_fixed_hashes_and_keeps_what_it_loaded(workload,
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
+def test_workers_run_the_code_that_plans_their_runs(workload, tmp_path, monkeypatch):
+    """A folder put in front of the path holds another version of the library; the workers must not take that one."""
+    other = tmp_path / "other" / "companion" / "runs"
+    other.mkdir(parents=True)
+    (other.parent / "__init__.py").touch()
+    (other / "__init__.py").write_text("raise SystemExit('the wrong library')", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    report = run_all([workload.Job(1)], workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True)
+    assert len(report.done) == 1
+
+
 def test_a_damaged_record_is_made_anew(workload, tmp_path, capfd):
     spec, store = workload.Job(1), Store(tmp_path / "records")
     path = store.path(store.write(spec, *workload.work(spec)))

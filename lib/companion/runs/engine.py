@@ -184,7 +184,8 @@ def _environment() -> dict[str, str]:
     short memory keeps a long-lived worker small.
     """
     threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
-    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
+    # This library first: whatever else came to stand in the path, workers run the code that plans their runs.
+    path = os.pathsep.join(str(Path(entry).resolve()) for entry in (Path(__file__).parents[2], *sys.path))
     fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
     return {**os.environ, **threads, **fixed, "PYTHONPATH": path}
 
