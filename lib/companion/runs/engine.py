@@ -185,7 +185,8 @@ def _environment() -> dict[str, str]:
     """
     threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
     # This library first: whatever else came to stand in the path, workers run the code that plans their runs.
-    path = os.pathsep.join(str(Path(entry).resolve()) for entry in (Path(__file__).parents[2], *sys.path))
+    places = [str(Path(__file__).parents[2]), *sys.path]
+    path = os.pathsep.join(str(Path(place).resolve()) for place in places)
     fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
     return {**os.environ, **threads, **fixed, "PYTHONPATH": path}
 

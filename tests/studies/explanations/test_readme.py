@@ -29,14 +29,12 @@ def recorded(tmp_path: Path) -> Path:
     arms = {"arm": "label", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "kappa": 0.125, "mae": 1.0}
     arms |= {"difference": 0.0, "difference_low": -0.25, "difference_high": 0.25}
     write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
-    arms |= {"nll": 1.5, "nll_low": 1.25, "nll_high": 1.75, "macro_f1": 0.875}
-    write_table(pd.DataFrame([arms]), folder.parent / "feedbackqa", "T4_arms", "Arms", "N.", origin)
     return folder.parent
 
 
 def test_every_block_is_replaced_and_the_rest_is_kept(recorded: Path) -> None:
     text = "above\n<!-- claims -->\nold\n<!-- /claims -->\nbetween\n<!-- arms -->\n<!-- /arms -->\n"
-    text += "<!-- feedbackqa -->\n<!-- /feedbackqa -->\nbelow\n"
+    text += "below\n"
     filled = fill(text, recorded)
     assert "old" not in filled
     assert "A \\\\1 is so." in filled and "0.500 [0.250, 0.750]" in filled and "label only" in filled
@@ -63,5 +61,5 @@ def test_the_readme_has_the_blocks_and_agrees_with_the_recorded_run() -> None:
     for name in BLOCKS:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
     folder = paths.results("cpu", "explanations").parent
-    if (folder / "feedbackqa" / "T4_arms.md").exists():
+    if (folder / "explanations" / "claims.md").exists():
         assert fill(text, folder) == text

@@ -12,15 +12,9 @@ from companion.show.tables import markdown_table, view
 from companion.studies.explanations.study import NAME
 
 RECORDED = "cpu"
-LOG_LOSS = "negative log-likelihood (nats) [interval]"
 BLOCKS = {
     "claims": (NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
     "arms": (NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
-    "feedbackqa": (
-        "feedbackqa",
-        "T4_arms",
-        ("arm", "accuracy [interval]", "difference [interval]", LOG_LOSS, "macro F1"),
-    ),
 }
 """Block -> study or comparison, its recorded table, and those of the table's columns that the README shows."""
 
