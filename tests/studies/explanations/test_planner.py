@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ from companion.runs.worker import log_event
 from companion.studies.explanations import plan_page, planner
 from companion.studies.explanations.measure import Speed, measure
 from companion.studies.explanations.planner import SHAPES, Lengths, Load, Shape
-from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.settings import Annotators, ExplanationsSettings
 from companion.studies.explanations.study import Study, open_study
 
 MISTRAL = SHAPES["mistralai/Mistral-7B-v0.1"]
@@ -175,11 +174,12 @@ def test_the_money_of_the_ratings_goes_by_each_model_s_prices() -> None:
     rated = 6 * (80 + 20 + 50) * 3
     assert asked["calls"] == rated * 13
     assert asked["written to merge"] == rated * 55
-    free, cheap = Endpoint("http://localhost/v1", "free"), Endpoint("http://localhost/v1", "cheap", None, 3.0, 6.0)
+    address = "http://localhost/v1"
+    free, cheap = Endpoint(address, "free"), Endpoint(address, "cheap", prompt_price=3.0, answer_price=6.0)
     merging = (asked["read to merge"] * 3 + asked["written to merge"] * 6) / 1e6
     rating = (asked["read to rate"] * 3 + asked["written to rate"] * 6) / 1e6
     for merger, expected in (("free", rating / 3), ("cheap", rating / 3 + merging)):
-        annotators = SimpleNamespace(models=(free, cheap, replace(free, model="other")), merger=merger)
+        annotators = Annotators(models=(free, cheap, replace(free, model="other")), merger=merger, cap=1.0)
         assert planner.dollars(asked, annotators) == pytest.approx(expected)
 
 

@@ -1,7 +1,7 @@
 """The plan of a profile as text for the terminal, every number with where it comes from."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from companion.studies.explanations import planner
 from companion.studies.explanations.experiment import RunSpec
 from companion.studies.explanations.measure import Speed, measure
 from companion.studies.explanations.planner import Card, Lengths, Load
-from companion.studies.explanations.settings import ExplanationsSettings, OriginalName
+from companion.studies.explanations.settings import Annotators, ExplanationsSettings, OriginalName
 from companion.studies.explanations.study import Study, open_study
 
 LARGEST_SHARE = 0.95
@@ -30,7 +30,7 @@ def page(profile: str, measured: bool = False) -> str:
     parts += [_this_machine(study, specs, load, speed)]
     if study.profile.dtype == "nf4":
         parts += [_on_cards(study, load)]
-    annotators = getattr(study.settings, "annotators", None)
+    annotators = study.settings.annotators
     if annotators or set(study.settings.sources) & set(get_args(OriginalName)):
         parts += [_ratings(study.settings, lengths, annotators)]
     return "\n\n".join(parts)
@@ -93,7 +93,7 @@ def _row(name: str, card: Card, rate: float, load: Load, need: float) -> dict[st
     }
 
 
-def _ratings(settings: ExplanationsSettings, lengths: Lengths, annotators: Any) -> str:
+def _ratings(settings: ExplanationsSettings, lengths: Lengths, annotators: Annotators | None) -> str:
     asked = planner.ratings(settings, lengths)
     text = (
         f"Ratings by language models: {asked['conversations']:,.0f} conversations x {len(settings.axes)} axes x "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from pydantic import Field
@@ -17,7 +17,7 @@ from companion.profiles import STRICT, validate
 from companion.runs.spec import spec_id
 from companion.studies.explanations import dataset
 from companion.studies.explanations.experiment import RunSpec, plan, plan_tuning
-from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.settings import Annotators, ExplanationsSettings
 from companion.studies.explanations.study import Study
 
 WORDS = {"prompt": 100.0, "explanation": 35.0}
@@ -289,9 +289,8 @@ def ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float
     }
 
 
-def dollars(asked: Mapping[str, float], annotators: Any) -> float:
+def dollars(asked: Mapping[str, float], annotators: Annotators) -> float:
     """US dollars of what ``ratings`` gives: every model rates its share, the merger condenses."""
     share = [round(asked[part] / len(annotators.models)) for part in ("read to rate", "written to rate")]
     rating = [price(one, *share) for one in annotators.models]
-    (merger,) = [one for one in annotators.models if annotators.merger in (one.model, getattr(one, "name", None))]
-    return sum(rating) + price(merger, round(asked["read to merge"]), round(asked["written to merge"]))
+    return sum(rating) + price(annotators.merging, round(asked["read to merge"]), round(asked["written to merge"]))
