@@ -1,7 +1,7 @@
 """The whole way of the model annotators against a real server and a real model, with faults, killed twice.
 
-At its own size it is a slow test of 12 conversations. The whole proof asks 100 conversations, 12 prompts and 3 axes, and
-keeps its log: COMPANION_ANNOTATOR_CONVERSATIONS=100 COMPANION_ANNOTATOR_FOLDER=somewhere pytest -m slow -s <this file>.
+At its own size it is a slow test of 12 conversations. The whole proof asks 100 conversations on three axes with twelve
+prompts, and keeps its log: COMPANION_ANNOTATOR_CONVERSATIONS=100 COMPANION_ANNOTATOR_FOLDER=somewhere pytest -s <this>.
 """
 
 import json
