@@ -43,6 +43,18 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
+def test_simulated_annotators_are_not_asked_and_nobody_has_rated(
+    main: "Main", capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    assert main("annotate", "-p", "quick") == 2
+    assert capsys.readouterr().err == (
+        "companion: The annotators of this profile are simulated: there is nobody to ask.\n"
+    )
+    assert main("gold", "report", "-p", "quick") == 0
+    assert capsys.readouterr().out.startswith("There is no gold set: no two people have rated items of profile quick")
+
+
 Main = Callable[..., int]
 
 

@@ -1,7 +1,7 @@
 """The whole way of the model annotators against a real server and a real model, with faults, killed twice.
 
-At its own size it is a slow test of 8 conversations. The whole proof asks 100 conversations, 12 prompts and 3 axes, and
-keeps its log: COMPANION_ANNOTATOR_CONVERSATIONS=100 COMPANION_ANNOTATOR_FOLDER=somewhere pytest -m slow -s <this file>.
+At its own size it is a slow test of 12 conversations. The whole proof asks 100 conversations on three axes with twelve
+prompts, and keeps its log: COMPANION_ANNOTATOR_CONVERSATIONS=100 COMPANION_ANNOTATOR_FOLDER=somewhere pytest -s <this>.
 """
 
 import json
@@ -25,18 +25,18 @@ from companion.studies.explanations.settings import Annotators, ExplanationsSett
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(6 * 3600)]
 HERE, CACHE = Path(__file__).parent, os.environ.get("COMPANION_CACHE", "")
 MODELS = ("chat", "chat-guided", "completion-guided")
-CONVERSATIONS = int(os.environ.get("COMPANION_ANNOTATOR_CONVERSATIONS", "8"))
-PARALLEL = 96 if CONVERSATIONS > 8 else 24
-WAIT = 900.0 if CONVERSATIONS > 8 else 120.0
+CONVERSATIONS = int(os.environ.get("COMPANION_ANNOTATOR_CONVERSATIONS", "12"))
+PARALLEL = 96 if CONVERSATIONS > 12 else 24
+WAIT = 900.0 if CONVERSATIONS > 12 else 120.0
 FAULTS = 0.1
 
 
 def settings(url: str) -> ExplanationsSettings:
-    """Degraded stand-ins, a fifth of the conversations from each of five sources (of 8: half from each of two)."""
+    """Degraded stand-ins, a fifth of the conversations from each of five sources (of 12: half from each of two)."""
     recorded = load_settings(load_profile("cpu"), "explanations", ExplanationsSettings)
-    sources = ("assistant", "chat_high", "faq", "qa", "scripted") if CONVERSATIONS > 8 else ("assistant", "faq")
+    sources = ("assistant", "chat_high", "faq", "qa", "scripted") if CONVERSATIONS > 12 else ("assistant", "faq")
     each = CONVERSATIONS // len(sources)
-    test, validation = max(2, each // 4), max(1, each // 7)
+    test, validation = max(2, each // 4), max(2, round(0.15 * each))
     sizes = {"train_items": each - test - validation, "validation_items": validation, "test_items": test}
     models = tuple(Endpoint(url, name, parallel=PARALLEL, timeout=WAIT, retries=8, answer_tokens=24) for name in MODELS)
     annotators = Annotators(models, merger="chat-guided", cap=0.0)

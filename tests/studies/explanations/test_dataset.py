@@ -13,9 +13,12 @@ import pytest
 from companion.errors import CompanionError
 from companion.profiles import Profile
 from companion.studies.explanations import analysis, build, dataset, gold
-from companion.studies.explanations.publish import publish_merge
+from companion.studies.explanations.claims import ledger
+from companion.studies.explanations.publish import publish_merge, publish_table
+from companion.studies.explanations.results import load_results
+from companion.studies.explanations.sensitivity import sensitivity
 from companion.studies.explanations.settings import ExplanationsSettings
-from companion.studies.explanations.study import Study
+from companion.studies.explanations.study import Study, run
 
 pytest.importorskip("openai")
 WORDS = [f"{first}{last}o" for first in "bdfg" for last in "aeiu"]
@@ -147,3 +150,23 @@ def test_two_raters_choose_the_merge_rule(
     text = build.gold_report("tiny")
     assert "alpha" in text and "kappa" in text and "The labels use the mean; the rule nearest to people is" in text
     assert len(publish_merge(study)) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_every_table_of_a_study_without_levels(
+    natural: Callable[..., ExplanationsSettings], rater: Any, tiny_profile: Profile, tmp_path: Path
+):
+    study = Study(tiny_profile, natural(rater), tmp_path / "figures" / "tiny" / "explanations")
+    run(study, quiet=True).raise_if_failed()
+    results = load_results(study)
+    assert results.predictions["correct_level"].isna().all()
+    arms = analysis.arm_table(results, 20)
+    assert arms["accuracy_on_level"].isna().all() and arms["accuracy"].notna().all()
+    assert sensitivity(results)["against_known_level"].isna().all()
+    assert len(ledger(results, study.settings)) == 12
+    publish_table(study, analysis.data_table(results.items, study.data.facts["sources"]), "T1", "", "")
+    publish_table(study, arms, "T4", "", "", results.provenance)
+    assert "HH-RLHF chosen" in (study.folder / "T1.md").read_text(encoding="utf-8")
+    with pytest.raises(CompanionError, match=r"annotators was \['one', 'two', 'org/three:7b'\] and is None"):
+        replace(study, settings=replace(study.settings, annotators=None)).frozen()

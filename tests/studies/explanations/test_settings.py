@@ -69,3 +69,42 @@ def test_versions_of_a_conversation_stay_in_one_batch() -> None:
 )
 def test_the_grid_has_the_recipe_itself(grid: str, values: list[float], key: str, own: float) -> None:
     refused(f"tuning must also try the {key} of the recipe, {own}", **{f"tuning__{grid}": values})
+
+
+def test_annotators_are_three_models_told_apart() -> None:
+    def models(*names: str) -> list[dict[str, Any]]:
+        return [{"url": "http://localhost:8000/v1", "model": name} for name in names]
+
+    three: dict[str, Any] = {"models": models("a", "b", "c"), "merger": "b", "cap": 5}
+    refused(
+        "annotators.models: tuple should have at least 3 items after validation, not 2",
+        annotators=three | {"models": models("a", "b")},
+    )
+    refused(
+        "annotators: two models go by the same name (a, b, a); three different ones must rate",
+        annotators=three | {"models": models("a", "b", "a")},
+    )
+    refused("annotators: the merger 'd' is none of the models a, b, c", annotators=three | {"merger": "d"})
+    refused("the key 'annotators.cap' is missing", annotators={"models": models("a", "b", "c"), "merger": "b"})
+    known = "answer_price, answer_tokens, key_variable, model, parallel, prompt_price, retries, revision, timeout, url"
+    refused(
+        f"unknown key 'annotators.models.0.zzz'; known keys are {known}",
+        annotators=three | {"models": [{"url": None, "zzz": "a"}, *models("b", "c")]},
+    )
+    refused(
+        "train_versions is 5, but language models rate each conversation once; make it 1",
+        annotators=three,
+    )
+
+
+def test_a_key_never_stands_in_a_profile_nor_in_a_sentence() -> None:
+    one = {"url": "http://localhost:8000/v1", "model": "a", "key_variable": "sk-secret"}
+    others = [{"url": None, "model": name} for name in "bc"]
+    refused(
+        "annotators.models.0: key_variable must be the name of an environment variable, in capitals; never a key",
+        annotators={"models": [one, *others], "merger": "b", "cap": 5},
+    )
+
+
+def test_a_data_set_and_its_stand_in_are_not_mixed() -> None:
+    refused("sources: the paper's data sets and their stand-ins are both named; name one kind", sources=["faq", "coqa"])

@@ -113,10 +113,9 @@ def annotate(profile: str, quiet: bool = False) -> str:
         CompanionError: the annotators are simulated, the highest cost is above the cap, or a model can't be asked.
     """
     study = open_study(profile)
+    survey = dataset.survey(study.settings)
+    _show(quiet, _asked(survey))
     with folder_lock(study.folder):
-        survey = dataset.survey(study.settings)
-        highest, cap = survey.check_cost(), survey.annotators.cap
-        _show(quiet, f"{_asked(survey)}\nIn all it costs at most {highest:.2f} US dollars; the cap is {cap:g}.")
         data = study.build_data(quiet)
         dataset.save(data, study.folder / "data")
     made = f"Data set {data.hash}: {len(data.items)} ratings kept, {data.facts['dropped_for_too_few_scores']} dropped."

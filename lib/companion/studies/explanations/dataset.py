@@ -7,6 +7,7 @@ be rebuilt anywhere; texts stay in the cache.
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -121,7 +122,8 @@ def _rated_by_models(
     """Ratings, explanations of what keeps its label, and the facts of both."""
     asked = _survey(items, settings, annotators)
     with folder_lock(asked.folder):
-        asked.check_cost()
+        highest = asked.check_cost()
+        print(f"Asking costs at most {highest:.2f} US dollars; the cap is {annotators.cap:g}.", file=sys.stderr)
         ratings = asked.rate(told)
         kept = annotate.merge_scores(ratings)[["item", "axis"]]
         explanations = asked.merge(ratings.merge(kept, on=["item", "axis"]), settings.data_seed, told)

@@ -41,9 +41,9 @@ def sensitivity(results: Results) -> pd.DataFrame:
             table, size = difference_table(results, one), len(members)
             said = _said(table, one, size)
             row: dict[str, object] = {"claim": one.id, "interval_says": said}
-            row["same_without_one_source"] = _same(
-                [table.drop(index=source) for source in table.index], said, one, size
-            )
+            # Of two sources none can be left out: one alone has no spread.
+            fewer = [table.drop(index=source) for source in table.index] if len(table) > 2 else []
+            row["same_without_one_source"] = _same(fewer, said, one, size)
             row["same_without_one_seed"] = _same([table.drop(columns=seed) for seed in table], said, one, size)
             row["on_learnt_axes"] = _said(difference_table(learnt, one), one, size) if learnt else None
             judged = one in ACCURACY and levels_known(results.items)
