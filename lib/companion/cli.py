@@ -235,6 +235,9 @@ def rate(
     base: Annotated[str | None, typer.Option("--base", help="Folder of the base model, if it is a local one.")] = None,
 ) -> None:
     """Rate conversations: a probability for each label on each axis, as JSON Lines (exit code 1 if lines are bad)."""
+    from companion.models import backend
+
+    backend.start()  # before anything imports transformers
     from companion.studies.explanations import rate as rating
 
     if rating.run(student, file, explain, base):
