@@ -27,7 +27,7 @@ HERE, CACHE = Path(__file__).parent, os.environ.get("COMPANION_CACHE", "")
 MODELS = ("chat", "chat-guided", "completion-guided")
 CONVERSATIONS = int(os.environ.get("COMPANION_ANNOTATOR_CONVERSATIONS", "12"))
 PARALLEL = 96 if CONVERSATIONS > 12 else 24
-WAIT = 900.0 if CONVERSATIONS > 12 else 120.0
+WAIT = 900.0 if CONVERSATIONS > 12 else 60.0
 FAULTS = 0.1
 
 
