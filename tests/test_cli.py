@@ -25,7 +25,7 @@ def companion(*arguments: str, **environment: str) -> subprocess.CompletedProces
     [
         (
             ("figures", "--profile", "quikc"),
-            "There is no profile 'quikc'; choose one of cpu, paper, paper-t4, quick, smoke.",
+            "There is no profile 'quikc'; choose one of cpu, gpu, paper, paper-t4, quick, smoke.",
         ),
         (("status", "--study", "paritee"), "There is no study 'paritee'; choose one of explanations."),
     ],

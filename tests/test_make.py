@@ -17,7 +17,10 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("figures", "PROFILE=quikc"), "There is no profile 'quikc'; choose one of cpu paper paper-t4 quick smoke."),
+        (
+            ("figures", "PROFILE=quikc"),
+            "There is no profile 'quikc'; choose one of cpu gpu paper paper-t4 quick smoke.",
+        ),
         (("verify", "PROFILE="), "There is no profile ''; choose one of"),
         (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
         (("figures", "profile=cpu"), "Settings are written in capitals"),

@@ -2,7 +2,8 @@
 
 What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are
 computed at response tokens only, and a batch has no padding. On a GPU the blocks' activations are computed again in the
-backward pass instead of being kept (gradient checkpointing), and Unsloth, where it holds the model, pads its batches.
+backward pass where they are too many to be kept (gradient checkpointing), and Unsloth, where it holds the model, pads
+its batches.
 """
 
 import math
@@ -220,8 +221,10 @@ def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int
     schedule = get_wsd_schedule(optimizer, warmup, decay, len(batches), decay_type="linear")
     scaler = torch.amp.GradScaler(model.device.type, init_scale=FIRST_LOSS_SCALE, enabled=model.dtype == torch.float16)
     steps: list[tuple[int, float, float, float, int]] = []
-    seen, room = 0, tokens_at_once(model)
-    with attention_for(model), checkpointing(model, model.device.type == "cuda"):
+    largest = max(sum(len(sequences[n].prompt) + len(sequences[n].response) for n in batch) for batch in batches)
+    again = largest > tokens_at_once(model, checkpointed=False) and model.device.type == "cuda"
+    seen, room = 0, tokens_at_once(model, again)
+    with attention_for(model), checkpointing(model, again):
         for batch in batches:
             chosen = [sequences[number] for number in batch]
             stepped = False
@@ -266,23 +269,25 @@ def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
         model.gradient_checkpointing_disable()
 
 
-def tokens_at_once(model: PreTrainedModel) -> int:
+def tokens_at_once(model: PreTrainedModel, checkpointed: bool) -> int:
     """Tokens whose activations are held at a time: on a GPU as many as fill half of its free memory."""
     if model.device.type == "cpu":
         return TOKENS_AT_ONCE
     free, _ = torch.cuda.mem_get_info()
     free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return tokens_that_fit(model.config, free // 2, model.dtype.itemsize)
+    return tokens_that_fit(model.config, free // 2, model.dtype.itemsize, checkpointed)
 
 
-def tokens_that_fit(config: PreTrainedConfig, memory: int, itemsize: int) -> int:
-    """Tokens whose activations fit `memory` bytes with gradient checkpointing, as a power of two.
+def tokens_that_fit(config: PreTrainedConfig, memory: int, itemsize: int, checkpointed: bool = True) -> int:
+    """Tokens whose activations fit `memory` bytes, as a power of two.
 
-    Counted are the input of every block, and in the one block that is worked on about 16 rows of the hidden width and 8
-    of the MLP's. A power of two, so that a little more or less free memory splits no batch differently.
+    A block that is worked on holds about 16 rows of the hidden width and 8 of the MLP's; so does every block without
+    checkpoints, and with them every other one holds its input. A power of two, so that a little more or less free
+    memory splits no batch differently.
     """
-    numbers = (config.num_hidden_layers + 16) * config.hidden_size + 8 * config.intermediate_size
-    tokens = max(1, memory // (numbers * itemsize))
+    worked_on = 16 * config.hidden_size + 8 * config.intermediate_size
+    others = config.hidden_size if checkpointed else worked_on
+    tokens = max(1, memory // ((worked_on + config.num_hidden_layers * others) * itemsize))
     return 1 << (tokens.bit_length() - 1)
 
 
