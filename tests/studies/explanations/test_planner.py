@@ -118,12 +118,14 @@ def test_hours_at_a_speed() -> None:
     )
 
 
-def test_published_speeds_are_taken_as_they_are_and_the_others_scaled() -> None:
+def test_known_speeds_are_taken_as_they_are_and_the_others_scaled() -> None:
     cards = planner.load_cards()
     assert [name for name, card in cards.items() if card.reference] == ["A100 40 GB"]
     assert planner.speed(cards["RTX 4090"], cards, 8.03) == 2413
     assert planner.speed(cards["A100 40 GB"], cards, 2 * 6.74) == 3726 / 2
-    assert planner.speed(cards["H100"], cards, 6.74) == pytest.approx(3726 * 3350 / 1555)
+    assert planner.speed(cards["H100"], cards, 7.38) == 9110
+    assert planner.speed(cards["L4"], cards, 6.74) == pytest.approx(3726 * 300 / 1555)
+    assert [cards[name].known_by for name in ("T4", "L4", "H100")] == ["published", "scaled", "measured"]
     assert planner.speed(cards["A10G"], cards, 6.74) == pytest.approx(3726 * 70 / 312)
     assert all(card.speed_source and card.price_source for card in cards.values())
 

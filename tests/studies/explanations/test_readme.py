@@ -13,10 +13,8 @@ from companion.studies.explanations.readme import BLOCKS, fill
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Path:
+def figures(tmp_path: Path) -> Path:
     """Tables of our own with more columns than the README shows, and a backslash in a cell."""
-    folder = tmp_path / "cpu" / "explanations"
-    origin = Provenance("explanations", "cpu", ("0123456789abcdef",), "abc")
     claims = {
         "id": "1a",
         "statement": "A \\1 is so.",
@@ -25,41 +23,42 @@ def recorded(tmp_path: Path) -> Path:
         "low": 0.25,
         "high": 0.75,
     }
-    write_table(pd.DataFrame([claims | {"level": "95 %", "note": "long"}]), folder, "claims", "Claims", "N.", origin)
     arms = {"arm": "label", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "kappa": 0.125, "mae": 1.0}
     arms |= {"difference": 0.0, "difference_low": -0.25, "difference_high": 0.25}
-    write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
-    return folder.parent
+    for profile, study in {(profile, study) for profile, study, *_ in BLOCKS.values()}:
+        folder, origin = tmp_path / profile / study, Provenance(study, profile, ("0123456789abcdef",), "abc")
+        write_table(
+            pd.DataFrame([claims | {"level": "95 %", "note": "long"}]), folder, "claims", "Claims", "N.", origin
+        )
+        write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
+    return tmp_path
 
 
-def test_every_block_is_replaced_and_the_rest_is_kept(recorded: Path) -> None:
-    text = "above\n<!-- claims -->\nold\n<!-- /claims -->\nbetween\n<!-- arms -->\n<!-- /arms -->\n"
-    text += "below\n"
-    filled = fill(text, recorded)
+def test_every_block_is_replaced_and_the_rest_is_kept(figures: Path) -> None:
+    blocks = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\nbetween\n" for name in BLOCKS)
+    filled = fill(f"above\n{blocks}below\n", figures)
     assert "old" not in filled
     assert "A \\\\1 is so." in filled and "0.500 [0.250, 0.750]" in filled and "label only" in filled
     assert "long" not in filled and "1.000" not in filled
     assert "[All columns and notes](figures/cpu/explanations/claims.md); *profile cpu" in filled
-    assert [line for line in filled.splitlines() if line in ("above", "between", "below")] == [
-        "above",
-        "between",
-        "below",
-    ]
-    assert fill(filled, recorded) == filled
+    assert "[All columns and notes](figures/gpu/explanations/T4_arms.md); *profile gpu" in filled
+    kept = [line for line in filled.splitlines() if line in ("above", "between", "below")]
+    assert kept == ["above", *["between"] * len(BLOCKS), "below"]
+    assert fill(filled, figures) == filled
 
 
-def test_a_missing_marker_or_table_is_one_sentence(recorded: Path) -> None:
+def test_a_missing_marker_or_table_is_one_sentence(figures: Path) -> None:
     with pytest.raises(CompanionError, match="exactly one block"):
-        fill("no markers", recorded)
-    (recorded / "explanations" / "claims.md").unlink()
+        fill("no markers", figures)
+    (figures / "cpu" / "explanations" / "claims.md").unlink()
     with pytest.raises(CompanionError, match="claims.md is missing"):
-        fill("", recorded)
+        fill("", figures)
 
 
-def test_the_readme_has_the_blocks_and_agrees_with_the_recorded_run() -> None:
+def test_the_readme_has_the_blocks_and_agrees_with_the_recorded_runs() -> None:
     text = (paths.home() / "README.md").read_text(encoding="utf-8")
     for name in BLOCKS:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
-    folder = paths.results("cpu", "explanations").parent
-    if (folder / "explanations" / "claims.md").exists():
-        assert fill(text, folder) == text
+    figures = paths.home() / "figures"
+    if all((figures / profile / study / f"{table}.md").exists() for profile, study, table, _ in BLOCKS.values()):
+        assert fill(text, figures) == text

@@ -69,7 +69,7 @@ def _on_cards(study: Study, load: Load) -> str:
     sources = [f"  {name}: {card.speed_source}; {card.price_source}" for name, card in cards.items()]
     parts = ", ".join(f"{part} {size:.1f}" for part, size in need.items())
     return (
-        f"On one card (estimated; nothing of it was measured here)\n{_table(pd.DataFrame(rows))}\n"
+        f"On one card (estimated)\n{_table(pd.DataFrame(rows))}\n"
         f"Memory: {total:.1f} GiB ({parts}) with {planner.EXAMPLES_AT_ONCE} examples of {recipe.max_length} tokens at "
         "once; shorter ones need less.\n"
         f"Hours: scoring {planner.SCORING_SPEEDUP:g} times as fast as training, writing {planner.WRITING_SLOWDOWN:g} "
@@ -86,7 +86,7 @@ def _row(name: str, card: Card, rate: float, load: Load, need: float) -> dict[st
         "card": name,
         "memory": f"{card.memory:g} GB{'' if fits else ', too small'}",
         "tokens/s": f"{rate:.0f}",
-        "": "published" if card.speed else "scaled",
+        "": card.known_by,
         "hours": f"{hours:.1f}",
         "US$ an hour": f"{card.price:.2f}",
         "US$": f"{dollars:.{0 if dollars >= 10 else 2}f}",

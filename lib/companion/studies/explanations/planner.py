@@ -63,7 +63,13 @@ class Card:
     speed_source: str
     speed: Positive | None = None
     billions: Positive | None = None
+    measured: bool = False
     reference: bool = False
+
+    @property
+    def known_by(self) -> str:
+        """Where the speed comes from, in a word."""
+        return "scaled" if self.speed is None else "measured" if self.measured else "published"
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def load_cards() -> dict[str, Card]:
 
 
 def speed(card: Card, cards: dict[str, Card], billions: float) -> float:
-    """Tokens/s of QLoRA training on a model of so many parameters, as published or scaled from the reference card."""
+    """Tokens/s of QLoRA training on a model of so many parameters: published, measured, or scaled by the reference."""
     if card.speed and card.billions:
         return card.speed * card.billions / billions
     reference = next(one for one in cards.values() if one.reference)

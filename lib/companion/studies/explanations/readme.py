@@ -1,4 +1,4 @@
-"""The README's numbers: blocks between markers, filled from the recorded run and never written by hand."""
+"""The README's numbers: blocks between markers, filled from the recorded runs and never written by hand."""
 
 import re
 from pathlib import Path
@@ -11,25 +11,26 @@ from companion.files import write_whole
 from companion.show.tables import markdown_table, view
 from companion.studies.explanations.study import NAME
 
-RECORDED = "cpu"
 BLOCKS = {
-    "claims": (NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
-    "arms": (NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
+    "claims": ("cpu", NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
+    "arms": ("cpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
+    "longer": ("gpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
+    "feedbackqa": ("cpu", "feedbackqa", "T4_arms", ("arm", "accuracy [interval]", "difference [interval]")),
 }
-"""Block -> study or comparison, its recorded table, and those of the table's columns that the README shows."""
+"""Block -> profile, study or comparison, its recorded table, and those of the table's columns that the README shows."""
 
 
-def fill(text: str, folder: Path) -> str:
+def fill(text: str, figures: Path) -> str:
     """The README with every block ``<!-- name -->`` to ``<!-- /name -->`` replaced by columns of a recorded table.
 
     Args:
-        folder: the recorded profile, such as ``figures/cpu``.
+        figures: the folder of all results, ``figures``.
 
     Raises:
         CompanionError: a marker or a recorded table is missing.
     """
-    for name, (study, table, columns) in BLOCKS.items():
-        block = f"<!-- {name} -->\n{_shown(folder / study, table, columns)}\n<!-- /{name} -->"
+    for name, (profile, study, table, columns) in BLOCKS.items():
+        block = f"<!-- {name} -->\n{_shown(figures / profile / study, table, columns)}\n<!-- /{name} -->"
         text, found = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.DOTALL)
         if found != 1:
             raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
@@ -40,7 +41,7 @@ def _shown(folder: Path, table: str, columns: tuple[str, ...]) -> str:
     """Caption, these columns, where the rest stands, and the origin."""
     for file in (folder / f"{table}.md", folder / f"{table}.csv"):
         if not file.exists():
-            raise CompanionError(f"{file} is missing; run 'make figures PROFILE={folder.parent.name}' first.")
+            raise CompanionError(f"{file} is missing; make the figures of profile {folder.parent.name} first.")
     whole = (folder / f"{table}.md").read_text(encoding="utf-8").strip().splitlines()
     shown = view(pd.read_csv(folder / f"{table}.csv"))[list(columns)]
     rest = f"[All columns and notes](figures/{folder.parent.name}/{folder.name}/{table}.md)"
@@ -48,12 +49,12 @@ def _shown(folder: Path, table: str, columns: tuple[str, ...]) -> str:
 
 
 def update() -> str:
-    """Fill README.md from the recorded run; returns one sentence.
+    """Fill README.md from the recorded runs; returns one sentence.
 
     Raises:
         CompanionError: as ``fill``.
     """
     file = paths.home() / "README.md"
-    text = fill(file.read_text(encoding="utf-8"), paths.results(RECORDED, NAME).parent)
+    text = fill(file.read_text(encoding="utf-8"), paths.home() / "figures")
     write_whole(file, text.encode())
-    return f"{file} shows the recorded {RECORDED} run."
+    return f"{file} shows the recorded runs."
