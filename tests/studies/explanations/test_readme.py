@@ -28,7 +28,7 @@ def figures(tmp_path: Path) -> Path:
     for profile, study in {(profile, study) for profile, study, *_ in BLOCKS.values()}:
         folder, origin = tmp_path / profile / study, Provenance(study, profile, ("0123456789abcdef",), "abc")
         write_table(
-            pd.DataFrame([claims | {"level": "95 %", "note": "long"}]), folder, "claims", "Claims", "N.", origin
+            pd.DataFrame([claims | {"level": "95 %", "note": "wordy"}]), folder, "claims", "Claims", "N.", origin
         )
         write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
     return tmp_path
@@ -39,7 +39,7 @@ def test_every_block_is_replaced_and_the_rest_is_kept(figures: Path) -> None:
     filled = fill(f"above\n{blocks}below\n", figures)
     assert "old" not in filled
     assert "A \\\\1 is so." in filled and "0.500 [0.250, 0.750]" in filled and "label only" in filled
-    assert "long" not in filled and "1.000" not in filled
+    assert "wordy" not in filled and "1.000" not in filled
     assert "[All columns and notes](figures/cpu/explanations/claims.md); *profile cpu" in filled
     assert "[All columns and notes](figures/gpu/explanations/T4_arms.md); *profile gpu" in filled
     kept = [line for line in filled.splitlines() if line in ("above", "between", "below")]
