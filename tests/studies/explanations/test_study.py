@@ -1,5 +1,6 @@
 """The whole study at its smallest: real text, a tiny random model, every arm, real worker processes."""
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,8 +77,8 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which must not be imported yet")
 def test_a_cluster_makes_the_same_bytes(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
     monkeypatch.setenv("COMPANION_RAY", "local")
     files = [study.store.path(spec_id(spec)) for spec in study.specs() if spec.arm in ("base", "explanation")][:3]
     before = [file.read_bytes() for file in files]
