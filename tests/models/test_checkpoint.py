@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,13 @@ def train(make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe
     """Two epochs of three batches with dropout on, in which the process's random state was left anyhow."""
     sequences = make_sequences(10, 5)
 
-    def run(checkpoint: Checkpoint | None = None, dtype: torch.dtype = torch.float32, seed: int = 1, **changes):
+    def run(
+        checkpoint: Checkpoint | None = None, dtype: torch.dtype = torch.float32, seed: int = 1, device: str = "cpu"
+    ) -> tuple[Student, History]:
+        base = make_base(dtype=dtype)
+        base.model.to(device)
         torch.rand(3)
-        settings = dataclasses.replace(recipe, lora_dropout=0.3, **changes)
-        return finetune(make_base(dtype=dtype), sequences, settings, seed, checkpoint)
+        return finetune(base, sequences, dataclasses.replace(recipe, lora_dropout=0.3), seed, checkpoint)
 
     return run
 
@@ -238,3 +242,31 @@ def test_a_full_disk_costs_only_the_checkpoint(
     assert said.count("Training goes on without a checkpoint of step") == STEPS - 2 and "No space left" in said
     assert place.file.read_bytes() == kept and list(tmp_path.iterdir()) == [place.file]
     assert digest(train(place)) == whole
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_leaves_the_last_one(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, place = digest(train()), Checkpoint(tmp_path / "c", 0)
+    kill(train, 3, place)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.fsync", lambda _: signal.raise_signal(signal.SIGINT))
+        train(place)
+    assert list(tmp_path.iterdir()) == [place.file]
+    with killed_at(0) as calls:
+        assert digest(train(place)) == whole
+    assert len(calls) == STEPS - 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_on_a_gpu_a_killed_training_goes_on_to_the_same_losses(
+    train: Train, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    _, whole = train(dtype=dtype, device="cuda")
+    place = Checkpoint(tmp_path / "c", 0)
+    kill(train, 4, place, dtype=dtype, device="cuda")
+    with killed_at(0) as calls:
+        _, found = train(place, dtype=dtype, device="cuda")
+    assert len(calls) == STEPS - 3 and found.examples_seen.tolist() == whole.examples_seen.tolist()
+    np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-4 if dtype == torch.float32 else 1e-2)

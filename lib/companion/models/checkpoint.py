@@ -97,7 +97,8 @@ def _tensors(state: State) -> dict[str, Tensor]:
     found["random"] = torch.get_rng_state()
     if (device := state.parameters[0].device).type == "cuda":
         found["random on the GPU"] = torch.cuda.get_rng_state(device)
-    return found | {"steps": torch.tensor(state.steps, dtype=torch.float64)}
+    found["steps"] = torch.tensor(state.steps, dtype=torch.float64)
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def _facts(state: State) -> dict[str, Any]:
