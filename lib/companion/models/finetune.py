@@ -108,7 +108,7 @@ def finetune(
     seed too; tokens that a batch shares share their dropout.
 
     With a `checkpoint`, a training that was cut off goes on from the last one that was written, if all that decides its
-    result is the same: what went before, and what comes out, are those of a training that nothing disturbed.
+    result is unchanged; adapter and history are then those of a training that was never cut off, as exactly as above.
 
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence, or one too long for the GPU's memory.
