@@ -23,6 +23,8 @@ from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
 from companion.studies.explanations.targets import CONTROLS, PRIMARY, Pool, target
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.fixture(scope="module")
 def study(
