@@ -14,7 +14,7 @@ from companion.studies.explanations import study as studies
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.golden
 
 
 @pytest.fixture(scope="module")
