@@ -75,8 +75,9 @@ def _on_cards(study: Study, load: Load) -> str:
         f"Memory: {total:.1f} GiB ({parts}) with {planner.EXAMPLES_AT_ONCE} examples of {recipe.max_length} tokens at "
         "once; shorter ones need less.\n"
         f"Hours and US$: the study alone, without tuning, loading and downloads; scoring {planner.SCORING_SPEEDUP:g} "
-        f"times as fast as training, writing {planner.WRITING_SLOWDOWN:g} times as slow. Scaled: from the A100 40 GB, by the "
-        "lower of the ratios of tensor speed and bandwidth.\nSources (cards.yaml):\n" + "\n".join(sources)
+        f"times as fast as training, writing {planner.WRITING_SLOWDOWN:g} times as slow. Scaled: from the "
+        "A100 40 GB, by the lower of the ratios of tensor speed and bandwidth.\nSources (cards.yaml):\n"
+        + "\n".join(sources)
     )
 
 
