@@ -17,7 +17,8 @@ RERUN ?=
 BIN := .venv/bin
 PROFILES := $(sort $(basename $(notdir $(wildcard lib/companion/profiles/*.yaml))))
 CHOICE = --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter 1,$(RERUN)),--rerun)
-QUICK := -m "not slow"
+QUICK := -m "not slow and not golden"
+GOLDEN := -m "golden and not slow"
 
 # A mistake is told before anything is installed.
 ifneq ($(filter command,$(foreach name,profile study rerun python,$(origin $(name)))),)
@@ -32,7 +33,7 @@ $(error RERUN is 1 or 0, not '$(RERUN)')
 endif
 endif
 
-.PHONY: help install figures status verify test test-all bench readme lab lint format constraints clean
+.PHONY: help install figures status verify test test-golden test-all bench readme lab lint format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,7 +56,10 @@ verify: install ## Recompute every checksum of PROFILE's records, data, tables a
 test: lint ## Prove the code: style, types, walls and the quick tests
 	@$(BIN)/pytest $(QUICK) --numprocesses 2 --dist loadfile
 
-test-all: lint ## The same with the slow tests
+test-golden: install ## Whole runs of a tiny model, killed, repeated and compared
+	@$(BIN)/pytest $(GOLDEN) --numprocesses 2 --dist loadfile
+
+test-all: lint ## All tests, the slow ones too
 	@$(BIN)/pytest
 
 bench: install ## Measure training and scoring against TRL's SFTTrainer and generate

@@ -49,7 +49,8 @@ def test_simulated_annotators_are_not_asked_and_nobody_has_rated(
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
     assert main("annotate", "-p", "quick") == 2
     assert capsys.readouterr().err == (
-        "companion: The annotators of this profile are simulated: there is nobody to ask.\n"
+        "companion: The annotators of this profile are simulated, so there is nobody to ask: "
+        "name language models under annotators in its file; paper.yaml shows how.\n"
     )
     assert main("gold", "report", "-p", "quick") == 0
     assert capsys.readouterr().out.startswith("There is no gold set: no two people have rated items of profile quick")

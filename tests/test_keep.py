@@ -81,6 +81,32 @@ def test_one_thread_keeps_a_folder(keep, folders, monkeypatch: pytest.MonkeyPatc
     assert threading.active_count() >= 2
 
 
+def test_checkpoints_are_kept_until_the_record_of_their_run_is(
+    keep, folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, kept = folders
+    records = here / "paper" / "records"
+    (records / "checkpoints").mkdir()
+    checkpoint = records / "checkpoints" / "0b.safetensors"
+    copy = kept / checkpoint.relative_to(here)
+    checkpoint.write_bytes(b"step 10")
+    keep.save(here, kept)
+    assert copy.read_bytes() == b"step 10"
+    checkpoint.write_bytes(b"step 20")
+    os.utime(checkpoint, (time.time() + 10,) * 2)
+    emptied = []
+    monkeypatch.setattr(os, "truncate", lambda path, size: emptied.append((path, size)))
+    assert keep.save(here, kept) == 1 and copy.read_bytes() == b"step 20"
+    assert keep.fetch(tmp_path / "another machine", kept) == 3
+    checkpoint.unlink()
+    keep.save(here, kept)
+    assert copy.exists(), "without its record, what is gone here may be all there is"
+    (records / "0b.safetensors").write_bytes(b"record")
+    keep.save(here, kept)
+    assert not copy.exists() and (kept / "paper" / "records" / "0b.safetensors").exists()
+    assert emptied[0] == emptied[-1] == (copy, 0), "a replaced and a removed file take no room in the bin of Drive"
+
+
 @pytest.mark.parametrize("arguments", [(), ("one",), ("one", "two", "--once")])
 def test_a_wrong_call_is_told(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, str(ROOT / "tools" / "keep.py"), *arguments]

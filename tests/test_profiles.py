@@ -83,6 +83,11 @@ def test_a_setting_that_is_left_out_changes_no_id(name: str) -> None:
     assert recipes and all("lora_dropout" not in recipe for recipe in recipes)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_profiles_of_long_runs_keep_checkpoints(name: str) -> None:
+    assert load_profile(name).checkpoint_minutes == (10 if name in ("paper", "paper-t4") else None)
+
+
 def test_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(CompanionError, match="no profile 'quikc'.*quick"):
         load_profile("quikc")

@@ -4,10 +4,14 @@
     python tools/keep.py FOLDER KEPT save       copies what is new, after it
     python tools/keep.py FOLDER KEPT            fetches, then saves every half minute until it is stopped
 
+Kept checkpoints, which are large, go as soon as the record of their run is kept.
+
 Mounted folders lock nothing and may rename half-way, so work happens on the disk and whole files are copied. Needs
 nothing but Python: it also runs before anything is installed.
 """
 
+import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -17,6 +21,8 @@ from pathlib import Path
 
 SECONDS = 30
 LEFT_OUT = (".lock", ".tmp", ".running.ipynb")
+CHECKPOINTS = "checkpoints"
+"""Folder beside a study's records, of files that are named like them and replaced or removed again."""
 
 
 def fetch(folder: Path, kept: Path) -> int:
@@ -26,7 +32,9 @@ def fetch(folder: Path, kept: Path) -> int:
 
 def save(folder: Path, kept: Path) -> int:
     """Copy what is new or has changed; gives the number of files."""
-    return sum(_copy(file, kept / name) for name, file in _files(folder) if _differs(file, kept / name))
+    copied = sum(_copy(file, kept / name) for name, file in _files(folder) if _differs(file, kept / name))
+    _remove_checkpoints(folder, kept)
+    return copied
 
 
 def keep(folder: Path, kept: Path) -> threading.Thread:
@@ -62,11 +70,30 @@ def _differs(file: Path, copy: Path) -> bool:
     return ours.st_size != theirs.st_size or ours.st_mtime > theirs.st_mtime
 
 
+def _remove_checkpoints(folder: Path, kept: Path) -> None:
+    """Remove kept checkpoints of runs whose record is kept too."""
+    for checkpoints in folder.rglob(CHECKPOINTS):
+        copies = kept / checkpoints.relative_to(folder)
+        for copy in copies.glob("*"):
+            if (copies.parent / copy.name).exists():
+                _empty(copy)
+                with contextlib.suppress(OSError):
+                    copy.unlink()
+
+
+def _empty(checkpoint: Path) -> None:
+    """Drive keeps what is replaced or removed in its bin for a month, at its full size."""
+    with contextlib.suppress(OSError):
+        os.truncate(checkpoint, 0)
+
+
 def _copy(file: Path, target: Path) -> int:
     part = target.with_name(f"{target.name}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, part)
+        if target.parent.name == CHECKPOINTS:
+            _empty(target)
         part.replace(target)
     except OSError as error:
         # One file that cannot be copied now must not keep the others from it; the next round tries again.

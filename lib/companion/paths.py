@@ -8,6 +8,8 @@ import platformdirs
 from companion.errors import CompanionError
 
 ADAPTERS_VARIABLE = "COMPANION_ADAPTERS"
+CHECKPOINTS_VARIABLE = "COMPANION_CHECKPOINTS"
+"""Environment variable that tells workers where to keep checkpoints; set by a study, not by its user."""
 RERUN_ENDING = "-rerun"
 """What a re-run's folder adds to the name of its profile."""
 
@@ -37,6 +39,12 @@ def adapters() -> Path | None:
     """Folder in which every trained adapter is kept, by run: ``$COMPANION_ADAPTERS``; unset, none is kept."""
     named = os.environ.get(ADAPTERS_VARIABLE)
     return Path(named).expanduser().resolve() if named else None
+
+
+def checkpoints() -> Path | None:
+    """Folder in which every run keeps the state of its training: ``$COMPANION_CHECKPOINTS``; unset, none is kept."""
+    named = os.environ.get(CHECKPOINTS_VARIABLE)
+    return Path(named) if named else None
 
 
 def profile_file(profile: str) -> Path:

@@ -32,6 +32,8 @@ class Profile:
         studies: study name to its settings.
         backend: ``auto`` (Unsloth where there is a CUDA GPU and Unsloth is installed, else transformers), ``unsloth``
             or ``transformers``.
+        checkpoint_minutes: how often the state of a training is kept, so that one that is cut off goes on inside its
+            run; without it, it begins anew.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Profile:
     workers: Count
     studies: dict[str, dict[str, Any]]
     backend: Literal["auto", "unsloth", "transformers"] = "auto"
+    checkpoint_minutes: Annotated[float, Field(ge=0)] | None = None
 
 
 def load_profile(name: str) -> Profile:

@@ -80,6 +80,7 @@ def compare(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -
         assert error <= tolerance, f"{name}: {error:.1e}"
 
 
+@pytest.mark.golden
 def test_what_is_measured_is_alive(measured: Measure) -> None:
     plain = measured("plain", "float32")
     assert plain["facts"]["backend"] == "transformers"
@@ -89,6 +90,7 @@ def test_what_is_measured_is_alive(measured: Measure) -> None:
     torch.testing.assert_close(plain["gradient_checkpointed"], plain["gradient"])
 
 
+@pytest.mark.golden
 def test_unsloths_own_cpu_backend_equals_plain_peft(measured: Measure) -> None:
     found = measured("cpu", "float32")
     assert found["facts"]["backend"] == "unsloth"

@@ -11,6 +11,8 @@ import pytest
 from companion.errors import CompanionError
 from companion.runs.notebooks import execute_all
 
+pytestmark = pytest.mark.golden
+
 DRIVER = """
 import sys
 from pathlib import Path

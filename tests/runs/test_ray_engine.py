@@ -95,6 +95,12 @@ def test_a_node_without_a_shared_folder_gives_back_record_and_logs(workload, tmp
     assert not list(tmp_path.glob("no*"))
 
 
+def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):
+    settings = {"work": "", "kind": "", "driver": "1", "store": str(tmp_path / "not here"), "logs": ""}
+    slot = Slot(settings, {"COMPANION_CHECKPOINTS": str(tmp_path / "not here" / "checkpoints")}, [], {})
+    assert slot.pool.environment["COMPANION_CHECKPOINTS"] == str(slot.scratch / "store" / "checkpoints")
+
+
 def test_a_node_is_given_what_its_cache_lacks(workload, tmp_path, monkeypatch):
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
@@ -179,7 +185,7 @@ def raylet_of(process):
     return next(int(value[15:]) for value in variables if value.startswith(b"RAY_RAYLET_PID="))
 
 
-@pytest.mark.slow
+@pytest.mark.golden
 def test_a_failing_run_is_reported_as_by_the_local_engine(cluster, workload, tmp_path, capfd):
     check_failing_grid(run_all, workload, tmp_path, capfd)
 
@@ -196,7 +202,7 @@ def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(clu
     assert facts["there"] == facts["here"]
 
 
-@pytest.mark.slow
+@pytest.mark.golden
 def test_a_node_killed_in_the_middle_costs_nothing(cluster, workload, tmp_path):
     folder = tmp_path / "Ünï {cödé} 数据"
     folder.mkdir()
@@ -248,7 +254,7 @@ def test_runs_share_the_gpus_that_there_are_and_end_with_them(cluster, workload,
     assert store.ids() == [spec_id(specs[0])]
 
 
-@pytest.mark.slow
+@pytest.mark.golden
 def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))

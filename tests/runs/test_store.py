@@ -30,6 +30,13 @@ def store(odd_folder):
     return Store(odd_folder / "records")
 
 
+def checkpoint(store, run_id, ending=".safetensors"):
+    store.checkpoints.mkdir(parents=True, exist_ok=True)
+    file = store.checkpoints / f"{run_id}{ending}"
+    file.write_bytes(b"step 10")
+    return file
+
+
 def files(store):
     return sorted(file.name for file in store.folder.rglob("*") if file.is_file())
 
@@ -223,19 +230,43 @@ def test_an_interrupted_write_leaves_nothing(store, monkeypatch):
     assert files(store) == []
 
 
-def test_a_record_of_another_machine_is_put_whole_or_refused(workload, tmp_path):
-    spec, there, here = workload.Job(1), Store(tmp_path / "there"), Store(tmp_path / "here")
-    run_id = there.write(spec, *workload.work(spec))
+def test_a_checkpoint_goes_when_its_record_is_there(store):
+    run_id, other = spec_id(Spec(1)), checkpoint(store, spec_id(Spec(2)))
+    checkpoint(store, run_id), checkpoint(store, run_id, ".cut_off.tmp")
+    store.write(Spec(1), ARRAYS, META)
+    assert list(store.checkpoints.iterdir()) == [other]
+    assert store.verify([run_id]) == [] and store.ids() == [run_id]
+
+
+def test_a_checkpoint_left_by_a_crash_goes_with_the_next_run(store):
+    done = store.write(Spec(1), ARRAYS, META)
+    damaged, missing = store.write(Spec(2), ARRAYS, META), checkpoint(store, spec_id(Spec(3)))
+    checkpoint(store, done), checkpoint(store, missing.stem, ".cut_off.tmp")
+    of_damaged = checkpoint(store, damaged)
+    store.path(damaged).write_bytes(b"")
+    assert len(store.mend()) == 1
+    assert sorted(store.checkpoints.iterdir()) == sorted([missing, of_damaged])
+
+
+def test_a_checkpoint_that_cannot_be_removed_costs_no_record(store):
+    run_id = spec_id(Spec(1))
+    (store.checkpoints / f"{run_id}.safetensors").mkdir(parents=True)
+    assert store.write(Spec(1), ARRAYS, META) == run_id and store.sound(run_id)
+
+
+def test_a_record_of_another_machine_is_put_whole_or_refused(store, tmp_path):
+    there, other = Store(tmp_path / "there"), Store(tmp_path / "other")
+    run_id = there.write(Spec(1), ARRAYS, META)
     content = there.path(run_id).read_bytes()
     with pytest.raises(CompanionError, match="damaged on its way here"):
-        here.put(run_id, content[:-1])
+        store.put(run_id, content[:-1])
     with pytest.raises(CompanionError, match="does not match its spec"):
-        here.put("0" * 16, content)
-    assert here.ids() == []
-    here.put(run_id, content)
-    here.put(run_id, content)
-    assert here.path(run_id).read_bytes() == content
-    other = Store(tmp_path / "other")
-    other.write(spec, {}, {})
+        store.put("0" * 16, content)
+    assert store.ids() == []
+    checkpoint(store, run_id)
+    store.put(run_id, content)
+    store.put(run_id, content)
+    assert store.path(run_id).read_bytes() == content and not list(store.checkpoints.iterdir())
+    other.write(Spec(1), {}, {})
     with pytest.raises(CompanionError, match="two different results"):
         other.put(run_id, content)

@@ -145,7 +145,10 @@ def _fetch(model: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(HUB_FILES)))
     except (HTTPError, OSError, ValueError) as error:
-        message = f"The hub model {model} at {revision[:12]} could not be fetched ({_first_line(error)})."
+        message = (
+            f"The hub model {model} at {revision[:12]} could not be fetched ({_first_line(error)}): check the network, "
+            "or name a local folder as the model."
+        )
         raise CompanionError(message) from error
 
 

@@ -6,6 +6,7 @@ backward pass where they are too many to be kept (gradient checkpointing), and U
 its batches.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,11 @@ from transformers import PreTrainedConfig, PreTrainedModel, get_wsd_schedule
 from companion.errors import CompanionError
 from companion.models.attention import common_prefix
 from companion.models.backend import gpu_memory
-from companion.models.base import Base
+from companion.models.base import Base, facts
+from companion.models.checkpoint import Checkpoint, Checkpoints, State
 from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows, takes_packed_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+from companion.origin import origin
 
 TOKENS_AT_ONCE = 600
 """Tokens whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model; longer batches go in
@@ -92,7 +95,9 @@ class History:
     parts: NDArray[np.int64]
 
 
-def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -> tuple[Student, History]:
+def finetune(
+    base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, checkpoint: Checkpoint | None = None
+) -> tuple[Student, History]:
     """Train a fresh adapter on the response tokens of all sequences.
 
     Loss of a batch: sum over its examples and response tokens of weight * negative log-likelihood, divided by the
@@ -102,6 +107,9 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
     to the bit, whatever the process did before; on a GPU it is the same up to rounding. LoRA dropout is drawn from the
     seed too; tokens that a batch shares share their dropout.
 
+    With a `checkpoint`, a training that was cut off goes on from the last one that was written, if all that decides its
+    result is unchanged; adapter and history are then those of a training that was never cut off, as exactly as above.
+
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence, or one too long for the GPU's memory.
     """
@@ -109,12 +117,25 @@ def finetune(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int) -
     batches = [
         batch for epoch in range(recipe.epochs) for batch in epoch_batches(sequences, recipe.batch_size, seed, epoch)
     ]
+    kept = Checkpoints(checkpoint, _identity(base, sequences, recipe, seed, checkpoint.run)) if checkpoint else None
     with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
         with torch.random.fork_rng(), gpu_memory("during training"):
             torch.manual_seed(seed)
-            history = _train(wrapped, sequences, batches, recipe)
+            history = _train(wrapped, sequences, batches, recipe, kept)
         weights = adapter_weights(wrapped)
     return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
+
+
+def _identity(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, run: str) -> str:
+    """Digest of all that decides the result of a training: settings, examples, base, code, libraries and machine."""
+    made_by = {**origin(), **facts(base)}
+    if base.model.device.type != "cpu":
+        del made_by["processor"]  # a rented card comes with now this one, now that one
+    settings = (run, recipe, seed, base.sha256, torch.get_num_threads(), sorted(made_by.items()))
+    digest = hashlib.sha256(repr(settings).encode())
+    for sequence in sequences:
+        digest.update(repr(sequence).encode())
+    return digest.hexdigest()
 
 
 def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -211,35 +232,48 @@ def bf16_products(wanted: bool) -> Iterator[None]:
         settings.fp32_precision = before
 
 
-def _train(wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int]], recipe: Recipe) -> History:
+def _train(
+    wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int]], recipe: Recipe, kept: Checkpoints | None
+) -> History:
     model = inner(wrapped)
     model.train()
     head = head_weight(model)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    warmup, decay = (math.ceil(ratio * len(batches)) for ratio in (recipe.warmup_ratio, recipe.decay_ratio))
-    schedule = get_wsd_schedule(optimizer, warmup, decay, len(batches), decay_type="linear")
-    scaler = torch.amp.GradScaler(model.device.type, init_scale=FIRST_LOSS_SCALE, enabled=model.dtype == torch.float16)
-    steps: list[tuple[int, float, float, float, int]] = []
     largest = max(sum(len(sequences[n].prompt) + len(sequences[n].response) for n in batch) for batch in batches)
     again = largest > tokens_at_once(model, checkpointed=False) and model.device.type == "cuda"
-    seen, room = 0, tokens_at_once(model, again)
+    state = _first_state(model, recipe, len(batches), tokens_at_once(model, again))
+    if kept:
+        kept.resume(state)
     with attention_for(model), checkpointing(model, again):
-        for batch in batches:
-            chosen = [sequences[number] for number in batch]
-            stepped = False
-            while not stepped:
-                loss, losses, parts, room = _backward_in_room(model, head, chosen, room, scaler)
-                scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
-                scaler.step(optimizer)
-                stepped = not _overflowed(scaler)
-                optimizer.zero_grad(set_to_none=True)
-            schedule.step()
-            seen += len(batch)
-            steps.append((seen, loss, *_label_and_rest(chosen, losses), parts))
+        for batch in batches[len(state.steps) :]:
+            _step(model, head, [sequences[number] for number in batch], recipe, state)
+            if kept:
+                kept.keep(state, last=len(state.steps) == len(batches))
     model.eval()
-    return History(*(np.array(column) for column in zip(*steps, strict=True)))
+    return History(*(np.array(column) for column in zip(*state.steps, strict=True)))
+
+
+def _first_state(model: PreTrainedModel, recipe: Recipe, steps: int, room: int) -> State:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    warmup, decay = (math.ceil(ratio * steps) for ratio in (recipe.warmup_ratio, recipe.decay_ratio))
+    schedule = get_wsd_schedule(optimizer, warmup, decay, steps, decay_type="linear")
+    scaler = torch.amp.GradScaler(model.device.type, init_scale=FIRST_LOSS_SCALE, enabled=model.dtype == torch.float16)
+    return State(parameters, optimizer, schedule, scaler, room)
+
+
+def _step(model: PreTrainedModel, head: Tensor, batch: list[Sequence], recipe: Recipe, state: State) -> None:
+    """One optimiser step, tried again as long as float16 gradients overflow; its entry of the history is added."""
+    stepped = False
+    while not stepped:
+        loss, losses, parts, state.room = _backward_in_room(model, head, batch, state.room, state.scaler)
+        state.scaler.unscale_(state.optimizer)
+        torch.nn.utils.clip_grad_norm_(state.parameters, recipe.gradient_clip)
+        state.scaler.step(state.optimizer)
+        stepped = not _overflowed(state.scaler)
+        state.optimizer.zero_grad(set_to_none=True)
+    state.schedule.step()
+    seen = state.steps[-1][0] if state.steps else 0
+    state.steps.append((seen + len(batch), loss, *_label_and_rest(batch, losses), parts))
 
 
 def _overflowed(scaler: torch.amp.GradScaler) -> bool:

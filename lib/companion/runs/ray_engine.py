@@ -324,6 +324,8 @@ class Slot:
         for name, content in files.items():
             if not (file := paths.cache() / name).exists():
                 write_whole(file, content)
+        if paths.CHECKPOINTS_VARIABLE in environment:
+            environment[paths.CHECKPOINTS_VARIABLE] = str(self.store.checkpoints)
         self.pool = LocalPool(settings, {**environment, "PYTHONPATH": python_path(places)})
 
     def complaint(self, driver_code: str) -> str:

@@ -1,5 +1,6 @@
 """Records on disk: one safetensors file per run, there whole or not at all, checked whenever it is read."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -47,13 +48,21 @@ class _Damage(Exception):
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of records named ``<id>.safetensors``; damaged ones are moved to ``damaged/`` inside it."""
+    """A folder of records named ``<id>.safetensors``; damaged ones are moved to ``damaged/`` inside it.
+
+    ``checkpoints/`` inside it is for the checkpoints of runs that have no record yet.
+    """
 
     folder: Path
 
     def path(self, run_id: str) -> Path:
         """File of one record, whether or not it is there."""
         return self.folder / f"{run_id}{SUFFIX}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder in which a run may keep ``<id>.safetensors`` while it is made; removed as its record is written."""
+        return self.folder / "checkpoints"
 
     def has(self, run_id: str) -> bool:
         """Whether a record of this id is there (not whether it is sound, see :meth:`verify`)."""
@@ -128,7 +137,9 @@ class Store:
         return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]
 
     def mend(self) -> list[str]:
-        """Move damaged records to ``damaged/`` and remove cut-off writes; give one sentence for each damaged record.
+        """Move damaged records to ``damaged/``; give one sentence for each.
+
+        Cut-off writes are removed, and checkpoints of runs whose record is there.
 
         Call it only while holding the folder's lock: another process may be writing.
 
@@ -138,6 +149,9 @@ class Store:
         try:
             for file in self._files():
                 if file.name.endswith(TEMPORARY):
+                    file.unlink()
+            for file in self.checkpoints.glob("*"):
+                if file.name.endswith(TEMPORARY) or self.sound(file.stem):
                     file.unlink()
         except OSError as error:
             raise CompanionError(
@@ -153,6 +167,10 @@ class Store:
     def _keep(self, run_id: str, content: bytes) -> None:
         if not (self.has(run_id) and self._same_is_there(run_id, content)):
             write_whole(self.path(run_id), content)
+        # The record is there; what cannot be removed now is left for `mend`.
+        with contextlib.suppress(OSError):
+            for file in self.checkpoints.glob(f"{run_id}.*"):
+                file.unlink()
 
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():

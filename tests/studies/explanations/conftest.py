@@ -69,15 +69,19 @@ SOURCES = ("assistant", "chat_high", "chat_low", "faq", "qa", "scripted")
 def made_up(accuracy: dict[str, float], seeds: int = 6, items: int = 40, sharper: float = 0.0) -> Results:
     """Results in which each arm is right with a given chance; ``sharper`` moves the explanation arms' entropies."""
     random = np.random.default_rng(8)
-    frames, layers = [], []
+    cells: list[dict[str, Any]] = []
+    layers: list[dict[str, object]] = []
     for arm, chance in accuracy.items():
         for seed in range(seeds if arm != "base" else 1):
             for axis in AXES:
                 for source in SOURCES:
                     shift = sharper * (arm not in ("base", "label"))
-                    frames.append(_cell(random, arm, seed, axis, source, items, chance, shift))
+                    cells.append(_cell(random, arm, seed, axis, source, items, chance, shift))
                     layers += _layer_rows(random, arm, seed, axis, source, shift)
-    predictions = pd.concat(frames, ignore_index=True)
+    # Columns first: a frame for every cell would take most of the tests' time.
+    predictions = pd.DataFrame(
+        {name: np.concatenate([np.broadcast_to(cell[name], items) for cell in cells]) for name in cells[0]}
+    )
     table = predictions.drop_duplicates(["axis", "item"])[["item", "source", "axis", "label", "level"]]
     table = table.assign(split="test", words=20, majority=3, length=2, words_only=4)
     origin = Provenance("explanations", "made up", ("a", "b"), "0" * 40)
@@ -86,7 +90,8 @@ def made_up(accuracy: dict[str, float], seeds: int = 6, items: int = 40, sharper
 
 def _cell(
     random: np.random.Generator, arm: str, seed: int, axis: str, source: str, items: int, chance: float, shift: float
-) -> pd.DataFrame:
+) -> dict[str, Any]:
+    """Columns of one cell, each an array of the items or one value for all."""
     label = np.arange(items) % 5 + 1
     right = random.random(items) < chance
     predicted = np.where(right, label, label % 5 + 1)
@@ -94,30 +99,28 @@ def _cell(
     probability[np.arange(items), predicted - 1] = 0.6
     noise = random.normal(0, 0.02, items)
     columns = dict(zip(probability_names(5), probability.T, strict=True))
-    return pd.DataFrame(
-        {
-            "axis": axis,
-            "source": source,
-            "item": [f"{source}-{number}" for number in range(items)],
-            "label": label,
-            "level": label,
-            "arm": arm,
-            "seed": seed,
-            **columns,
-            "predicted": predicted,
-            "correct": right.astype(float),
-            "correct_level": right.astype(float),
-            "within_one": right.astype(float),
-            "absolute_error": 1.0 - right,
-            "nll": -np.log(np.where(right, 0.6, 0.1)),
-            "brier": 1.0 - right,
-            "confidence": 0.6,
-            "output_entropy": 1.5 - shift + noise,
-            "peak_mass": 0.5 + shift / 2 + noise,
-            "label_mass": 0.9,
-            "label_entropy": 1.2,
-        }
-    )
+    return {
+        "axis": axis,
+        "source": source,
+        "item": [f"{source}-{number}" for number in range(items)],
+        "label": label,
+        "level": label,
+        "arm": arm,
+        "seed": seed,
+        **columns,
+        "predicted": predicted,
+        "correct": right.astype(float),
+        "correct_level": right.astype(float),
+        "within_one": right.astype(float),
+        "absolute_error": 1.0 - right,
+        "nll": -np.log(np.where(right, 0.6, 0.1)),
+        "brier": 1.0 - right,
+        "confidence": 0.6,
+        "output_entropy": 1.5 - shift + noise,
+        "peak_mass": 0.5 + shift / 2 + noise,
+        "label_mass": 0.9,
+        "label_entropy": 1.2,
+    }
 
 
 def _layer_rows(

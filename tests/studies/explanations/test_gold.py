@@ -110,6 +110,14 @@ def test_alpha_has_the_published_value_of_the_ordinal_example():
     assert gold._alpha(first, second) == pytest.approx(0.095, abs=0.001)
 
 
+def test_resamples_without_a_difference_leave_the_interval_as_it_is():
+    scores = pd.DataFrame(
+        {"item": list("abcdefgh"), "axis": "naturalness", "first": [3] * 7 + [4], "second": [3] * 7 + [5]}
+    )
+    limits = gold.agreement(scores, seed=0)[["alpha_low", "alpha_high", "kappa_low", "kappa_high"]]
+    assert limits.notna().all(axis=None)
+
+
 def test_raters_with_one_score_have_no_agreement_to_measure():
     (row,) = gold.agreement(two_raters(0).assign(first=3, second=3), 1).to_dict("records")
     assert np.isnan(row["alpha"]) and np.isnan(row["kappa"]) and row["exact"] == 1

@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 def labelled(count=60, groups=20, names=("no", "yes"), explanation="because it says word {}"):
     rows = pd.DataFrame(
         {
-            "text": [f"this is text number {number}" for number in range(count)],
+            "text": [f"text {number} is a text" for number in range(count)],
             "label": [number % len(names) + 1 for number in range(count)],
             "explanation": [explanation.format(number) for number in range(count)],
             "group": [f"group {number % groups}" for number in range(count)],
@@ -43,6 +43,24 @@ def test_groups_stay_together_and_shares_are_kept():
 def test_the_sizes_are_upper_limits():
     items = build(labelled(400, 400), options(sizes=[50, 9, 31]), "mine").items
     assert items["split"].value_counts().to_dict() == {"train": 50, "test": 31, "validation": 9}
+
+
+def test_a_group_too_large_to_be_one_of_several_is_trained_on_and_its_rows_are_drawn():
+    given_rows = labelled(200, 200)
+    # The first half is one group and sorted by label: its first rows alone would all say no.
+    rows = given_rows.rows.assign(group=["all"] * 100 + [f"g{number}" for number in range(100)])
+    rows["label"] = [1] * 50 + [2] * 50 + [1, 2] * 50
+    items = build(Labelled(rows, given_rows.labels, ordered=False), options(sizes=[80, 20, 40]), "mine").items
+    assert items.groupby("source").size().where(lambda size: size > 1).dropna().index.size == 1
+    large = items[items["source"].isin(items["source"].value_counts().index[:1])]
+    assert set(large["split"]) == {"train"} and len(large) > 30
+    assert 0.25 < (large["label"] == 1).mean() < 0.75
+    assert items.groupby("split")["source"].nunique()[["test", "validation"]].tolist() == [40, 20]
+
+
+def test_texts_that_look_the_same_once_cut_stay_together():
+    with pytest.raises(CompanionError, match="60 rows in 1 groups are too few"):
+        build(labelled(), options(text_words=1), "mine")
 
 
 @settings(deadline=None, max_examples=8)
@@ -78,7 +96,7 @@ def test_other_names_of_the_labels_are_other_data():
 def test_no_text_is_kept_with_the_numbers():
     data = build(labelled(explanation="secret reason"), options(), "mine")
     kept = data.items.to_csv() + data.ratings.to_csv() + str(data.facts)
-    assert "this is text" not in kept
+    assert "is a text" not in kept
     assert "secret" not in kept
     assert not list(paths.cache().glob("*.csv"))
 

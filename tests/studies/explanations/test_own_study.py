@@ -15,6 +15,8 @@ from companion.studies.explanations.own_study import OwnStudy, open_own, run
 from companion.studies.explanations.publish import publish_tuning
 from companion.studies.explanations.results import load_results
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:

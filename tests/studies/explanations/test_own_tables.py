@@ -5,8 +5,15 @@ import pytest
 from companion.show.provenance import Provenance
 from companion.stats.metrics import item_measures
 from companion.stats.paired import t_test
-from companion.studies.explanations.claims import ledger
-from companion.studies.explanations.own_tables import accuracy_intervals, arm_table, difference, level, sharpness
+from companion.studies.explanations.claims import ledger, shared_note
+from companion.studies.explanations.own_tables import (
+    accuracy_intervals,
+    arm_table,
+    difference,
+    level,
+    sharpness,
+    shortcut_accuracy,
+)
 from companion.studies.explanations.results import Results, probability_names
 
 LABELS = 3
@@ -71,6 +78,37 @@ def test_a_clear_gain_is_supported_and_a_clear_loss_contradicted():
 
 def test_the_claim_about_all_cells_is_left_out():
     assert "1b" not in verdicts(made({"label": 0.5, "explanation": 0.5}))
+
+
+def constant(results, arm, label):
+    """The arm answers one label whatever is asked."""
+    rows = results.predictions
+    rows.loc[rows["arm"] == arm, "correct"] = (rows["label"] == label).astype(float)
+    return results
+
+
+def test_a_constant_answer_is_not_learnt_however_the_groups_weigh():
+    results = made({"label": 0.5, "explanation": 0.5}, groups=12)
+    # One large group says 1, so that most rows do; the many small ones say 2.
+    large = results.items["source"].value_counts().index[0]
+    for table in (results.items, results.predictions):
+        table["label"] = np.where(table["source"] == large, 1, 2)
+    found = verdicts(constant(constant(results, "label", 1), "explanation", 2))
+    assert found["1a"].low > 0
+    assert found["1a"].verdict == "undecided"
+
+
+def test_fewer_than_four_groups_decide_nothing():
+    better = {"label": 0.3, "explanation": 0.95}
+    assert verdicts(made(better, groups=12, size=(9, 9)))["1a"].verdict == "supported"
+    few = made(better, groups=3, size=(60, 60))
+    assert verdicts(few)["1a"].verdict == "undecided"
+    assert "Fewer than 4 test groups: nothing is decided." in shared_note(few)
+
+
+def test_baselines_weigh_groups_as_students_do():
+    test = pd.DataFrame({"source": list("aaab"), "label": [1, 1, 1, 2], "majority": 1, "length": 2, "words_only": 3})
+    assert shortcut_accuracy(test).to_dict() == {"majority": 0.5, "length": 0.5, "words_only": 0.0}
 
 
 def test_groups_count_once():

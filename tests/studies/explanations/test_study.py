@@ -24,6 +24,8 @@ from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
 from companion.studies.explanations.targets import CONTROLS, PRIMARY, Pool, target
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.fixture(scope="module")
 def study(
@@ -76,7 +78,6 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
     assert file.read_bytes() == before
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which must not be imported yet")
 def test_a_cluster_makes_the_same_bytes(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPANION_RAY", "local")

@@ -158,7 +158,8 @@ def gold_report(profile: str) -> str:
     used = one.annotators.merge_rule if one.annotators else "mean"
     agreement = gold.agreement(people, one.data_seed)
     advice = f"The labels use the {used}; the rule nearest to people is {best}"
-    advice += "." if used == best else f": merge_rule: {best} in the profile's annotators takes it."
+    advice += "." if used == best else f" (merge_rule: {best} in the profile's annotators takes it)."
+    advice += " Small differences between rules are chance: no interval stands behind this order."
     return f"{agreement.to_string(index=False)}\n\n{rules.to_string(index=False)}\n\n{advice}"
 
 

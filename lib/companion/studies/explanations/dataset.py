@@ -107,7 +107,10 @@ def survey(settings: ExplanationsSettings) -> Survey:
         CompanionError: the settings name none, or as ``build``.
     """
     if not settings.annotators:
-        raise CompanionError("The annotators of this profile are simulated: there is nobody to ask.")
+        raise CompanionError(
+            "The annotators of this profile are simulated, so there is nobody to ask: name language models under "
+            "annotators in its file; paper.yaml shows how."
+        )
     return _survey(_items(settings), settings, settings.annotators)
 
 

@@ -1,5 +1,6 @@
 """One run of the study: its frozen spec, and the work that turns the spec into item-level results."""
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -17,11 +18,14 @@ from companion.errors import CompanionError
 from companion.files import whole_folder
 from companion.origin import origin
 from companion.runs.spec import spec_id
+from companion.runs.store import SUFFIX
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.targets import CODES, LABEL_LEAD, PRIMARY, Example, scoring_prompt
 
 CLOSE = f"\n{LABEL_LEAD}"
 MAX_EXPLANATION_TOKENS = 64
+MINUTES_VARIABLE = "COMPANION_CHECKPOINT_MINUTES"
+"""Environment variable that carries a profile's `checkpoint_minutes` to its workers; it is no part of a run's spec."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +204,20 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
         return Student(base), {}
     training = Pool(example for _, example in _examples(spec.data, "train", spec.axes))
     sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
-    student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed)
+    student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed, _checkpoint(spec))
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
     arrays = {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
     return student, arrays | {"parts": history.parts}
+
+
+def _checkpoint(spec: RunSpec) -> Any:
+    """Where and how often the training of a run is kept; None where its workers were told to keep none."""
+    from companion.models.checkpoint import Checkpoint
+
+    if (folder := paths.checkpoints()) is None:
+        return None
+    run_id = spec_id(spec)
+    return Checkpoint(folder / f"{run_id}{SUFFIX}", float(os.environ[MINUTES_VARIABLE]), run_id)
 
 
 def _keep(student: Any, folder: Path) -> None:

@@ -192,7 +192,9 @@ def _interval(measure: Measure, first: np.ndarray, second: np.ndarray, seed: int
         method="percentile",
         rng=generator,
     )
-    return estimate, float(found.confidence_interval.low), float(found.confidence_interval.high)
+    # A resample in which all scores are the same has no agreement to measure.
+    low, high = np.nanpercentile(found.bootstrap_distribution, [2.5, 97.5])
+    return estimate, float(low), float(high)
 
 
 def rule_errors(ratings: pd.DataFrame, gold: pd.DataFrame, seed: int) -> pd.DataFrame:

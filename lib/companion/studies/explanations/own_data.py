@@ -59,8 +59,7 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
         )
     rows = pd.DataFrame({role: table[name].map(_as_text) for role, name in chosen.items()})
     rows = rows.reindex(columns=["text", "label", "explanation", "group"], fill_value="")
-    if not columns.group:
-        rows["group"] = rows["text"]
+    rows["group"] = rows["group"].where(rows["group"] != "", rows["text"])
     rows = _usable(rows, data)
     names = _ordered(rows["label"], labels, data)
     numbered = rows["label"].map({name: place for place, name in enumerate(names, 1)})

@@ -79,16 +79,24 @@ def _first_words(text: str, count: int) -> str:
 
 
 def _split(rows: pd.DataFrame, settings: "OwnSettings") -> pd.DataFrame:
-    """Rows with split and group number; whole groups, in an order drawn from the data seed."""
-    groups = _groups(rows)
+    """Rows with split and group number; whole groups, in an order drawn from the data seed.
+
+    No group makes up more than half of a split: one that is too large for the test and the validation rows is trained
+    on, and of one too large for that too, rows are drawn.
+    """
+    groups = _groups(rows, settings.text_words)
     order = sorted(groups, key=lambda places: _draw(str(rows.loc[places[0], "group"]), settings.data_seed))
     wanted = {name: min(getattr(settings, f"{name}_items"), int(share * len(rows))) for name, share in SHARES.items()}
     placed: list[dict[str, object]] = []
     filled = dict.fromkeys(SPLITS, 0)
     for number, places in enumerate(order):
-        name = next((one for one in SHARES if filled[one] < wanted[one]), None)
+        halves = {one: most // 2 for one, most in wanted.items()}
+        fitting = [one for one in SHARES if one == "train" or len(places) <= max(1, halves[one])]
+        name = next((one for one in fitting if filled[one] < wanted[one]), None)
         if name is None:
-            break
+            continue
+        if len(places) > halves[name]:
+            places = sorted(places, key=lambda place: _draw(str(place), settings.data_seed))[: max(1, halves[name])]
         chosen = places[: wanted[name] - filled[name]]
         filled[name] += len(chosen)
         placed += [{"place": place, "split": name, "source": f"g{number:04d}"} for place in chosen]
@@ -97,16 +105,16 @@ def _split(rows: pd.DataFrame, settings: "OwnSettings") -> pd.DataFrame:
     if least < 2:
         raise CompanionError(
             f"{len(rows)} rows in {len(groups)} groups are too few to train, validate and test on groups of their own: "
-            "give more rows, or a group column with more values."
+            "give more rows, or a group column with more values and smaller groups."
         )
     return rows.loc[counts["place"]].reset_index(drop=True).assign(split=counts["split"], source=counts["source"])
 
 
-def _groups(rows: pd.DataFrame) -> list[list[int]]:
-    """Places of the rows that share a group or a text, also through others."""
+def _groups(rows: pd.DataFrame, text_words: int) -> list[list[int]]:
+    """Places of the rows that share a group, or as much of a text as is shown, also through others."""
     tied: DisjointSet[int] = DisjointSet(rows.index)
-    for column in ("group", "text"):
-        for places in rows.groupby(column, sort=False).groups.values():
+    for shared in (rows["group"], rows["text"].map(lambda text: _first_words(text, text_words))):
+        for places in rows.groupby(shared, sort=False).groups.values():
             for one, other in pairwise(places):
                 tied.merge(one, other)
     return [sorted(places) for places in tied.subsets()]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -193,8 +194,12 @@ def open_own(
         CompanionError: no such profile, a bad setting or a name that is none for a folder.
     """
     folder = name or re.sub(r"\W+", "_", Path(table).stem)
-    if not re.fullmatch(r"\w[\w.-]*", folder) or folder == NAME:
-        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and - (not {NAME}).")
+    if not re.fullmatch(r"\w[\w.-]*", folder):
+        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and -.")
+    if folder == NAME:
+        raise CompanionError(f"{folder!r} is no name for a results folder: the paper's study goes by it.")
+    if seeds < 1:
+        raise CompanionError(f"There must be at least 1 seed, not {seeds}; verdicts need four.")
     chosen = load_profile(profile)
     house = load_settings(chosen, NAME, ExplanationsSettings)
     compared = tuple(_listed(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
@@ -238,6 +243,8 @@ def run(own: OwnStudy, quiet: bool = False) -> Report:
         CompanionError: the table can't be read or has changed, or a run failed.
     """
     if own.tuned:
+        if not quiet:
+            print("First the learning rate is chosen on validation rows, then the arms are compared.", file=sys.stderr)
         study.run(own, tuning=True, quiet=quiet).raise_if_failed()
     report = study.run(own, quiet=quiet)
     report.raise_if_failed()

@@ -30,6 +30,8 @@ def page(profile: str, measured: bool = False) -> str:
     parts += [_this_machine(study, specs, load, speed)]
     if study.profile.dtype == "nf4":
         parts += [_on_cards(study, load)]
+    else:
+        parts += ["Hours and money for each card are estimated for models in 4 bits only (dtype: nf4)."]
     annotators = study.settings.annotators
     if annotators or set(study.settings.sources) & set(get_args(OriginalName)):
         parts += [_ratings(study.settings, lengths, annotators)]
@@ -72,9 +74,10 @@ def _on_cards(study: Study, load: Load) -> str:
         f"On one card (estimated)\n{_table(pd.DataFrame(rows))}\n"
         f"Memory: {total:.1f} GiB ({parts}) with {planner.EXAMPLES_AT_ONCE} examples of {recipe.max_length} tokens at "
         "once; shorter ones need less.\n"
-        f"Hours: scoring {planner.SCORING_SPEEDUP:g} times as fast as training, writing {planner.WRITING_SLOWDOWN:g} "
-        "times as slow; without loading and downloads. Scaled: from the A100 40 GB, by the lower of the ratios of "
-        "tensor speed and bandwidth.\nSources (cards.yaml):\n" + "\n".join(sources)
+        f"Hours and US$: the study alone, without tuning, loading and downloads; scoring {planner.SCORING_SPEEDUP:g} "
+        f"times as fast as training, writing {planner.WRITING_SLOWDOWN:g} times as slow. Scaled: from the "
+        "A100 40 GB, by the lower of the ratios of tensor speed and bandwidth.\nSources (cards.yaml):\n"
+        + "\n".join(sources)
     )
 
 

@@ -105,9 +105,9 @@ def publish_claims(study: Study, results: Results) -> pd.DataFrame:
         f"{study.size}; each student is trained on {passes} examples, and a label beside an explanation weighs about "
         "1/39 of its loss: verdicts speak of that much training. They need four seeds, and the arm ahead "
         "(3a to 3d: both) must be shown to beat the most frequent training label. Each family, and 1b, 2c, 2d alone, "
-        "errs in about 5 % of such studies, the ledger as a whole in up to 30 %. Assumed: effects of sources and seeds "
-        "are roughly symmetric; where some students collapse, errors are several times more frequent (many times where "
-        f"all axes of a seed do). {shared_note(results)}"
+        "errs in about 5 % of such studies, the claims table as a whole in up to 30 %. Assumed: effects of sources and "
+        "seeds are roughly symmetric; where some students collapse, errors are several times more frequent (many times "
+        f"where all axes of a seed do). {shared_note(results)}"
     )
     claims = ledger(results, one)
     write_claims(claims, study.folder, note, results.provenance)

@@ -7,6 +7,7 @@ asked, and how its labels are called.
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,8 @@ def export(
         raise CompanionError(f"{folder} is there already: name a new folder.")
     if forms.gguf:
         _check_gguf(specs[0])
+    if not quiet:
+        print("What was not kept is trained again; each student is compared with its record.", file=sys.stderr)
     made = make(study, specs, quiet)
     with whole_folder(folder) as working:
         for one in made:

@@ -18,7 +18,7 @@ from companion.runs.spec import RESULT_VERSION, spec_id
 from companion.runs.store import Store
 from companion.studies.explanations import dataset
 from companion.studies.explanations.dataset import Data
-from companion.studies.explanations.experiment import RunSpec, execute, plan, plan_tuning
+from companion.studies.explanations.experiment import MINUTES_VARIABLE, RunSpec, execute, plan, plan_tuning
 from companion.studies.explanations.prompts import CONTEXT_WORDS
 from companion.studies.explanations.settings import ExplanationsSettings
 
@@ -122,6 +122,13 @@ class Study:
         backend.choose(self.profile.backend)
         return {backend.VARIABLE: self.profile.backend}
 
+    def checkpoints(self) -> dict[str, str]:
+        """What workers are told so that they keep checkpoints in the store; nothing where the profile wants none."""
+        minutes = self.profile.checkpoint_minutes
+        if minutes is None:
+            return {}
+        return {paths.CHECKPOINTS_VARIABLE: str(self.store.checkpoints.resolve()), MINUTES_VARIABLE: str(minutes)}
+
     def tuning_specs(self) -> list[RunSpec]:
         """Specs of the choice of recipe on validation items."""
         return plan_tuning(self.settings, self.base, self.data.hash)
@@ -210,7 +217,7 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     ids = tuple(map(spec_id, specs))
     if all(map(study.store.sound, ids)):
         return Report(done=(), skipped=ids, failed={})
-    environment = study.environment()
+    environment = study.environment() | study.checkpoints()
     texts = dataset.texts_file(study.data.hash)
     make = partial(ray_engine.run_all, needed=[texts]) if ray_engine.address() else run_all
     if not texts.exists():
