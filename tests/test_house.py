@@ -109,7 +109,8 @@ def test_nothing_is_pickled() -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {*requirements(PYPROJECT["dependencies"]), *read_requirements("no-deps.txt"), "companion"}
+    asked_for = requirements(PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["cluster"])
+    declared = {*asked_for, *read_requirements("no-deps.txt"), "companion"}
     providers = importlib.metadata.packages_distributions()
     undeclared = {
         f"{relative(path)}: {name}"
@@ -129,6 +130,11 @@ def test_conda_and_pip_users_get_the_same_requirements() -> None:
     assert {name: str(requirement) for name, requirement in offered.items()} == {
         name: str(requirement) for name, requirement in wanted.items()
     }
+
+
+def test_the_tests_use_the_ray_of_the_cluster_extra() -> None:
+    extras = PYPROJECT["optional-dependencies"]
+    assert set(extras["cluster"]) <= set(extras["dev"])
 
 
 def test_conda_takes_the_constraints_the_package_and_the_python_of_pyproject() -> None:

@@ -76,7 +76,7 @@ make_environment() {
         return
     fi
     python=$(find_python)
-    echo "Installing the pinned packages into .venv with $python: once, some minutes, 3.2 GB (8 GB with a CUDA build of torch)."
+    echo "Installing the pinned packages into .venv with $python: once, some minutes, 3.4 GB (8 GB with a CUDA build of torch)."
     # Without a stamp of this folder the environment is new, moved or half-made, and pip cannot tell what is missing in it.
     if ! [[ -f $stamp && $(<"$stamp") == "$PWD "* ]] || ! .venv/bin/python -c '' 2>/dev/null; then
         "$python" -m venv --clear .venv

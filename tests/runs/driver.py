@@ -1,10 +1,10 @@
-"""A user's script for the engine's tests: make a small grid, to be killed or watched from outside."""
+"""A user's script for the engines' tests: make a small grid, to be killed or watched from outside."""
 
 import signal
 import sys
 from pathlib import Path
 
-from companion.runs.engine import run_all
+from companion.runs import engine, ray_engine
 from companion.runs.store import Store
 from workload import Job, work
 
@@ -13,4 +13,5 @@ if __name__ == "__main__":
     # a shell that puts the tests into the background lets them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
     specs = [Job(seed, action, str(folder)) for seed in range(count)]
+    run_all = ray_engine.run_all if ray_engine.address() else engine.run_all
     run_all(specs, work, Store(folder / "records"), workers=2, logs=folder / "logs").raise_if_failed()

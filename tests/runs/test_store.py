@@ -252,3 +252,21 @@ def test_a_checkpoint_that_cannot_be_removed_costs_no_record(store):
     run_id = spec_id(Spec(1))
     (store.checkpoints / f"{run_id}.safetensors").mkdir(parents=True)
     assert store.write(Spec(1), ARRAYS, META) == run_id and store.sound(run_id)
+
+
+def test_a_record_of_another_machine_is_put_whole_or_refused(workload, tmp_path):
+    spec, there, here = workload.Job(1), Store(tmp_path / "there"), Store(tmp_path / "here")
+    run_id = there.write(spec, *workload.work(spec))
+    content = there.path(run_id).read_bytes()
+    with pytest.raises(CompanionError, match="damaged on its way here"):
+        here.put(run_id, content[:-1])
+    with pytest.raises(CompanionError, match="does not match its spec"):
+        here.put("0" * 16, content)
+    assert here.ids() == []
+    here.put(run_id, content)
+    here.put(run_id, content)
+    assert here.path(run_id).read_bytes() == content
+    other = Store(tmp_path / "other")
+    other.write(spec, {}, {})
+    with pytest.raises(CompanionError, match="two different results"):
+        other.put(run_id, content)

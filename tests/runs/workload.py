@@ -63,6 +63,19 @@ def die(spec: Job):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_with_parent(spec: Job):
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def device(spec: Job):
+    """Wait for three other runs, so that four slots are seen."""
+    begin(spec)
+    while len(list(Path(spec.folder).glob("began-*"))) < 4:
+        time.sleep(0.05)
+    return {}, {"device": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+
 def die_once(spec: Job):
     mark = Path(spec.folder) / f"died-{spec.seed}"
     if not mark.exists():
@@ -79,10 +92,18 @@ def linger(spec: Job):
     time.sleep(0.4)
 
 
+def linger_at_first(spec: Job):
+    begin(spec)
+    time.sleep(2 if spec.seed < 6 else 0.2)
+
+
 def hang_from_one(spec: Job):
     if spec.seed > 0:
         begin(spec)
         time.sleep(60)
 
 
-ACTIONS = {f.__name__: f for f in (fail, mistake, leave, die, die_once, linger, hang_from_one)}
+ACTIONS = {
+    f.__name__: f
+    for f in (fail, mistake, leave, die, die_with_parent, die_once, linger, linger_at_first, hang_from_one)
+}

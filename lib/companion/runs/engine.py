@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
@@ -51,6 +51,20 @@ class Report:
             )
 
 
+class Pool(Protocol):
+    """What makes records in a number of slots; :meth:`run` is called from as many threads."""
+
+    @property
+    def slots(self) -> int:
+        """How many runs are made at the same time."""
+
+    def run(self, run_id: str, spec_json: str) -> Answer:
+        """Make one record and put it on disk."""
+
+    def stop(self) -> None:
+        """End all that was started; runs in hand are lost."""
+
+
 def run_all(
     specs: Sequence[Any],
     work: Work,
@@ -81,32 +95,59 @@ def run_all(
     """
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
+    return run_with(
+        lambda settings: contextlib.nullcontext(LocalPool(settings, environment or {}, workers)),
+        specs,
+        work,
+        store,
+        logs,
+        quiet,
+    )
+
+
+def run_with(
+    open_pool: Callable[[dict[str, str]], contextlib.AbstractContextManager[Pool]],
+    specs: Sequence[Any],
+    work: Work,
+    store: Store,
+    logs: Path,
+    quiet: bool,
+) -> Report:
+    """Do as :func:`run_all` with any pool.
+
+    Args:
+        open_pool: opens the pool, where something is missing, from what a worker must know: the addresses of ``work``
+            and of the class of the specs, and the folders of records and logs.
+
+    Raises:
+        CompanionError: as :func:`run_all`, or the pool cannot be had.
+    """
     if not specs:
         return Report((), (), {})
     texts = {id_of_json(text): text for text in map(to_json, specs)}
-    settings = {"work": _address(work), "kind": _address(type(specs[0])), "parent": os.getpid()}
+    settings = {"work": _address(work), "kind": _address(type(specs[0]))}
     settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
     if all(store.sound(run_id) for run_id in texts):
         return Report((), tuple(texts), {})
     with folder_lock(store.folder):
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
-        with Progress(len(missing), workers, quiet) as progress:
+        with open_pool(settings) as pool, Progress(len(missing), pool.slots, quiet) as progress:
             for sentence in damages:
                 progress.say(sentence)
-            failed = _run_missing(missing, _Pool(settings, logs, environment or {}), progress)
+            failed = _run_missing(missing, pool, logs, progress)
     done = tuple(run_id for run_id in missing if run_id not in failed)
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
 
 
-def _run_missing(missing: Mapping[str, str], pool: "_Pool", progress: Progress) -> dict[str, str]:
-    """Hand the runs to the workers; give the failed ones with their reasons, in the order of ``missing``."""
+def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: Progress) -> dict[str, str]:
+    """Hand the runs to the pool; give the failed ones with their reasons, in the order of ``missing``."""
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(progress.workers) as threads:
+    with ThreadPoolExecutor(pool.slots) as threads:
         futures = {threads.submit(pool.run, run_id, text): run_id for run_id, text in missing.items()}
         try:
             for future in as_completed(futures):
-                _count(future, futures[future], failed, pool.logs, progress)
+                _count(future, futures[future], failed, logs, progress)
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             pool.stop()
@@ -124,15 +165,25 @@ def _count(future: Future[Answer], run_id: str, failed: dict[str, str], logs: Pa
 
 
 @dataclass
-class _Pool:
-    """Child processes, one for each thread that calls :meth:`run`."""
+class LocalPool:
+    """Child processes, one for each thread that calls :meth:`run`.
 
-    settings: dict[str, Any]
-    logs: Path
+    Attributes:
+        settings: what a worker must know, see :func:`run_with`.
+        environment: variables for the workers beside those that all have.
+    """
+
+    settings: Mapping[str, str]
     environment: Mapping[str, str]
+    slots: int = 1
     local: threading.local = field(default_factory=threading.local)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the run logs."""
+        return Path(self.settings["logs"])
 
     def run(self, run_id: str, spec_json: str) -> Answer:
         """Make one record in this thread's worker, anew in a fresh one should it die; called from a thread."""
@@ -166,8 +217,9 @@ class _Pool:
         return worker
 
 
-def _start(settings: Mapping[str, Any], added: Mapping[str, str], output: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-m", "companion.runs.worker", json.dumps(settings)]
+def _start(settings: Mapping[str, str], added: Mapping[str, str], output: Path) -> subprocess.Popen[str]:
+    told = json.dumps({**settings, "parent": os.getpid()})
+    command = [sys.executable, "-P", "-m", "companion.runs.worker", told]
     pipe, environment = subprocess.PIPE, {**_environment(), **added}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -184,11 +236,16 @@ def _environment() -> dict[str, str]:
     short memory keeps a long-lived worker small.
     """
     threads = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
-    # This library first: whatever else came to stand in the path, workers run the code that plans their runs.
-    places = [str(Path(__file__).parents[2]), *sys.path]
-    path = os.pathsep.join(str(Path(place).resolve()) for place in places)
     fixed = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
-    return {**os.environ, **threads, **fixed, "PYTHONPATH": path}
+    return {**os.environ, **threads, **fixed, "PYTHONPATH": python_path(sys.path)}
+
+
+def python_path(places: Iterable[str]) -> str:
+    """``PYTHONPATH`` of a worker.
+
+    This library first: whatever else came to stand in the path, workers run the code that plans their runs.
+    """
+    return os.pathsep.join(str(Path(place).resolve()) for place in (str(Path(__file__).parents[2]), *places))
 
 
 def _ask(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None:

@@ -90,15 +90,20 @@ class Store:
         """
         text = to_json(spec)
         run_id = id_of_json(text)
-        content = _encode(text, arrays, meta)
-        if self.has(run_id) and self._same_is_there(run_id, content):
-            return run_id
-        write_whole(self.path(run_id), content)
-        # The record is there; what cannot be removed now is left for `mend`.
-        with contextlib.suppress(OSError):
-            for file in self.checkpoints.glob(f"{run_id}.*"):
-                file.unlink()
+        self._keep(run_id, _encode(text, arrays, meta))
         return run_id
+
+    def put(self, run_id: str, content: bytes) -> None:
+        """Write the bytes of a record that was made on another machine, unless they are there.
+
+        Raises:
+            CompanionError: they are no sound record of this id; or as :meth:`write`.
+        """
+        try:
+            _decode(content, run_id)
+        except _Damage as damage:
+            raise CompanionError(f"Record {run_id} was damaged on its way here ({damage}); run again.") from None
+        self._keep(run_id, content)
 
     def read(self, run_id: str) -> Record:
         """Read one record and verify its checksum.
@@ -158,6 +163,15 @@ class Store:
             for run_id, damage in damages
             if damage
         ]
+
+    def _keep(self, run_id: str, content: bytes) -> None:
+        if self.has(run_id) and self._same_is_there(run_id, content):
+            return
+        write_whole(self.path(run_id), content)
+        # The record is there; what cannot be removed now is left for `mend`.
+        with contextlib.suppress(OSError):
+            for file in self.checkpoints.glob(f"{run_id}.*"):
+                file.unlink()
 
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():

@@ -1,6 +1,7 @@
 """The child process of the engine: it takes runs from its input, one JSON text a line, and answers one line for each.
 
-Started by :mod:`companion.runs.engine` only. It ends itself as soon as the engine is gone, however that ended.
+Started by :mod:`companion.runs.engine` only, on this machine or on a node of a cluster. It ends itself as soon as the
+process that started it is gone, however that ended.
 """
 
 import contextlib
@@ -128,8 +129,13 @@ def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
     try:
         Store(Path(settings["store"])).write(spec, arrays, meta)
     except CompanionError as error:
-        return {"error": str(error), "stop": isinstance(error.__cause__, OSError)}, traceback.format_exc()
+        return not_stored(error), traceback.format_exc()
     return {}, ""
+
+
+def not_stored(error: CompanionError) -> Answer:
+    """The answer for a record that could not be written; a disk that is full or read-only takes no other either."""
+    return {"error": str(error), "stop": isinstance(error.__cause__, OSError)}
 
 
 def peak_memory() -> int:

@@ -77,6 +77,29 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_cluster_makes_the_same_bytes(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("COMPANION_RAY", "local")
+    files = [study.store.path(spec_id(spec)) for spec in study.specs() if spec.arm in ("base", "explanation")][:3]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    assert run(study, quiet=True).done == tuple(file.stem for file in files)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_cluster_is_given_the_texts_and_misspelt_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("companion.runs.store.Store.sound", lambda store, run_id: False)
+    monkeypatch.setattr("companion.runs.ray_engine.run_all", lambda *settings, **more: (settings, more))
+    monkeypatch.setenv("COMPANION_RAY", "head:6379")
+    settings, more = run(study, quiet=True)
+    assert settings[0] == study.specs() and [file.is_file() for file in more["needed"]] == [True]
+    monkeypatch.setenv("COMPANION_RAY", "yes")
+    with pytest.raises(CompanionError, match="give HOST:PORT"):
+        run(study, quiet=True)
+
+
 def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(publish_tuning(study), str)
     monkeypatch.setenv("COMPANION_CACHE", str(study.folder / "cache"))

@@ -214,13 +214,14 @@ def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]
     return [find_source(name).facts for name in settings.sources if name in used]
 
 
-def _texts_file(digest: str) -> Path:
+def texts_file(digest: str) -> Path:
+    """Where the cache holds the texts of a data set."""
     return paths.cache() / "explanations" / f"{digest}.parquet"
 
 
 def keep_texts(table: pd.DataFrame, digest: str) -> None:
     """Put the texts into the cache under their hash; ``table.attrs["labels"]`` is the number of labels if not five."""
-    write_whole(_texts_file(digest), table.to_parquet(index=False))
+    write_whole(texts_file(digest), table.to_parquet(index=False))
 
 
 def load_examples(digest: str, name: str) -> list[Example]:
@@ -229,7 +230,7 @@ def load_examples(digest: str, name: str) -> list[Example]:
     Raises:
         CompanionError: the texts are not in the cache (they are rebuilt by ``companion run``).
     """
-    file = _texts_file(digest)
+    file = texts_file(digest)
     if not file.exists():
         raise CompanionError(f"The texts of data set {digest} are not in {file.parent}; run 'companion run' again.")
     columns = ["item", "source", "axis", "prompt", "label", "explanation"]
@@ -241,13 +242,13 @@ def load_examples(digest: str, name: str) -> list[Example]:
 def label_count(digest: str) -> int:
     """Number of labels of a data set whose texts are in the cache: five levels, or as many as a reader's own has."""
     # pandas keeps these few facts in the file's head, so that the texts are not read for them.
-    kept = pq.read_schema(_texts_file(digest)).pandas_metadata.get("attributes", {})
+    kept = pq.read_schema(texts_file(digest)).pandas_metadata.get("attributes", {})
     return int(kept.get("labels", 5))
 
 
 def has_texts(digest: str) -> bool:
     """Whether the texts of a data set are in the cache."""
-    return _texts_file(digest).exists()
+    return texts_file(digest).exists()
 
 
 def save(data: Data, folder: Path) -> None:

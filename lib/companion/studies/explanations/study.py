@@ -3,7 +3,7 @@
 import json
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
+from companion.runs import ray_engine
 from companion.runs.engine import Report, run_all
 from companion.runs.progress import counted
 from companion.runs.spec import RESULT_VERSION, spec_id
@@ -203,11 +204,11 @@ def open_study(profile: str, rerun: bool = False) -> Study:
 
 
 def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
-    """Make every record that is missing; those on disk are not made again.
+    """Make every record that is missing, in local processes or on the cluster that ``$COMPANION_RAY`` names.
 
     Raises:
         CompanionError: the texts cannot be rebuilt to what the plan was frozen with, or the profile's backend cannot be
-            had on this machine.
+            had on this machine, or the cluster cannot.
     """
     if study.frozen():
         _warn_of_sources_left_out(study)
@@ -217,9 +218,11 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     if all(map(study.store.sound, ids)):
         return Report(done=(), skipped=ids, failed={})
     environment = study.environment() | study.checkpoints()
-    if not dataset.has_texts(study.data.hash):
+    texts = dataset.texts_file(study.data.hash)
+    make = partial(ray_engine.run_all, needed=[texts]) if ray_engine.address() else run_all
+    if not texts.exists():
         study.build_data()
-    return run_all(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment)
+    return make(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment)
 
 
 def _warn_of_sources_left_out(study: Study) -> None:

@@ -1,0 +1,349 @@
+"""Make records on the nodes of a Ray cluster: the same specs, records, logs and report as with local processes.
+
+Each slot is an actor that keeps one worker process of :mod:`companion.runs.worker`: records have the bytes of the local
+engine's, and a run that crashes takes nothing with it. Every record comes back to this process, which puts it on disk
+before the run counts as done. Ray is imported where a cluster is asked for and nowhere else.
+"""
+
+import contextlib
+import hashlib
+import os
+import queue
+import re
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from companion import paths
+from companion.errors import CompanionError
+from companion.files import write_whole
+from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, python_path, run_with
+from companion.runs.store import Store
+from companion.runs.worker import Answer, log_event, not_stored
+
+VARIABLE = "COMPANION_RAY"
+HERE = "local"
+QUIET = {"logging_level": "ERROR", "log_to_driver": False}
+CLOSED = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # On every system Ray's switch between the loopback address and all addresses.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+"""Variables for a cluster that is started here; Ray reads them as it is imported."""
+
+OBJECT_STORE = 256 * 2**20
+SECONDS_TO_CONNECT = 10
+SECONDS_BETWEEN_LOOKS = 5
+NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
+
+
+def address() -> str:
+    """What ``$COMPANION_RAY`` names: ``HOST:PORT`` of a cluster, ``local`` for one that is started here, or nothing.
+
+    Raises:
+        CompanionError: it is something else.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if named not in ("", HERE) and not re.fullmatch(r"[^:/\s]+:\d{1,5}", named):
+        raise CompanionError(
+            f"{VARIABLE} is {named!r}; give HOST:PORT of a Ray cluster's head, {HERE} to start one on this machine, or "
+            "unset it."
+        )
+    return named
+
+
+def run_all(
+    specs: Sequence[Any],
+    work: Work,
+    store: Store,
+    workers: int,
+    logs: Path,
+    quiet: bool = False,
+    environment: Mapping[str, str] | None = None,
+    needed: Sequence[Path] = (),
+) -> Report:
+    """Make every record that is missing from the store on the cluster that ``$COMPANION_RAY`` names.
+
+    As :func:`companion.runs.engine.run_all`; a run whose node is lost is begun again on another. Every node needs this
+    library, as it is here, and this version of Python and Ray. Where a node sees the store's folder its worker writes
+    there itself, and logs too.
+
+    Args:
+        specs, work, store, logs, quiet, environment: as for local processes.
+        workers: runs that share a GPU, if the cluster has any; else each takes a processor, and a cluster that is
+            started here has as many.
+        needed: files below the cache folder that the runs read; a node that lacks one is given it.
+
+    Raises:
+        CompanionError: as for local processes; Ray is not installed; the cluster cannot be reached, has other code, or
+            has no node left.
+    """
+    if workers < 1:
+        raise CompanionError(f"There must be at least 1 worker, not {workers}.")
+
+    @contextlib.contextmanager
+    def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
+        files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
+        with _connected(address() or HERE, workers):
+            yield RayPool({**settings, "driver": _holder(store)}, environment or {}, files, workers)
+
+    return run_with(open_pool, specs, work, store, logs, quiet)
+
+
+@contextlib.contextmanager
+def _connected(place: str, workers: int) -> Iterator[None]:
+    """Be connected to the cluster, or to one that is started for this block."""
+    options: dict[str, Any] = dict(QUIET)
+    if place == HERE:
+        for name, value in CLOSED.items():
+            os.environ.setdefault(name, value)
+        options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    try:
+        import ray
+    except ImportError as error:
+        raise CompanionError(
+            f"{VARIABLE} asks for Ray, which is not installed: run `pip install -c constraints.txt -e '.[cluster]'`, "
+            f"or unset {VARIABLE}."
+        ) from error
+    if ray.is_initialized():
+        raise CompanionError(
+            f"This process uses a Ray cluster already; call ray.shutdown() first, or unset {VARIABLE}."
+        )
+    try:
+        try:
+            if place != HERE:
+                host, port = place.rsplit(":", 1)
+                socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+            ray.init(place, **options)
+            if place == HERE and not _only_loopback(ray.nodes()):
+                raise RuntimeError("Ray was imported before, set to listen on every address; use a fresh process")
+        except (OSError, RuntimeError, ValueError, OverflowError, ray.exceptions.RayError) as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise CompanionError(f"The Ray cluster {place!r} cannot be used: {reason}.") from error
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _only_loopback(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    return {node["NodeManagerAddress"] for node in nodes} <= {"127.0.0.1", "::1"}
+
+
+class RayPool:
+    """Slots on the nodes of the cluster that this process is connected to; each is started when there is a run for it.
+
+    Args:
+        settings: what a worker must know, with the process that holds the store's lock as ``driver``.
+        environment: variables for the workers.
+        files: path below the cache folder to content.
+        workers: runs that share a GPU.
+
+    Raises:
+        CompanionError: no node can take a run.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str], environment: Mapping[str, str], files: Mapping[str, bytes], workers: int
+    ) -> None:
+        import ray
+
+        self.takes, self.slots = demand(ray.nodes(), workers)
+        self.store, self.logs = Store(Path(settings["store"])), Path(settings["logs"])
+        self.arguments = (dict(settings), dict(environment), list(sys.path), ray.put(dict(files)))
+        self.code = code()
+        self.actors: list[Any] = []
+        self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), 0
+        with contextlib.suppress(OSError):
+            self.logs.mkdir(parents=True, exist_ok=True)
+
+    def run(self, run_id: str, spec_json: str) -> Answer:
+        """Make one record in a free slot, anew in another one should its node be lost; called from a thread."""
+        import ray
+
+        for attempt in range(1, ATTEMPTS + 1):
+            slot = self._slot()
+            try:
+                answer, record, files = ray.get(slot.run.remote(run_id, spec_json))
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            except ray.exceptions.RayError as error:
+                self._drop(slot)
+                if self.stopped.is_set():
+                    break
+                if self.store.sound(run_id):
+                    # The worker put it into the shared folder and was lost before it could say so.
+                    return {}
+                log_event(self.logs, run_id, "killed", attempt=attempt, reason=str(error))
+            else:
+                self.free.put(slot)
+                return self._keep(run_id, answer, record, files)
+        return {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
+
+    def stop(self) -> None:
+        """End all slots; runs in hand are lost."""
+        import ray
+
+        self.stopped.set()
+        for actor in self.actors:
+            ray.kill(actor)
+
+    def _slot(self) -> Any:
+        """A free slot that answers; the node of one that waited for its next run may be gone."""
+        import ray
+
+        for _ in range(self.slots + ATTEMPTS):
+            slot = self._next()
+            try:
+                complaint = ray.get(slot.complaint.remote(self.code))
+            except ray.exceptions.RayActorError as error:
+                self._drop(slot)
+                if error.actor_init_failed:
+                    reason = str(error).strip().splitlines()[-1]
+                    raise CompanionError(
+                        f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
+                    ) from error
+            else:
+                if complaint:
+                    raise CompanionError(complaint)
+                return slot
+        raise CompanionError("The slots of the Ray cluster end as soon as they are started; see its logs.")
+
+    def _next(self) -> Any:
+        """The next slot that is free; one more is started as long as there are fewer than the cluster has room for."""
+        import ray
+
+        with self.lock:
+            begin = self.free.empty() and self.open < self.slots
+            self.open += begin
+        if begin:
+            takes = {**self.takes, "max_restarts": 0, "max_task_retries": 0}
+            actor: Any = ray.remote(Slot).options(**takes).remote(*self.arguments)
+            self.actors.append(actor)
+            # The slot may have to wait for room, and others may become free before it.
+            placed = actor.complaint.remote(self.code)
+            placed.future().add_done_callback(lambda _: self.free.put(actor))
+        while not self.stopped.is_set():
+            with contextlib.suppress(queue.Empty):
+                return self.free.get(timeout=SECONDS_BETWEEN_LOOKS)
+            if not _count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
+                raise CompanionError(NO_NODE)
+        raise CompanionError("The runs were stopped.")
+
+    def _drop(self, slot: Any) -> None:
+        import ray
+
+        ray.kill(slot)
+        with self.lock:
+            self.open -= 1
+
+    def _keep(self, run_id: str, answer: Answer, record: bytes, files: Mapping[str, bytes]) -> Answer:
+        """Put on disk what came back; the record may be there already, the logs are not."""
+        for name, content in files.items():
+            with contextlib.suppress(OSError), (self.logs / name).open("ab") as file:
+                file.write(content)
+        if answer:
+            return answer
+        try:
+            self.store.put(run_id, record)
+        except CompanionError as error:
+            return not_stored(error)
+        return {}
+
+
+def demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, float], int]:
+    """What one slot takes of a node, and how many slots the nodes have: shares of a GPU, or a processor each.
+
+    Args:
+        nodes: as ``ray.nodes()`` gives them.
+        workers: slots of each GPU.
+
+    Raises:
+        CompanionError: there is none.
+    """
+    if gpus := _count(nodes, "GPU"):
+        # Ray counts in ten-thousandths and rounds, and the shares must not add up to more than the card.
+        return {"num_cpus": 0, "num_gpus": 10_000 // workers / 10_000}, gpus * workers
+    if processors := _count(nodes, "CPU"):
+        return {"num_cpus": 1}, processors
+    raise CompanionError(NO_NODE)
+
+
+def _count(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
+    return sum(int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"])
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Hash of all modules of this library, looked up once per process, as the code is loaded once."""
+    library = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(library.rglob("*.py")):
+        digest.update(file.relative_to(library).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _holder(store: Store) -> str:
+    """Who holds the lock of the store's folder, if this machine sees that folder."""
+    try:
+        return (store.folder / ".lock").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
+class Slot:
+    """One place for runs on a node, a Ray actor: a pool of one worker process, which keeps its base loaded.
+
+    Args:
+        settings, environment, files: as :class:`RayPool` has them.
+        places: where the driver's Python finds its modules.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, str],
+        environment: dict[str, str],
+        places: list[str],
+        files: dict[str, bytes],
+    ) -> None:
+        self.scratch: Path | None = None
+        if _holder(Store(Path(settings["store"]))) != settings.pop("driver"):
+            self.scratch = Path(tempfile.gettempdir()) / f"companion-{secrets.token_hex(8)}"
+            settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
+            # The driver's folders may hold something else on this machine.
+            places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+        self.store, self.logs = Store(Path(settings["store"])), Path(settings["logs"])
+        for name, content in files.items():
+            if not (file := paths.cache() / name).exists():
+                write_whole(file, content)
+        self.pool = LocalPool(settings, {**environment, "PYTHONPATH": python_path(places)})
+
+    def complaint(self, driver_code: str) -> str:
+        """Why no run can be made here, in one sentence; empty where nothing is wrong."""
+        if code() == driver_code:
+            return ""
+        return (
+            f"The Ray node {socket.gethostname()} has another companion than this machine; install the same commit "
+            "there, without changes of its own."
+        )
+
+    def run(self, run_id: str, spec_json: str) -> tuple[Answer, bytes, dict[str, bytes]]:
+        """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs."""
+        if self.scratch:
+            self.scratch.mkdir(mode=0o700)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        answer = self.pool.run(run_id, spec_json)
+        record = b"" if answer else self.store.path(run_id).read_bytes()
+        if self.scratch is None:
+            return answer, record, {}
+        logs = {file.name: file.read_bytes() for file in self.logs.iterdir()}
+        shutil.rmtree(self.scratch)
+        return answer, record, logs

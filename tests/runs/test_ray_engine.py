@@ -1,0 +1,339 @@
+"""The engine on a cluster: what needs no Ray, then two real nodes of one core each on this machine."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from companion.errors import CompanionError
+from companion.runs import engine, ray_engine
+from companion.runs.ray_engine import CLOSED, VARIABLE, Slot, demand, run_all
+from companion.runs.spec import spec_id, to_json
+from companion.runs.store import Store
+from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
+
+HERE = Path(__file__).parent
+
+
+def job_ids(specs):
+    return tuple(map(spec_id, specs))
+
+
+def events(logs, run_id):
+    return [json.loads(line)["event"] for line in (logs / f"{run_id}.jsonl").open()]
+
+
+def made_locally(specs, workload, folder):
+    engine.run_all(specs, workload.work, Store(folder / "records"), 1, folder / "logs", quiet=True)
+    return snapshot(folder / "records")
+
+
+# --- without Ray ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["head", "head:", "ray://head:10001", "http://head:1", "auto", "a b:1", "Local"])
+def test_a_cluster_is_named_by_host_and_port_or_started_here(monkeypatch, named):
+    monkeypatch.setenv(VARIABLE, named)
+    with pytest.raises(CompanionError, match=f"COMPANION_RAY is '{named}'; give HOST:PORT"):
+        ray_engine.address()
+
+
+def test_without_the_variable_there_is_no_cluster(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert ray_engine.address() == ""
+    for named in ("local", "head.example:6379", "10.0.0.1:6379"):
+        monkeypatch.setenv(VARIABLE, named)
+        assert ray_engine.address() == named
+
+
+def test_a_missing_ray_is_one_sentence(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "head:6379")
+    monkeypatch.setitem(importlib.sys.modules, "ray", None)
+    with pytest.raises(CompanionError, match=r"asks for Ray, which is not installed: run `pip .*\[cluster\]'`"):
+        run_all([workload.Job(1)], workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs")
+
+
+def test_slots_are_shares_of_gpus_or_else_processors():
+    def node(alive=True, **resources):
+        return {"Alive": alive, "Resources": resources}
+
+    assert demand([node(CPU=4.0), node(CPU=1.0, memory=9.0), node(False, CPU=8.0)], 3) == ({"num_cpus": 1}, 5)
+    for workers in range(1, 40):
+        takes, slots = demand([node(CPU=2.0, GPU=2.0), node(CPU=64.0)], workers)
+        assert slots == 2 * workers and takes["num_cpus"] == 0
+        assert 0.99 < round(takes["num_gpus"], 4) * workers <= 1
+    with pytest.raises(CompanionError, match="no node left"):
+        demand([node(False, CPU=8.0), node(memory=1.0)], 1)
+
+
+def slot_elsewhere(workload, tmp_path, **files):
+    """A slot on a machine that does not see the driver's folders."""
+    settings = {"work": "workload:work", "kind": "workload:Job", "driver": "1", "store": str(tmp_path / "not here")}
+    return Slot({**settings, "logs": str(tmp_path / "nor here")}, {}, [], files)
+
+
+def test_a_node_without_a_shared_folder_gives_back_record_and_logs(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    slot = slot_elsewhere(workload, tmp_path)
+    for spec in (workload.Job(1), workload.Job(2, "fail"), workload.Job(3)):
+        run_id = spec_id(spec)
+        answer, record, logs = slot.run(run_id, to_json(spec))
+        assert not slot.scratch.exists() and f"{run_id}.jsonl" in logs
+        if spec.action == "fail":
+            assert (answer["error"], record) == ("ValueError: no luck with 2", b"")
+            assert logs[f"{run_id}.out"] == b"seed 2, fail\n"
+        else:
+            (expected,) = made_locally([spec], workload, tmp_path / run_id).values()
+            assert (answer, record) == ({}, expected)
+    slot.pool.stop()
+    assert not list(tmp_path.glob("no*"))
+
+
+def test_a_node_is_given_what_its_cache_lacks(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kept").write_bytes(b"own")
+    slot_elsewhere(workload, tmp_path, **{"kept": b"other", "texts/a": b"given"})
+    assert (tmp_path / "cache" / "kept").read_bytes() == b"own"
+    assert (tmp_path / "cache" / "texts" / "a").read_bytes() == b"given"
+
+
+def test_a_node_with_other_code_complains(workload, tmp_path):
+    slot = slot_elsewhere(workload, tmp_path)
+    assert slot.complaint(ray_engine.code()) == ""
+    assert "has another companion than this machine" in slot.complaint("other")
+
+
+# --- with Ray ------------------------------------------------------------------------------------------------------
+
+
+class Nodes:
+    """A cluster of two nodes of one core each, whose second node can be lost and replaced."""
+
+    def __init__(self, folder):
+        from ray.cluster_utils import Cluster
+
+        self.cache, memory = folder / "cache", 80 * 2**20
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": memory},
+        )
+        self.address, self.second = self.cluster.address, None
+        self.complete()
+
+    def complete(self):
+        if self.second is None:
+            self.second = self.cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+            self.cluster.wait_for_nodes()
+
+    def raylets(self):
+        return [node.all_processes["raylet"][0].process.pid for node in (self.cluster.head_node, self.second)]
+
+    def lose_second(self):
+        os.kill(self.raylets()[1], signal.SIGKILL)
+        node, self.second = self.second, None
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nodes")
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray reads these as it is imported.
+        for name, value in {**CLOSED, "RAY_AUTH_MODE": "token"}.items():
+            patch.setenv(name, value)
+        patch.setenv("COMPANION_CACHE", str(folder / "cache"))
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        pytest.importorskip("ray")
+        made = Nodes(folder)
+        yield made
+        made.cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes, monkeypatch):
+    nodes.complete()
+    monkeypatch.setenv(VARIABLE, nodes.address)
+    return nodes
+
+
+def once(condition, action):
+    """Act from a thread of its own as soon as the condition holds."""
+    thread = threading.Thread(target=lambda: (wait_for(condition, 120), action()))
+    thread.start()
+    return thread
+
+
+def raylet_of(process):
+    """Which node's raylet a worker process belongs to."""
+    try:
+        variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return next(int(value[15:]) for value in variables if value.startswith(b"RAY_RAYLET_PID="))
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_reported_as_by_the_local_engine(cluster, workload, tmp_path, capfd):
+    check_failing_grid(run_all, workload, tmp_path, capfd)
+
+
+@pytest.mark.slow
+def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(cluster, workload, tmp_path):
+    specs, chosen = [workload.Job(seed) for seed in range(4)], {"COMPANION_BACKEND": "transformers"}
+    for name, run in (("here", engine.run_all), ("there", run_all)):
+        store = Store(tmp_path / name)
+        run(specs, workload.environment, store, 2, tmp_path / "logs", quiet=True, environment=chosen)
+    facts = {name: [Store(tmp_path / name).read(one).meta for one in job_ids(specs)] for name in ("here", "there")}
+    loaded = [fact.pop("loaded_for") for fact in facts["there"]]
+    assert len(set(loaded)) <= 2 and {fact.pop("loaded_for") for fact in facts["here"]} <= {0, 1}
+    assert facts["there"] == facts["here"]
+
+
+@pytest.mark.slow
+def test_a_node_killed_in_the_middle_costs_nothing(cluster, workload, tmp_path):
+    folder = tmp_path / "Ünï {cödé} 数据"
+    folder.mkdir()
+    specs = [workload.Job(seed, "linger_at_first", str(folder)) for seed in range(10)]
+    store, logs, seen = Store(folder / "records"), folder / "logs", set()
+    raylets = cluster.raylets()
+
+    def second_has_just_begun():
+        seen.update({raylet_of(process) for process in workers_of(folder)} - {None})
+        young = [mark for mark in folder.glob("began-[0-5]") if time.time() - mark.stat().st_mtime < 1]
+        return seen == set(raylets) and store.ids() and any(raylet_of(mark.read_text()) == raylets[1] for mark in young)
+
+    killer = once(second_has_just_begun, cluster.lose_second)
+    report = run_all(specs, workload.work, store, 1, logs)
+    killer.join()
+    assert seen == set(raylets) and cluster.second is None
+    assert report == engine.Report(job_ids(specs), (), {})
+    assert store.verify(job_ids(specs)) == [] and sorted(job_ids(specs)) == store.ids()
+    assert snapshot(store.folder) == made_locally(specs, workload, tmp_path / "local")
+    logged = [events(logs, run_id) for run_id in job_ids(specs)]
+    assert {names[-1] for names in logged} == {"end"} and [names.count("killed") for names in logged].count(1) == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_takes_its_node_along_is_begun_twice_and_the_others_are_made(cluster, workload, tmp_path):
+    specs = [workload.Job(seed, "die_with_parent" if seed == 1 else "work", str(tmp_path)) for seed in range(5)]
+    report = run_all(specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True)
+    poison = spec_id(specs[1])
+    assert list(report.failed) == [poison] and "its node was lost 2 times" in report.failed[poison]
+    assert len(report.done) == 4
+    assert events(tmp_path / "logs", poison) == ["start", "killed", "start", "killed"]
+
+
+@pytest.mark.slow
+def test_runs_share_the_gpus_that_there_are_and_end_with_them(cluster, workload, tmp_path):
+    gpus = cluster.cluster.add_node(num_cpus=1, num_gpus=2, object_store_memory=80 * 2**20)
+    specs, store = [workload.Job(seed, folder=str(tmp_path)) for seed in range(4)], Store(tmp_path / "records")
+    run_all(specs, workload.device, store, 2, tmp_path / "logs", quiet=True).raise_if_failed()
+    assert sorted(store.read(run_id).meta["device"] for run_id in job_ids(specs)) == ["0", "0", "1", "1"]
+    folder = tmp_path / "lost"
+    folder.mkdir()
+    specs, store = [workload.Job(seed, "hang_from_one", str(folder)) for seed in range(3)], Store(folder / "records")
+    once(
+        lambda: len(workers_of(folder)) == 2 and store.ids(),
+        lambda: cluster.cluster.remove_node(gpus, allow_graceful=False),
+    )
+    with pytest.raises(CompanionError, match="no node left that takes runs"):
+        run_all(specs, workload.work, store, 2, folder / "logs", quiet=True)
+    assert store.ids() == [spec_id(specs[0])]
+
+
+@pytest.mark.slow
+def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
+    texts = tmp_path / "cache" / "texts" / "some"
+    texts.parent.mkdir(parents=True)
+    texts.write_bytes(b"words")
+    specs = [workload.Job(seed) for seed in range(3)] + [workload.Job(3, "die_once", str(tmp_path))]
+    store, logs = Store(tmp_path / "records"), tmp_path / "logs"
+    report = run_all(specs, workload.work, store, 1, logs, quiet=True, needed=[texts])
+    assert report == engine.Report(job_ids(specs), (), {})
+    assert snapshot(store.folder) == made_locally(specs, workload, tmp_path / "local")
+    assert events(logs, job_ids(specs)[0]) == ["start", "end"]
+    assert events(logs, job_ids(specs)[3]) == ["start", "killed", "start", "end"]
+    assert (cluster.cache / "texts" / "some").read_bytes() == b"words"
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    specs = [workload.Job(seed) for seed in range(4)]
+    with pytest.raises(CompanionError, match="Stopped after 0 of 4 runs done, 1 failed, because no record can be"):
+        run_all(specs, workload.big, Store(full_disk), 1, tmp_path / "logs", quiet=True)
+    assert Store(full_disk).verify() == []
+
+
+@pytest.mark.slow
+def test_a_node_that_cannot_take_runs_is_one_sentence(cluster, workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    cluster.cache.mkdir(exist_ok=True)
+    (cluster.cache / "blocked").touch()
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "texts").touch()
+    store, needed = Store(tmp_path / "records"), [tmp_path / "blocked" / "texts"]
+    with pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"):
+        run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True, needed=needed)
+    monkeypatch.setattr(ray_engine, "code", lambda: "other")
+    with pytest.raises(CompanionError, match="has another companion than this machine"):
+        run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True)
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_orphan_and_a_rerun_gives_the_same_bytes(cluster, workload, tmp_path):
+    driver = start_driver(tmp_path, "linger", 8, stderr=subprocess.DEVNULL)
+    store = Store(tmp_path / "records")
+    wait_for(lambda: len(store.ids()) >= 1 and len(workers_of(tmp_path)) >= 3, 120)
+    driver.kill()
+    driver.wait()
+    kept, workers = snapshot(store.folder), workers_of(tmp_path)
+    assert 1 <= len(kept) < 8
+    wait_for(lambda: not any(map(alive, workers)), 30)
+    assert start_driver(tmp_path, "linger", 8, stderr=subprocess.DEVNULL).wait() == 0
+    specs = [workload.Job(seed, "linger", str(tmp_path)) for seed in range(8)]
+    assert snapshot(store.folder) == made_locally(specs, workload, tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_slots_and_keeps_what_was_done(cluster, tmp_path):
+    driver = start_driver(tmp_path, "hang_from_one", 6, stderr=subprocess.PIPE, text=True)
+    store = Store(tmp_path / "records")
+    wait_for(lambda: len(store.ids()) == 1 and len(workers_of(tmp_path)) == 2, 120)
+    driver.send_signal(signal.SIGINT)
+    error = driver.communicate(timeout=60)[1]
+    assert driver.returncode != 0 and "KeyboardInterrupt" in error and "1 of 6 runs done" in error
+    wait_for(lambda: not any(map(alive, workers_of(tmp_path))), 10)
+    assert len(store.ids()) == 1 and store.verify(store.ids()) == []
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_one_sentence(nodes, workload, tmp_path, monkeypatch):
+    for place in ("127.0.0.1:1", "127.0.0.1:99999", "no-such-host.invalid:6379"):
+        monkeypatch.setenv(VARIABLE, place)
+        with pytest.raises(CompanionError, match=f"The Ray cluster '{place}' cannot be used: .") as told:
+            run_all([workload.Job(1)], workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs")
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+def test_a_cluster_started_here_listens_on_the_loopback_address_alone(nodes, workload, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv(VARIABLE, "local")
+    store, seen = Store(tmp_path / "records"), []
+    put = Store.put
+    monkeypatch.setattr(Store, "put", lambda *record: (seen.extend(ray.nodes()), put(*record)))
+    report = run_all([workload.Job(1)], workload.work, store, 3, tmp_path / "logs", quiet=True)
+    assert len(report.done) == 1
+    assert [node["NodeManagerAddress"] for node in seen] == ["127.0.0.1"]
+    assert seen[0]["Resources"]["CPU"] == 3 and not ray.is_initialized()
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
