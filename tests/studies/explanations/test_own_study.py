@@ -110,7 +110,7 @@ def test_other_settings_and_another_table_are_refused(own: OwnStudy, table: Path
         ({"arms": "label,explanation"}, "Without a column of explanations only"),
         ({"arms": "label"}, "at least one other"),
         ({"arms": "label,shufled", "explanation": "why"}, "comparison mine: arms.1"),
-        ({"seeds": 0}, "comparison mine: seeds"),
+        ({"seeds": 0}, "at least 1 seed, not 0"),
         ({"sizes": [10, 0, 5]}, "comparison mine: validation_items"),
         ({"sizes": [10, 5]}, "the key 'test_items' is missing"),
         ({"profile": "cpuu"}, "There is no profile 'cpuu'"),
