@@ -59,6 +59,11 @@ class Sequence:
     group: str = ""
     stratum: str = ""
 
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and response together."""
+        return len(self.prompt) + len(self.response)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -238,8 +243,8 @@ def _train(
     model = inner(wrapped)
     model.train()
     head = head_weight(model)
-    largest = max(sum(len(sequences[n].prompt) + len(sequences[n].response) for n in batch) for batch in batches)
-    again = largest > tokens_at_once(model, checkpointed=False) and model.device.type == "cuda"
+    largest = max(sum(sequences[number].length for number in batch) for batch in batches)
+    again = model.device.type == "cuda" and largest > tokens_at_once(model, checkpointed=False)
     state = _first_state(model, recipe, len(batches), tokens_at_once(model, again))
     if kept:
         kept.resume(state)
@@ -363,7 +368,7 @@ def memory_parts(batch: list[Sequence], shared: bool, room: int) -> list[list[Se
 
     `shared` tells whether the prompts' common prefix is held once.
     """
-    tokens = sum(len(sequence.prompt) + len(sequence.response) for sequence in batch)
+    tokens = sum(sequence.length for sequence in batch)
     if shared:
         tokens -= (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
     size = math.ceil(len(batch) / math.ceil(tokens / room))
@@ -385,10 +390,9 @@ def _check(base: Base, sequences: list[Sequence], recipe: Recipe) -> None:
     if not sequences:
         raise CompanionError("There is nothing to fine-tune on: the list of training sequences is empty.")
     for number, sequence in enumerate(sequences):
-        length = len(sequence.prompt) + len(sequence.response)
-        if length > recipe.max_length:
+        if sequence.length > recipe.max_length:
             raise CompanionError(
-                f"Training sequence {number} has {length} tokens, more than max_length {recipe.max_length}: "
+                f"Training sequence {number} has {sequence.length} tokens, more than max_length {recipe.max_length}: "
                 "shorten its prompt or target, or raise max_length."
             )
         if not sequence.prompt or len(sequence.weights) != len(sequence.response):
@@ -397,4 +401,4 @@ def _check(base: Base, sequences: list[Sequence], recipe: Recipe) -> None:
             raise CompanionError(
                 f"Training sequence {number} has its label at {sequence.label_index}, outside its response."
             )
-    check_window(base.model, max(len(sequence.prompt) + len(sequence.response) for sequence in sequences))
+    check_window(base.model, max(sequence.length for sequence in sequences))

@@ -87,16 +87,16 @@ def _split(rows: pd.DataFrame, settings: "OwnSettings") -> pd.DataFrame:
     groups = _groups(rows, settings.text_words)
     order = sorted(groups, key=lambda places: _draw(str(rows.loc[places[0], "group"]), settings.data_seed))
     wanted = {name: min(getattr(settings, f"{name}_items"), int(share * len(rows))) for name, share in SHARES.items()}
+    halves = {name: max(1, most // 2) for name, most in wanted.items()}
     placed: list[dict[str, object]] = []
     filled = dict.fromkeys(SPLITS, 0)
     for number, places in enumerate(order):
-        halves = {one: most // 2 for one, most in wanted.items()}
-        fitting = [one for one in SHARES if one == "train" or len(places) <= max(1, halves[one])]
+        fitting = [one for one in SHARES if one == "train" or len(places) <= halves[one]]
         name = next((one for one in fitting if filled[one] < wanted[one]), None)
         if name is None:
             continue
         if len(places) > halves[name]:
-            places = sorted(places, key=lambda place: _draw(str(place), settings.data_seed))[: max(1, halves[name])]
+            places = sorted(places, key=lambda place: _draw(str(place), settings.data_seed))[: halves[name]]
         chosen = places[: wanted[name] - filled[name]]
         filled[name] += len(chosen)
         placed += [{"place": place, "split": name, "source": f"g{number:04d}"} for place in chosen]

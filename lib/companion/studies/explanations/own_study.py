@@ -193,11 +193,7 @@ def open_own(
     Raises:
         CompanionError: no such profile, a bad setting or a name that is none for a folder.
     """
-    folder = name or re.sub(r"\W+", "_", Path(table).stem)
-    if not re.fullmatch(r"\w[\w.-]*", folder):
-        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and -.")
-    if folder == NAME:
-        raise CompanionError(f"{folder!r} is no name for a results folder: the paper's study goes by it.")
+    folder = _folder_name(name, table)
     if seeds < 1:
         raise CompanionError(f"There must be at least 1 seed, not {seeds}; verdicts need four.")
     chosen = load_profile(profile)
@@ -224,6 +220,16 @@ def open_own(
     }
     settings = validate(OwnSettings, given, f"comparison {folder}")
     return OwnStudy(chosen, settings, paths.results(profile, folder), _found(table), revision or None)
+
+
+def _folder_name(name: str, table: str) -> str:
+    """The name given to the results, else that of the table."""
+    folder = name or re.sub(r"\W+", "_", Path(table).stem)
+    if not re.fullmatch(r"\w[\w.-]*", folder):
+        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and -.")
+    if folder == NAME:
+        raise CompanionError(f"{folder!r} is no name for a results folder: the paper's study goes by it.")
+    return folder
 
 
 def _found(table: str) -> str:

@@ -37,8 +37,8 @@ def data_note(own: OwnStudy) -> str:
     """What was read, and how far context-free baselines get on the test rows."""
     facts, items = own.data.facts, own.data.items
     test = items[items["split"] == "test"]
-    reached, used = shortcut_accuracy(test), len(items)
-    unused = facts["rows_read"] - facts["dropped_without_explanation"] - used
+    reached = shortcut_accuracy(test)
+    unused = facts["rows_read"] - facts["dropped_without_explanation"] - len(items)
     return (
         f"{items['source'].nunique()} groups, {test['source'].nunique()} of them for the test, none in two splits. "
         f"{facts['rows_read']} rows were read, {facts['dropped_without_explanation']} had no explanation, "

@@ -218,9 +218,9 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     if all(map(study.store.sound, ids)):
         return Report(done=(), skipped=ids, failed={})
     environment = study.environment() | study.checkpoints()
-    texts = dataset.texts_file(study.data.hash)
-    make = partial(ray_engine.run_all, needed=[texts]) if ray_engine.address() else run_all
-    if not texts.exists():
+    needed = [dataset.texts_file(study.data.hash)]
+    make = partial(ray_engine.run_all, needed=needed) if ray_engine.address() else run_all
+    if not dataset.has_texts(study.data.hash):
         study.build_data()
     return make(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment)
 
