@@ -109,7 +109,9 @@ def test_nothing_is_pickled() -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    asked_for = requirements(PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["cluster"])
+    asked_for = requirements(
+        sum((PYPROJECT["optional-dependencies"][extra] for extra in ("bench", "cluster")), PYPROJECT["dependencies"])
+    )
     declared = {*asked_for, *read_requirements("no-deps.txt"), "companion"}
     providers = importlib.metadata.packages_distributions()
     undeclared = {

@@ -255,11 +255,14 @@ def readme() -> None:
 
 
 @app.command()
-def bench() -> None:
-    """Measure training against TRL's SFTTrainer and scoring against generate, side by side in one run."""
-    from companion.bench import run as measure
+def bench(
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts to measure anew; none: all of them.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often every way has its turn.")] = 5,
+) -> None:
+    """Measure speed and memory beside the usual tools, side by side in one run (figures/bench.md)."""
+    from companion.bench.page import run
 
-    typer.echo(measure())
+    typer.echo(run(parts or (), rounds))
 
 
 def _check_study(study: str) -> None:

@@ -29,7 +29,7 @@ from companion.models.forward import attention_for, check_window, head_weight, n
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 from companion.origin import origin
 
-TOKENS_AT_ONCE = 600
+TOKENS_AT_ONCE = 1200
 """Tokens whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model; longer batches go in
 parts."""
 

@@ -63,7 +63,7 @@ def main() -> None:
         _send_output_to(output)
         answer = _run(job, settings)
         _drop_if_empty(output)
-        _give_back_memory()
+        give_back_memory()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -99,7 +99,7 @@ def _drop_if_empty(file: Path) -> None:
             file.unlink()
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Hand freed memory back to the system; else glibc keeps what one run left in pieces and every run adds to it."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):

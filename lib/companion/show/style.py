@@ -70,7 +70,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         # IPython's own hook; half the width makes the picture sharp on dense screens.
-        return _rendered(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
+        return rendered(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
 
 
 @contextmanager
@@ -119,8 +119,8 @@ def save_figure(
     pdf = about | {"Subject": provenance.footer(), "Keywords": " ".join(sorted(provenance.runs))}
     png = {"Title": about["Title"], "Description": provenance.footer(), "Runs": pdf["Keywords"], "Software": None}
     contents = {
-        "pdf": _rendered(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
-        "png": _rendered(figure, "png", png),
+        "pdf": rendered(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
+        "png": rendered(figure, "png", png),
     }
     pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
     return pdf_path, png_path
@@ -136,7 +136,8 @@ def _write_origin(figure: Figure, footer: str) -> None:
         figure.text(0.992, y, footer, size=6, color=GREY, ha="right", va="bottom", gid="origin")
 
 
-def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    """The bytes of a figure file of this kind ("png" or "pdf"), in the style of the house."""
     buffer = io.BytesIO()
     with in_style():
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from companion import paths
+from companion.bench.page import ratios
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.show.tables import markdown_table, view
@@ -23,6 +24,8 @@ BLOCKS = {
 def fill(text: str, figures: Path) -> str:
     """The README with every block ``<!-- name -->`` to ``<!-- /name -->`` replaced by columns of a recorded table.
 
+    The block ``bench`` shows the ratios of the benchmark.
+
     Args:
         figures: the folder of all results, ``figures``.
 
@@ -30,10 +33,15 @@ def fill(text: str, figures: Path) -> str:
         CompanionError: a marker or a recorded table is missing.
     """
     for name, (profile, study, table, columns) in BLOCKS.items():
-        block = f"<!-- {name} -->\n{_shown(figures / profile / study, table, columns)}\n<!-- /{name} -->"
-        text, found = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.DOTALL)
-        if found != 1:
-            raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
+        text = _filled(text, name, _shown(figures / profile / study, table, columns))
+    return _filled(text, "bench", ratios(figures / "bench.csv"))
+
+
+def _filled(text: str, name: str, content: str) -> str:
+    block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
+    text, found = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.DOTALL)
+    if found != 1:
+        raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
     return text
 
 

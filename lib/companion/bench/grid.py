@@ -1,0 +1,101 @@
+"""A grid of short runs: the real engine against a process for every run."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from companion.bench.turns import SECONDS, Way
+from companion.bench.workload import LABELS, SHARED, base, examples, recipe, sequences
+from companion.runs.engine import THREAD_VARIABLES, run_all
+from companion.runs.spec import from_json, to_json
+from companion.runs.store import Store
+
+RUNS = 8
+GRID = "grid of 8 runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """`train` examples with targets of `target` tokens, then `items` scored; prompts of about `length` tokens."""
+
+    seed: int = 0
+    target: int = 2
+    train: int = 8
+    items: int = 16
+    length: int = 160
+
+
+def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train and score as a study's run does."""
+    from companion.models.finetune import finetune
+    from companion.models.score import score
+
+    rest = (spec.length - SHARED - 10, spec.length - SHARED + 10)
+    student, _ = finetune(base(), sequences(examples(spec.train, spec.target, rest)), recipe(), spec.seed)
+    prompts = [prompt for prompt, _ in examples(spec.items, 2, rest)]
+    return {"probabilities": score(student, prompts, LABELS, inside=False).probabilities}, {}
+
+
+def ways(cores: int) -> list[Way]:
+    """Eight runs by the engine, and each in a process of its own, as many at a time."""
+    return [
+        Way("companion", (GRID,), engine, f"{cores} workers that keep the base", 1, 1, SECONDS),
+        Way("a process for every run", (GRID,), processes, f"{cores} at a time, each loads the base", 1, 1, SECONDS),
+    ]
+
+
+def specs(count: int = RUNS) -> list[Run]:
+    """Runs that differ by seed."""
+    return [Run(seed=seed) for seed in range(count)]
+
+
+def engine(_task: str) -> float:
+    """Seconds of the whole grid, start of the workers included."""
+    return seconds(specs(), os.cpu_count() or 1)
+
+
+def seconds(chosen: Sequence[Run], workers: int) -> float:
+    """Whole seconds that the local engine takes for these runs.
+
+    Raises:
+        CompanionError: a run failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        report = run_all(chosen, work, Store(Path(folder) / "records"), workers, Path(folder) / "logs", quiet=True)
+        report.raise_if_failed()
+        return time.perf_counter() - start
+
+
+def processes(_task: str) -> float:
+    """Seconds of as many fresh processes as there are runs."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        start = time.perf_counter()
+        list(threads.map(lambda spec: _alone(spec, folder), specs()))
+        return time.perf_counter() - start
+
+
+def _alone(spec: Run, folder: str) -> None:
+    environment = os.environ | {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
+    command = [sys.executable, "-P", "-m", "companion.bench.grid", to_json(spec), folder]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+
+
+def main() -> None:
+    """Make one run in this process: `python -m companion.bench.grid SPEC FOLDER`."""
+    spec = from_json(sys.argv[1], Run)
+    import torch
+
+    torch.set_num_threads(1)
+    Store(Path(sys.argv[2])).write(spec, *work(spec))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""How the cost of a grid grows: one quantity at a time, measured with the real engine, and its figure."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from companion.bench.grid import Run, seconds, specs
+from companion.bench.turns import SECONDS, Way
+from companion.files import write_whole
+from companion.show.style import in_style, new_figure, rendered, settle
+
+GROWTH: dict[str, tuple[int, ...]] = {
+    "training examples": (8, 16, 32, 64),
+    "test items": (16, 64, 128, 256),
+    "prompt length in tokens": (120, 240, 360, 480),
+    "seeds": (1, 2, 4, 8),
+    "arms": (1, 2, 4, 8),
+    "workers, for 8 runs": (1, 2, 4),
+}
+"""What grows, and its values; the rest stays as in `Run`, with one run per worker."""
+BLUE = sns.color_palette("colorblind")[0]
+NOTE = (
+    "One run for each core, 8 training examples with targets of 2 tokens, 16 test items, prompts of 160 tokens, but "
+    "for the quantity that grows; an arm more has targets 8 tokens longer."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one quantity; called, it gives the seconds of that grid."""
+
+    quantity: str
+    value: int
+
+    def __call__(self, _task: str) -> float:
+        """Seconds of the whole grid, start of the workers included."""
+        return seconds(*grown(self.quantity, self.value))
+
+
+def ways() -> list[Way]:
+    """One way per point of the figure."""
+    return [
+        Way(str(value), (quantity,), Point(quantity, value), "", 1, 1, SECONDS)
+        for quantity, values in GROWTH.items()
+        for value in values
+    ]
+
+
+def grown(quantity: str, value: int) -> tuple[list[Run], int]:
+    """Runs and workers at one point of the figure; every arm more has targets 8 tokens longer."""
+    workers = os.cpu_count() or 1
+    match quantity:
+        case "training examples":
+            return [replace(run, train=value) for run in specs(workers)], workers
+        case "test items":
+            return [replace(run, items=value) for run in specs(workers)], workers
+        case "prompt length in tokens":
+            return [replace(run, length=value) for run in specs(workers)], workers
+        case "seeds":
+            return specs(value), workers
+        case "arms":
+            return [replace(Run(), target=2 + 8 * arm) for arm in range(value)], workers
+        case _:
+            return specs(), value
+
+
+def draw(table: pd.DataFrame, folder: Path) -> None:
+    """Write bench_growth.png and bench_growth.pdf from the rows of this part."""
+    made = growth_figure(table)
+    write_whole(folder / "bench_growth.png", rendered(made, "png", {"Software": None}))
+    write_whole(folder / "bench_growth.pdf", rendered(made, "pdf", {"Producer": None, "CreationDate": None}))
+
+
+@in_style()
+def growth_figure(table: pd.DataFrame) -> Figure:
+    """Seconds of a grid over each quantity: medians with the lowest and highest round.
+
+    ``table``: rows of bench.csv, `task` the quantity and `way` its value.
+    """
+    figure = new_figure(
+        3.6,
+        f"Whole grids, start of the workers included. {NOTE} Bars: lowest to highest of "
+        f"{table['rounds'].min()} rounds.",
+    )
+    grid = figure.subplots(2, 3, sharey=True)
+    for axes, quantity in zip(grid.flat, GROWTH, strict=True):
+        points = table[table["task"] == quantity].assign(x=lambda rows: rows["way"].astype(int)).sort_values("x")
+        spread = [points["median"] - points["lowest"], points["highest"] - points["median"]]
+        axes.errorbar(points["x"], points["median"], yerr=spread, marker="o", markersize=4, capsize=2, color=BLUE)
+        axes.set_xlabel(quantity)
+        axes.set_xticks(points["x"])
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("seconds")
+    return settle(figure)

@@ -1,0 +1,182 @@
+"""`companion bench`: measure the parts, and write figures/bench.csv, bench.md and the figure of how cost grows."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from companion.bench import bootstraps, commands, grid, growth, scoring, together, training, turns
+from companion.bench.turns import Measured, Way, take_turns
+from companion.errors import CompanionError
+from companion.files import write_whole
+from companion.origin import commit, processor, versions
+from companion.paths import cache, home
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "UNSLOTH_DISABLE_STATISTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
+LIBRARIES = ("torch", "transformers", "peft", "trl", "unsloth", "lm_eval")
+PARTS: dict[str, tuple[str, Callable[[int], list[Way]]]] = {
+    "training": ("Training", training.ways),
+    "scoring": ("Scoring", scoring.ways),
+    "together": ("Several runs in one pass", together.ways),
+    "grid": ("A grid of runs", grid.ways),
+    "commands": ("Waiting at the keyboard", lambda _: commands.ways()),
+    "statistics": ("Statistics", lambda _: bootstraps.ways()),
+    "growth": ("How cost grows", lambda _: growth.ways()),
+}
+"""Name on the command line -> heading, and its ways for a number of cores."""
+
+
+def run(parts: Sequence[str] = (), rounds: int = 5, folder: Path | None = None) -> str:
+    """Measure these parts (default: all) and write the files into `folder` (default: figures); gives the page's text.
+
+    Parts that are not measured now keep what this machine measured before with the same libraries.
+
+    Raises:
+        CompanionError: an unknown part.
+    """
+    for name in parts:
+        if name not in PARTS:
+            raise CompanionError(f"There is no part {name!r} of the benchmark; choose from {', '.join(PARTS)}.")
+    os.environ.update(OFFLINE)
+    os.environ.setdefault("COMPANION_CACHE", str(cache()))
+    target = folder or home() / "figures"
+    for name in parts or PARTS:
+        found = take_turns(PARTS[name][1](os.cpu_count() or 1), rounds, lambda line: print(line, flush=True))
+        _keep(target / "bench.csv", name, measured_rows(name, found))
+    return publish(target)
+
+
+def measured_rows(part: str, found: list[Measured]) -> pd.DataFrame:
+    """The table of one part and the machine; training also as a share of the rate of the matrix products."""
+    extra = training.shares(found) if part == "training" else []
+    return pd.DataFrame(turns.rows(part, [*found, *extra])).assign(commit=commit(), machine=machine())
+
+
+def _keep(file: Path, part: str, table: pd.DataFrame) -> None:
+    """Put the rows of one part in place of the old ones; rows of another machine go."""
+    if file.exists():
+        before = read(file)
+        same = before["machine"] == machine() if "machine" in before else False
+        table = pd.concat([before[same & (before["part"] != part)], table])
+    order = {name: place for place, name in enumerate(PARTS)}
+    table = table.sort_values("part", key=lambda column: column.map(order), kind="stable")
+    write_whole(file, table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def read(file: Path) -> pd.DataFrame:
+    """bench.csv, with empty notes as empty text."""
+    return pd.read_csv(file, converters={"note": str})
+
+
+def publish(folder: Path) -> str:
+    """Write bench.md and the figure from bench.csv; gives the page's text."""
+    table = read(folder / "bench.csv")
+    text = page(table)
+    write_whole(folder / "bench.md", text.encode())
+    if (table["part"] == "growth").any():
+        growth.draw(table[table["part"] == "growth"], folder)
+    return text
+
+
+def machine() -> str:
+    """Processor, cores, memory, and versions of the libraries whose speed is measured."""
+    found = versions(LIBRARIES)
+    libraries = ", ".join(f"{package} {version}" for package, version in found.items())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {libraries}"
+
+
+def page(table: pd.DataFrame) -> str:
+    """The Markdown page: the machine, and a table for each part that was measured."""
+    parts = [
+        f"## {heading}\n\n{INTRODUCTIONS[name]}\n\n{_shown(table[table['part'] == name])}\n"
+        for name, (heading, _) in PARTS.items()
+        if (table["part"] == name).any()
+    ]
+    machines = ". ".join(dict.fromkeys(table["machine"]))
+    return "\n".join(["# Speed beside the usual tools", "", f"Machine: {machines}.", "", ABOUT, "", *parts])
+
+
+def ratios(file: Path) -> str:
+    """For the README: how many times as fast the first way of a task is as the others.
+
+    Raises:
+        CompanionError: the benchmark was not run.
+    """
+    if not file.exists():
+        raise CompanionError(f"{file} is missing; run make bench first.")
+    table = read(file)
+    others = [row for row in _rows(table) if row.part in COMPARED and _times(row)]
+    firsts = {row.task: row for row in reversed(_rows(table))}
+    shown = {
+        "task": [row.task for row in others],
+        "companion": [_measured(firsts[row.task]) for row in others],
+        "against": [row.way for row in others],
+        "times as fast": [_times(row) for row in others],
+    }
+    return (
+        f"{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n\nMachine: {table['machine'].iloc[0]}."
+    )
+
+
+COMPARED = ("training", "scoring", "grid", "statistics")
+ABOUT = (
+    "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, batches of 8; prompts of 145 to 195 random tokens, the "
+    "first 95 shared. Medians over the rounds, with the lowest and highest; in a round every way has its turn, and the "
+    "ratios are taken round by round. Rates are those of the whole machine, all processes together; memory is the "
+    "most of one process. Made by `make bench`."
+)
+INTRODUCTIONS = {
+    "training": "Adapter set-up counts for this project, loading and set-up for no other. The share of the matrix "
+    "products' rate counts the frozen projections only, forward and backward: for the tokens that are really computed "
+    "(shared ones once), and for all tokens of the examples.",
+    "scoring": "Probabilities of five labels after each prompt.",
+    "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
+    "grid": f"{grid.RUNS} runs of 8 training examples and 16 test items each, start of the workers included.",
+    "commands": "Fresh processes, files in the page cache.",
+    "statistics": "One thread. rliable is compared where it can be imported; with pandas 3 its release 1.2.0 cannot.",
+    "growth": "Two workers' seconds for the smallest grid that fills them, with one quantity grown "
+    "([figure](bench_growth.png)).",
+}
+
+
+NO_SPEED = ("of 1", "nats")
+ELSEWHERE = ("grid", "commands", "growth")
+"""Parts whose work is done by processes that the measuring one starts, so that its own memory says nothing."""
+
+
+def _shown(table: pd.DataFrame) -> str:
+    rows = _rows(table)
+    shown = {
+        "task": table["task"],
+        "way": table["way"],
+        "processes x threads": [f"{row.processes} x {row.threads}" for row in rows],
+        "median [lowest, highest]": [_measured(row) for row in rows],
+        "the first way is faster": [_times(row) for row in rows],
+        "MiB": ["" if row.part in ELSEWHERE else str(row.memory_mib) for row in rows],
+        "how": table["note"],
+    }
+    return str(pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True))
+
+
+def _rows(table: pd.DataFrame) -> list[Any]:
+    return list(table.itertuples())
+
+
+def _times(row: Any) -> str:
+    """The ratio with its spread; nothing for the first way of a task and where there is no speed."""
+    if row.unit in NO_SPEED or row.times_lowest == row.times_highest == 1:
+        return ""
+    return f"{row.times:.1f} [{row.times_lowest:.1f}, {row.times_highest:.1f}]"
+
+
+def _measured(row: Any) -> str:
+    return f"{_number(row.median)} [{_number(row.lowest)}, {_number(row.highest)}] {row.unit}"
+
+
+def _number(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

@@ -1,0 +1,242 @@
+"""Training: this project, TRL, Unsloth's CPU backend, the Trainer of transformers, and the limit of the machine."""
+
+import tempfile
+import time
+from functools import lru_cache
+from typing import Any
+
+from companion.bench.turns import Measured, Way
+from companion.bench.workload import (
+    ADAPTER,
+    BATCH,
+    SHARED,
+    STEPS,
+    TRAINING,
+    base,
+    dtype,
+    examples,
+    model_folder,
+    rate,
+    recipe,
+    sequences,
+)
+
+PRODUCTS = "matrix products of the model alone"
+
+
+def ways(cores: int) -> list[Way]:
+    """Ours as in the study, one thread per process; the others as they come, or the same way where that is faster."""
+    tasks = tuple(TRAINING)
+    return [
+        Way("companion", tasks, companion, "whole call, adapter set-up included", cores),
+        Way("SFTTrainer", tasks, sft_defaults, "its defaults; the model's own loss: TRL's needs a GPU", 1, cores),
+        Way("SFTTrainer, best settings", tasks, sft_best, f"{dtype()}, no checkpointing, sorted by length", cores),
+        Way(
+            "SFTTrainer + Unsloth", tasks, sft_unsloth, "Unsloth's CPU backend, the same dtype, sorted by length", cores
+        ),
+        Way("Trainer + PEFT", tasks, trainer, "the same dtype, other settings its defaults", cores),
+        Way("products", (PRODUCTS,), products, "frozen weights, forward and backward", cores, unit="GFLOP/s"),
+    ]
+
+
+def companion(task: str) -> float:
+    """This project's `finetune`, the whole call counted; examples per second."""
+    from companion.models.finetune import finetune
+
+    _warm()
+    pairs = examples(BATCH * 2 * STEPS, TRAINING[task])
+    return rate(len(pairs), lambda: finetune(base(), sequences(pairs), recipe(), 0))
+
+
+@lru_cache(maxsize=1)
+def _warm() -> None:
+    """One step that is not counted, as the first of the trainers is not."""
+    from companion.models.finetune import finetune
+
+    finetune(base(), sequences(examples(BATCH, 1)), recipe(), 0)
+
+
+def sft_defaults(task: str) -> float:
+    """TRL's SFTTrainer with its defaults: fp32 weights under bf16 autocast, gradient checkpointing."""
+    from peft import LoraConfig
+
+    return _trainer_rate(_cpu_sft(), task, {}, model=model_folder("float32"), peft_config=LoraConfig(**ADAPTER))
+
+
+def sft_best(task: str) -> float:
+    """TRL's SFTTrainer with what it offers for speed on a CPU; packing and fused losses need a GPU."""
+    from peft import LoraConfig
+
+    settings = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
+    return _trainer_rate(_cpu_sft(), task, settings, model=_plain_model(), peft_config=LoraConfig(**ADAPTER))
+
+
+def sft_unsloth(task: str) -> float:
+    """TRL's SFTTrainer on a model prepared by Unsloth's own CPU backend."""
+    import unsloth  # isort: skip  (must come before transformers and trl)
+    import torch
+
+    kind = dtype()
+    model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+        model_folder(kind), max_seq_length=512, dtype=getattr(torch, kind), load_in_4bit=False
+    )
+    model = unsloth.FastLanguageModel.get_peft_model(model, **ADAPTER, use_gradient_checkpointing=False)
+    from trl import SFTTrainer  # type: ignore[attr-defined]
+
+    settings = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
+    return _trainer_rate(SFTTrainer, task, settings, model=model, processing_class=tokenizer)
+
+
+def trainer(task: str) -> float:
+    """The Trainer of transformers on a PEFT model."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    model = get_peft_model(_plain_model(), LoraConfig(**ADAPTER))
+    collator = DataCollatorForSeq2Seq(base_tokenizer())
+    return _steps_per_second(
+        lambda arguments, **parts: Trainer(args=TrainingArguments(**arguments), **parts),
+        task,
+        {},
+        model=model,
+        data_collator=collator,
+    )
+
+
+def base_tokenizer() -> Any:
+    """Tokenizer of the embedded model."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model_folder(dtype()))
+
+
+def products(_task: str) -> float:
+    """GFLOP/s of the products of the model's frozen projections with the rows of a batch, forward and backward.
+
+    The rows are those of a batch with the long targets as this project lays it out: the limit of its training.
+    """
+    import torch
+
+    pairs = examples(BATCH, TRAINING["train, targets of 40 tokens"])
+    count = round(tokens_computed(pairs))
+    kind = getattr(torch, dtype())
+    weights = [
+        module.weight.detach()
+        for module in base().model.get_decoder().layers.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    rows = {width: torch.randn(count, width).to(kind) for weight in weights for width in weight.shape}
+
+    def multiply() -> None:
+        for weight in weights:
+            rows[weight.shape[1]] @ weight.t()
+        for weight in reversed(weights):
+            rows[weight.shape[0]] @ weight
+
+    multiply()
+    return rate(count, multiply) * flops_per_token() / 1e9
+
+
+def flops_per_token() -> float:
+    """Operations of one trained token in the frozen projections: a product and an addition per weight, there and back.
+
+    Gradients of the frozen weights are not needed; head, attention and adapter are left out.
+    """
+    import torch
+
+    modules = base().model.get_decoder().layers.modules()
+    return 4.0 * sum(module.weight.numel() for module in modules if isinstance(module, torch.nn.Linear))
+
+
+def tokens_computed(pairs: list[tuple[list[int], list[int]]]) -> float:
+    """Rows that this project sends through the model for these examples, batch by batch: shared tokens once a part."""
+    from companion.models.finetune import epoch_batches, memory_parts, tokens_at_once
+
+    made = sequences(pairs)
+    room = tokens_at_once(base().model, checkpointed=False)
+    total = 0
+    for batch in epoch_batches(made, BATCH, 0, 0):
+        for part in memory_parts([made[number] for number in batch], shared=True, room=room):
+            total += sum(sequence.length - 1 - SHARED for sequence in part) + SHARED
+    return total
+
+
+def shares(found: list[Measured]) -> list[Measured]:
+    """What this project's training reaches of the rate of the model's own products, round by round.
+
+    For the tokens that are computed, those that a part of a batch shares once, and for all tokens of the examples.
+    """
+    rates = {(one.way.name, one.task): one.values for one in found}
+    limit = rates["products", PRODUCTS]
+    made = []
+    for task, target in TRAINING.items():
+        pairs = examples(BATCH * 2 * STEPS, target)
+        whole = sum(len(prompt) + len(reply) - 1 for prompt, reply in pairs)
+        for name, tokens in (("tokens computed", tokens_computed(pairs)), ("all tokens", whole)):
+            flops = tokens / len(pairs) * flops_per_token() / 1e9
+            way = Way(name, (), companion, "of the rate of the matrix products alone", unit="of 1")
+            reached = [rate * flops / most for rate, most in zip(rates["companion", task], limit, strict=True)]
+            made.append(Measured(way, f"share of the limit: {task}", reached))
+    return made
+
+
+def _plain_model() -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kind = dtype()
+    return AutoModelForCausalLM.from_pretrained(model_folder(kind), dtype=getattr(torch, kind))
+
+
+def _cpu_sft() -> Any:
+    """SFTTrainer with the model's own loss, because TRL's fused one calls a GPU kernel."""
+    from trl import SFTTrainer  # type: ignore[attr-defined]
+
+    class CpuTrainer(SFTTrainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:  # type: ignore[override]
+            outputs = model(**inputs, use_cache=False)
+            return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    return CpuTrainer
+
+
+def _trainer_rate(trainer_class: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
+    from trl import SFTConfig  # type: ignore[attr-defined]
+
+    return _steps_per_second(
+        lambda arguments, **others: trainer_class(args=SFTConfig(max_length=512, **arguments), **others),
+        task,
+        settings,
+        **parts,
+    )
+
+
+def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
+    """Examples per second of a trainer over the steps after its first."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        times: list[float] = []
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.times.append(time.perf_counter())
+
+    made = [
+        {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
+        for prompt, target in examples(BATCH * (STEPS + 1), TRAINING[task])
+    ]
+    arguments = {
+        "output_dir": tempfile.mkdtemp(dir="."),
+        "max_steps": STEPS + 1,
+        "per_device_train_batch_size": BATCH,
+        "learning_rate": 2e-4,
+        "report_to": [],
+        "use_cpu": True,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        **settings,
+    }
+    clock = Clock()
+    make(arguments, train_dataset=Dataset.from_list(made), callbacks=[clock], **parts).train()
+    return BATCH * STEPS / (clock.times[-1] - clock.times[0])

@@ -1,0 +1,81 @@
+"""The benchmark's table, page and figure; what is measured is checked in tests of its own."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from companion.bench import growth, page
+from companion.bench.turns import SECONDS, Measured, Way
+from companion.errors import CompanionError
+from measures import two
+
+
+def ways(_cores: int) -> list[Way]:
+    return [Way("ours", ("t",), two, "whole call"), Way("theirs", ("t",), two, "as it comes", 2, 1)]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "PARTS", {"scoring": ("Scoring", ways), "statistics": ("Statistics", ways)})
+
+
+@pytest.mark.usefixtures("small")
+def test_all_parts_are_measured_and_one_can_be_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = page.run((), 2, tmp_path)
+    assert (tmp_path / "bench.md").read_text() == text
+    assert f"{os.cpu_count()} cores" in text and "torch 2." in text
+    assert "## Scoring" in text and "## Statistics" in text
+    assert "4 [4, 4] examples/s" in text and "0.5 [0.5, 0.5]" in text
+    capsys.readouterr()
+    page.run(["statistics"], 3, tmp_path)
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 3
+    table = page.read(tmp_path / "bench.csv")
+    assert table[["part", "rounds"]].to_numpy().tolist() == [["scoring", 2]] * 2 + [["statistics", 3]] * 2
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_of_another_machine_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.run(["scoring"], 1, tmp_path)
+    monkeypatch.setattr(page, "machine", lambda: "another")
+    page.run(["statistics"], 1, tmp_path)
+    assert set(page.read(tmp_path / "bench.csv")["part"]) == {"statistics"}
+
+
+def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(CompanionError, match="no part 'speed'.*choose from training, scoring"):
+        page.run(["training", "speed"], 1, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_readme_shows_ratios_of_speeds_only(tmp_path: Path) -> None:
+    row = {"task": "t", "processes": 1, "threads": 1, "lowest": 1.0, "highest": 3.0, "rounds": 2, "memory_mib": 9}
+    row |= {"note": "", "machine": "M", "times": 1.0, "times_lowest": 1.0, "times_highest": 1.0}
+    ours = {**row, "part": "scoring", "way": "ours", "unit": "examples/s", "median": 8.0}
+    theirs = {**ours, "way": "theirs", "median": 2.0, "times": 4.0, "times_lowest": 3.0, "times_highest": 5.0}
+    nats = {**theirs, "task": "difference", "unit": "nats"}
+    growing = {**theirs, "part": "growth", "task": "seeds"}
+    pd.DataFrame([ours, theirs, nats, growing]).to_csv(tmp_path / "bench.csv", index=False)
+    shown = page.ratios(tmp_path / "bench.csv")
+    assert "| t      | 8 [1, 3] examples/s | theirs    | 4.0 [3.0, 5.0]  |" in shown
+    assert "difference" not in shown and "seeds" not in shown and shown.endswith("Machine: M.")
+    with pytest.raises(CompanionError, match="run make bench"):
+        page.ratios(tmp_path / "none.csv")
+
+
+def test_every_point_of_growth_is_drawn_and_only_its_quantity_grows(tmp_path: Path) -> None:
+    found = [Measured(way, way.tasks[0], [3.0, 5.0]) for way in growth.ways()]
+    table = page.measured_rows("growth", found)
+    growth.draw(table, tmp_path)
+    assert (tmp_path / "bench_growth.png").stat().st_size > 10_000 and (tmp_path / "bench_growth.pdf").exists()
+    drawn = growth.growth_figure(table)
+    ticks = {axes.get_xlabel(): axes.get_xticks().tolist() for axes in drawn.axes}
+    assert ticks == {quantity: list(values) for quantity, values in growth.GROWTH.items()}
+    cores = os.cpu_count() or 1
+    assert [len(growth.grown("seeds", count)[0]) for count in (1, 8)] == [1, 8]
+    assert growth.grown("workers, for 8 runs", 4)[1] == 4 and growth.grown("arms", 4)[1] == cores
+    assert {run.items for run in growth.grown("test items", 64)[0]} == {64}
+    assert {run.train for run in growth.grown("training examples", 64)[0]} == {64}
+    assert {run.length for run in growth.grown("prompt length in tokens", 480)[0]} == {480}
+    assert {way.unit for way in growth.ways()} == {SECONDS}

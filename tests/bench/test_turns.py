@@ -1,0 +1,34 @@
+"""Turns and their table: what is added up, what is compared, and that processes are fresh and kept."""
+
+import pytest
+
+from companion.bench.turns import SECONDS, Measured, Way, rows, take_turns
+from measures import held, rate, threads, two
+
+
+def test_processes_are_kept_between_rounds_and_their_rates_added_up() -> None:
+    said: list[str] = []
+    a, b = take_turns([Way("ours", ("a", "b"), rate, "", processes=2)], 2, said.append)
+    # Calls 1 and 2 of each of two processes in the first round, 3 and 4 in the second.
+    assert (a.values, b.values) == ([8.0, 24.0], [24.0, 48.0])
+    assert len(said) == 4 and said[0].startswith("1/2  a, ours: 8 ")
+
+
+def test_seconds_of_processes_are_those_of_the_slowest_and_threads_are_set() -> None:
+    (one,) = take_turns([Way("ours", ("a",), threads, "", processes=2, threads=3, unit=SECONDS)], 1, lambda _: None)
+    assert one.values == [3.0]
+
+
+def test_memory_is_the_peak_of_each_measurement() -> None:
+    heavy, lighter = take_turns([Way("heavy", ("a",), held, ""), Way("two", ("a",), two, "")], 1, lambda _: None)
+    assert 150 < heavy.memory - lighter.memory < 300
+
+
+@pytest.mark.parametrize(("unit", "times"), [("examples/s", (3.0, 2.0, 4.0)), (SECONDS, (1 / 3, 1 / 4, 1 / 2))])
+def test_ratios_are_taken_round_by_round(unit: str, times: tuple[float, float, float]) -> None:
+    ours, theirs = (Way(name, ("a",), two, "", unit=unit) for name in ("ours", "theirs"))
+    found = [Measured(ours, "a", [8.0, 3.0, 40.0]), Measured(theirs, "a", [2.0, 1.0, 20.0])]
+    first, second = rows("part", found)
+    assert (first["median"], first["lowest"], first["highest"], first["rounds"]) == (8.0, 3.0, 40.0, 3)
+    assert (first["times"], first["times_lowest"], first["times_highest"]) == (1.0, 1.0, 1.0)
+    assert (second["times"], second["times_lowest"], second["times_highest"]) == pytest.approx(times)
