@@ -1,7 +1,7 @@
+from companion.runs.log import log_event
 from companion.runs.spec import spec_id
 from companion.runs.status import Status, status
 from companion.runs.store import Store
-from companion.runs.worker import log_event
 
 
 def test_runs_are_counted_by_group_from_the_files_alone(workload, tmp_path):

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
+from companion.runs.log import log_event
 from companion.runs.progress import Progress
 from companion.runs.spec import id_of_json, to_json
 from companion.runs.store import Arrays, Store
-from companion.runs.worker import Answer, log_event
+from companion.runs.worker import Answer
 
 Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
 

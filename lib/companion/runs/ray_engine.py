@@ -25,8 +25,9 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, python_path, run_with
+from companion.runs.log import log_event
 from companion.runs.store import Store
-from companion.runs.worker import Answer, log_event, not_stored
+from companion.runs.worker import Answer, not_stored
 
 VARIABLE = "COMPANION_RAY"
 HERE = "local"
