@@ -21,6 +21,7 @@ PROFILE = Annotated[
 STUDY = Annotated[str, typer.Option("--study", "-s", help="Which paper's study.")]
 RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
 STUDIES = ("explanations",)
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
@@ -46,7 +47,10 @@ def options(
 
 @app.command()
 def figures(
-    profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    quiet: QUIET = False,
 ) -> None:
     """Make every table, figure, claims page and executed notebook; only what is missing is run."""
     _check_study(study)
@@ -56,7 +60,12 @@ def figures(
 
 
 @app.command()
-def run(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False) -> None:
+def run(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    quiet: QUIET = False,
+) -> None:
     """Make the records that are missing, without tables and figures."""
     _check_study(study)
     from companion.studies.explanations import build
@@ -109,12 +118,25 @@ def gold_report(profile: PROFILE = "paper", study: STUDY = "explanations") -> No
 
 
 @app.command()
-def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
-    """Say how many runs are recorded, missing or failed."""
+def status(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Live, until all is done (code 1 if runs failed).")
+    ] = False,
+) -> None:
+    """Say where the runs are: done, in hand (step, loss, speed), failed, waiting, and the time left."""
     _check_study(study)
     from companion.studies.explanations import build
 
-    typer.echo(build.status(profile, rerun))
+    if not watch:
+        typer.echo(build.status(profile, rerun))
+        return
+    told, failed = build.follow(profile, rerun)
+    typer.echo(told)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
