@@ -11,6 +11,7 @@ import typer
 from companion import paths
 from companion.errors import CompanionError
 from companion.origin import versions
+from companion.runs import tracking
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
@@ -22,6 +23,17 @@ STUDY = Annotated[str, typer.Option("--study", "-s", help="Which paper's study."
 RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
+
+def _track(name: str) -> str:
+    if name:
+        os.environ[tracking.VARIABLE] = name
+        tracking.tracker()
+    return name
+
+
+TRACK = Annotated[
+    str, typer.Option("--track", callback=_track, help="Show the runs in trackio or wandb too (COMPANION_TRACK).")
+]
 STUDIES = ("explanations",)
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
@@ -51,6 +63,7 @@ def figures(
     study: STUDY = "explanations",
     rerun: RERUN = False,
     quiet: QUIET = False,
+    track: TRACK = "",
 ) -> None:
     """Make every table, figure, claims page and executed notebook; only what is missing is run."""
     _check_study(study)
@@ -65,6 +78,7 @@ def run(
     study: STUDY = "explanations",
     rerun: RERUN = False,
     quiet: QUIET = False,
+    track: TRACK = "",
 ) -> None:
     """Make the records that are missing, without tables and figures."""
     _check_study(study)
@@ -74,7 +88,7 @@ def run(
 
 
 @app.command()
-def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET = False) -> None:
+def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET = False, track: TRACK = "") -> None:
     """Compare recipes on validation items, the same for all arms, and print the table."""
     _check_study(study)
     from companion.studies.explanations import build
@@ -180,6 +194,7 @@ def compare(
     ] = (800, 100, 400),
     text_words: Annotated[int, typer.Option(help="Words of a text that are shown.")] = 120,
     quiet: QUIET = False,
+    track: TRACK = "",
 ) -> None:
     """Train on your own labelled texts with and without explanations: the same tables, figures and verdicts."""
     from companion.studies.explanations import build

@@ -20,6 +20,7 @@ from companion.runs.progress import SECONDS_BETWEEN_LOOKS, Progress
 from companion.runs.spec import id_of_json, to_json
 from companion.runs.status import Grid
 from companion.runs.store import Arrays, Store
+from companion.runs.tracking import tracked
 from companion.runs.worker import Answer
 
 Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
@@ -146,7 +147,11 @@ def run_with(
         _queue(missing, logs)
         with open_pool(settings) as pool:
             grid = Grid(store, specs, logs, group, pool.slots)
-            with Progress(len(texts), len(texts) - len(missing), lambda: [grid.look()], quiet) as progress:
+            names = {run_id: grid.runs[run_id][1] for run_id in missing}
+            with (
+                tracked(store.folder.parent, logs, names, python_path(sys.path)),
+                Progress(len(texts), len(texts) - len(missing), lambda: [grid.look()], quiet) as progress,
+            ):
                 for sentence in damages:
                     progress.say(sentence)
                 failed = _run_missing(missing, pool, logs, progress)
