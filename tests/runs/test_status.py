@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from companion.runs.engine import run_all
 from companion.runs.lock import folder_lock
-from companion.runs.log import log_event, log_file
+from companion.runs.log import events, log_event, log_file
 from companion.runs.progress import line
 from companion.runs.spec import spec_id
 from companion.runs.status import Counts, Failure, Grid, Running, Status
@@ -178,6 +178,8 @@ def test_a_failed_run_waits_again_once_a_new_driver_has_it(workload, tmp_path):
     assert grid.look().failures == (Failure(str(specs[0]), "ValueError: once", log_file(logs, spec_id(specs[0]))),)
     run_all(specs, workload.work, store, 1, logs, quiet=True)
     assert grid.look().failures == () and grid.look().whole.done == 1
+    names = [event["event"] for event in events(log_file(logs, spec_id(specs[0])).read_bytes())]
+    assert names == ["start", "failed", "queued", "start", "end"]
 
 
 def test_a_look_takes_milliseconds(workload, store):
