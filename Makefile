@@ -47,7 +47,7 @@ install: ## Make .venv with the pinned packages (the other targets do it by them
 figures: install ## Run a study: every table, figure and claim of PROFILE (figures/PROFILE/STUDY)
 	@$(BIN)/companion figures $(CHOICE)
 
-status: install ## Say how many runs of PROFILE are recorded
+status: install ## Say where the runs of PROFILE are, also while they are made
 	@$(BIN)/companion status $(CHOICE)
 
 verify: install ## Recompute every checksum of PROFILE's records, data, tables and figures

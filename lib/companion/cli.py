@@ -11,6 +11,7 @@ import typer
 from companion import paths
 from companion.errors import CompanionError
 from companion.origin import versions
+from companion.runs import tracking
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
@@ -21,6 +22,18 @@ PROFILE = Annotated[
 STUDY = Annotated[str, typer.Option("--study", "-s", help="Which paper's study.")]
 RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def _track(name: str) -> str:
+    if name:
+        os.environ[tracking.VARIABLE] = name
+        tracking.tracker()
+    return name
+
+
+TRACK = Annotated[
+    str, typer.Option("--track", callback=_track, help="Show the runs in trackio or wandb too (COMPANION_TRACK).")
+]
 STUDIES = ("explanations",)
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
@@ -46,7 +59,11 @@ def options(
 
 @app.command()
 def figures(
-    profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    quiet: QUIET = False,
+    track: TRACK = "",
 ) -> None:
     """Make every table, figure, claims page and executed notebook; only what is missing is run."""
     _check_study(study)
@@ -56,7 +73,13 @@ def figures(
 
 
 @app.command()
-def run(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False, quiet: QUIET = False) -> None:
+def run(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    quiet: QUIET = False,
+    track: TRACK = "",
+) -> None:
     """Make the records that are missing, without tables and figures."""
     _check_study(study)
     from companion.studies.explanations import build
@@ -65,7 +88,7 @@ def run(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN 
 
 
 @app.command()
-def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET = False) -> None:
+def tune(profile: PROFILE = "quick", study: STUDY = "explanations", quiet: QUIET = False, track: TRACK = "") -> None:
     """Compare recipes on validation items, the same for all arms, and print the table."""
     _check_study(study)
     from companion.studies.explanations import build
@@ -109,12 +132,25 @@ def gold_report(profile: PROFILE = "paper", study: STUDY = "explanations") -> No
 
 
 @app.command()
-def status(profile: PROFILE = "quick", study: STUDY = "explanations", rerun: RERUN = False) -> None:
-    """Say how many runs are recorded, missing or failed."""
+def status(
+    profile: PROFILE = "quick",
+    study: STUDY = "explanations",
+    rerun: RERUN = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Live, until all is done (code 1 if runs failed).")
+    ] = False,
+) -> None:
+    """Say where the runs are: done, in hand (step, loss, speed), failed, waiting, and the time left."""
     _check_study(study)
     from companion.studies.explanations import build
 
-    typer.echo(build.status(profile, rerun))
+    if not watch:
+        typer.echo(build.status(profile, rerun))
+        return
+    told, failed = build.follow(profile, rerun)
+    typer.echo(told)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -158,6 +194,7 @@ def compare(
     ] = (800, 100, 400),
     text_words: Annotated[int, typer.Option(help="Words of a text that are shown.")] = 120,
     quiet: QUIET = False,
+    track: TRACK = "",
 ) -> None:
     """Train on your own labelled texts with and without explanations: the same tables, figures and verdicts."""
     from companion.studies.explanations import build

@@ -15,7 +15,7 @@ import companion.models.checkpoint as subject
 import companion.models.finetune as training
 from companion.models.base import Base
 from companion.models.checkpoint import Checkpoint
-from companion.models.finetune import History, Recipe, Sequence, finetune
+from companion.models.finetune import History, Recipe, Sequence, Told, finetune
 from companion.models.lora import Student
 
 Make = Callable[..., Base]
@@ -33,12 +33,16 @@ def train(make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe
     sequences = make_sequences(10, 5)
 
     def run(
-        checkpoint: Checkpoint | None = None, dtype: torch.dtype = torch.float32, seed: int = 1, device: str = "cpu"
+        checkpoint: Checkpoint | None = None,
+        dtype: torch.dtype = torch.float32,
+        seed: int = 1,
+        device: str = "cpu",
+        told: Told | None = None,
     ) -> tuple[Student, History]:
         base = make_base(dtype=dtype)
         base.model.to(device)
         torch.rand(3)
-        return finetune(base, sequences, dataclasses.replace(recipe, lora_dropout=0.3), seed, checkpoint)
+        return finetune(base, sequences, dataclasses.replace(recipe, lora_dropout=0.3), seed, checkpoint, told)
 
     return run
 
@@ -92,6 +96,14 @@ def test_a_training_killed_at_every_step_goes_on_to_the_same_bits(
     for _ in range(STEPS - 1):
         kill(train, 2, place, dtype=dtype)
     assert digest(train(place, dtype=dtype)) == whole
+
+
+def test_a_training_that_goes_on_tells_where_it_is(train: Train, tmp_path: Path) -> None:
+    place, told = Checkpoint(tmp_path / "c", 0), []
+    kill(train, 4, place)
+    _, history = train(place, told=lambda *one: told.append(one))
+    assert [done for done, *_ in told] == [3, 4, 5, 6]
+    assert told[0] == (3, STEPS, history.examples_seen[2], history.loss[2])
 
 
 def test_the_scale_of_the_loss_is_part_of_the_state(

@@ -201,6 +201,18 @@ def test_a_run_does_not_depend_on_what_ran_before(
     assert digest(*finetune(base, sequences, recipe, seed=3)) != alone
 
 
+def test_every_step_is_told_and_telling_changes_no_bit(
+    make_base: Make, make_sequences: MakeSequences, recipe: Recipe
+) -> None:
+    sequences, told = make_sequences(10, 8), []
+    student, history = finetune(make_base(), sequences, recipe, seed=2, told=lambda *one: told.append(one))
+    assert digest(student, history) == digest(*finetune(make_base(), sequences, recipe, seed=2))
+    steps = len(history.loss)
+    assert told[0][:3] == (0, steps, 0) and np.isnan(told[0][3])
+    columns = zip(range(1, steps + 1), [steps] * steps, history.examples_seen, history.loss, strict=True)
+    assert told[1:] == list(columns)
+
+
 def test_seed_leaves_the_random_state_of_the_process(
     make_base: Make, make_sequences: MakeSequences, recipe: Recipe
 ) -> None:

@@ -48,6 +48,17 @@ def test_scores_equal_the_plain_forward(student: Student, prompts: list[list[int
     assert scores.probabilities.dtype == np.float32
 
 
+def test_batches_are_told_and_telling_changes_no_bit(student: Student, prompts: list[list[int]]) -> None:
+    told = []
+    scores = score(student, prompts, LABELS, inside=True, told=lambda *one: told.append(one))
+    plain = score(student, prompts, LABELS, inside=True)
+    assert scores.layers is not None and plain.layers is not None
+    assert scores.probabilities.tobytes() == plain.probabilities.tobytes()
+    assert scores.layers.tobytes() == plain.layers.tobytes()
+    assert generate(student, prompts, 2, lambda *one: told.append(one)) == generate(student, prompts, 2)
+    assert told == [(32, 41), (41, 41)] * 2
+
+
 def test_layers_hold_the_entropies_after_each_block(student: Student, prompts: list[list[int]]) -> None:
     scores = score(student, prompts, LABELS, inside=True)
     assert scores.layers is not None and scores.layers.shape == (len(prompts), 2, 3)

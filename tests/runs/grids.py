@@ -66,12 +66,12 @@ def check_failing_grid(run_all, workload, tmp_path, capfd):
 
 def check_logs(logs, ids):
     events = {run_id: [json.loads(line) for line in (logs / f"{run_id}.jsonl").open()] for run_id in ids}
-    names = {run_id: [event["event"] for event in events[run_id]] for run_id in ids}
+    names = {run_id: [event["event"] for event in events[run_id] if event["event"] != "sent"] for run_id in ids}
     assert names[ids[0]] == ["start", "end"]
     assert names[ids[1]] == names[ids[4]] == ["start", "failed"]
-    assert names[ids[2]] == ["start", "killed", "start", "killed"]
+    assert names[ids[2]] == ["start", "killed", "start", "killed", "failed"]
     assert names[ids[3]] == ["start", "killed", "start", "end"]
-    assert events[ids[0]][0]["spec"]["fields"]["seed"] == 0
-    assert events[ids[0]][1]["seconds"] >= 0 and 10 < events[ids[0]][1]["worker_peak_mib"] < 1000
-    assert "in fail" in events[ids[1]][1]["traceback"]
+    assert events[ids[0]][-2]["spec"]["fields"]["seed"] == 0
+    assert events[ids[0]][-1]["seconds"] >= 0 and 10 < events[ids[0]][-1]["worker_peak_mib"] < 1000
+    assert "in fail" in events[ids[1]][-1]["traceback"]
     assert (logs / f"{ids[3]}.out").read_text() == "seed 3, die_once\n" * 2

@@ -22,12 +22,6 @@ def test_an_address_leads_to_what_it_names():
         worker.resolve("companion.errors:Nothing")
 
 
-def test_a_log_that_cannot_be_written_is_no_failure(tmp_path):
-    worker.log_event(tmp_path, "a", "start", seed=1)
-    assert json.loads((tmp_path / "a.jsonl").read_text()).items() >= {"event": "start", "seed": 1}.items()
-    worker.log_event(tmp_path / "missing", "a", "start")
-
-
 def test_a_worker_of_a_dead_engine_ends_itself(tmp_path):
     settings = {"parent": 1, "work": "x:y", "kind": "x:y", "store": str(tmp_path), "logs": str(tmp_path)}
     command = [sys.executable, "-m", "companion.runs.worker", json.dumps(settings)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from companion.errors import CompanionError
+from companion.runs.log import tell
 
 LOADED: list[int] = []
 
@@ -103,7 +104,34 @@ def hang_from_one(spec: Job):
         time.sleep(60)
 
 
+def steps(spec: Job):
+    begin(spec)
+    for done in range(9):
+        tell("step", done, 8, 5 * done, 2.0 / (done + 1))
+        time.sleep(0.3)
+    tell("scoring", 4, 4)
+
+
+def fail_once(spec: Job):
+    mark = Path(spec.folder) / "failed"
+    if not mark.exists():
+        mark.touch()
+        raise ValueError("once")
+
+
 ACTIONS = {
     f.__name__: f
-    for f in (fail, mistake, leave, die, die_with_parent, die_once, linger, linger_at_first, hang_from_one)
+    for f in (
+        fail,
+        fail_once,
+        mistake,
+        leave,
+        die,
+        die_with_parent,
+        die_once,
+        linger,
+        linger_at_first,
+        hang_from_one,
+        steps,
+    )
 }

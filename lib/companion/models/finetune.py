@@ -8,7 +8,7 @@ its batches.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +100,17 @@ class History:
     parts: NDArray[np.int64]
 
 
+Told = Callable[[int, int, int, float], None]
+"""Called with the steps done, the steps of the whole training, the examples seen and the last loss (NaN before any)."""
+
+
 def finetune(
-    base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, checkpoint: Checkpoint | None = None
+    base: Base,
+    sequences: list[Sequence],
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    told: Told | None = None,
 ) -> tuple[Student, History]:
     """Train a fresh adapter on the response tokens of all sequences.
 
@@ -114,6 +123,7 @@ def finetune(
 
     With a `checkpoint`, a training that was cut off goes on from the last one that was written, if all that decides its
     result is unchanged; adapter and history are then those of a training that was never cut off, as exactly as above.
+    `told` hears how far it is, before the first step and after each.
 
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence, or one too long for the GPU's memory.
@@ -126,7 +136,7 @@ def finetune(
     with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
         with torch.random.fork_rng(), gpu_memory("during training"):
             torch.manual_seed(seed)
-            history = _train(wrapped, sequences, batches, recipe, kept)
+            history = _train(wrapped, sequences, batches, recipe, kept, told or _to_nobody)
         weights = adapter_weights(wrapped)
     return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
 
@@ -237,8 +247,17 @@ def bf16_products(wanted: bool) -> Iterator[None]:
         settings.fp32_precision = before
 
 
+def _to_nobody(*_: float) -> None:
+    pass
+
+
 def _train(
-    wrapped: PeftModel, sequences: list[Sequence], batches: list[list[int]], recipe: Recipe, kept: Checkpoints | None
+    wrapped: PeftModel,
+    sequences: list[Sequence],
+    batches: list[list[int]],
+    recipe: Recipe,
+    kept: Checkpoints | None,
+    told: Told,
 ) -> History:
     model = inner(wrapped)
     model.train()
@@ -248,13 +267,19 @@ def _train(
     state = _first_state(model, recipe, len(batches), tokens_at_once(model, again))
     if kept:
         kept.resume(state)
+    told(len(state.steps), len(batches), *_seen_and_loss(state))
     with attention_for(model), checkpointing(model, again):
         for batch in batches[len(state.steps) :]:
             _step(model, head, [sequences[number] for number in batch], recipe, state)
             if kept:
                 kept.keep(state, last=len(state.steps) == len(batches))
+            told(len(state.steps), len(batches), *_seen_and_loss(state))
     model.eval()
     return History(*(np.array(column) for column in zip(*state.steps, strict=True)))
+
+
+def _seen_and_loss(state: State) -> tuple[int, float]:
+    return state.steps[-1][:2] if state.steps else (0, math.nan)
 
 
 def _first_state(model: PreTrainedModel, recipe: Recipe, steps: int, room: int) -> State:
@@ -277,7 +302,7 @@ def _step(model: PreTrainedModel, head: Tensor, batch: list[Sequence], recipe: R
         stepped = not _overflowed(state.scaler)
         state.optimizer.zero_grad(set_to_none=True)
     state.schedule.step()
-    seen = state.steps[-1][0] if state.steps else 0
+    seen, _ = _seen_and_loss(state)
     state.steps.append((seen + len(batch), loss, *_label_and_rest(batch, losses), parts))
 
 

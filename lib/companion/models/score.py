@@ -1,7 +1,7 @@
 """Read label probabilities, entropies and answers off a student."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +18,9 @@ from companion.models.forward import attention_for, check_window, head_weight, n
 from companion.models.lora import Student, attached
 
 BATCH = 32
+
+Told = Callable[[int, int], None]
+"""Called after each batch with the prompts done and all of them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Scores:
     layers: NDArray[np.float32] | None
 
 
-def score(student: Student, prompts: list[list[int]], label_ids: list[int], inside: bool) -> Scores:
+def score(
+    student: Student, prompts: list[list[int]], label_ids: list[int], inside: bool, told: Told | None = None
+) -> Scores:
     """One forward pass over prompts (token ids) that end right before the label token; final norm and head in fp32.
 
     With `inside`, also the entropies of `layer_entropies` at every block, for about three quarters more time. Prompts
@@ -59,6 +64,8 @@ def score(student: Student, prompts: list[list[int]], label_ids: list[int], insi
         for start in range(0, len(order), BATCH):
             chosen = [prompts[number] for number in order[start : start + BATCH]]
             parts.append(_score_batch(model, head, chosen, label_ids, inside))
+            if told:
+                told(start + len(chosen), len(order))
     back = np.argsort(order)
     probabilities, entropies, peaks, masses, *layers = (
         np.concatenate(column)[back] for column in zip(*parts, strict=True)
@@ -83,7 +90,9 @@ def entropy(log_probabilities: Tensor) -> Tensor:
     return -(log_probabilities.exp() * log_probabilities.clamp(min=torch.finfo(log_probabilities.dtype).min)).sum(-1)
 
 
-def generate(student: Student, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+def generate(
+    student: Student, prompts: list[list[int]], max_new_tokens: int, told: Told | None = None
+) -> list[list[int]]:
     """Greedy continuations, at most `max_new_tokens` tokens each, ended before the end-of-sequence token.
 
     transformers' own generation with a key-value cache, prompts of like length left-padded together.
@@ -105,6 +114,8 @@ def generate(student: Student, prompts: list[list[int]], max_new_tokens: int) ->
             continued = _generate_batch(model, [prompts[number] for number in chosen], settings)
             for number, tokens in zip(chosen, continued, strict=True):
                 answers[number] = tokens[: tokens.index(end)] if end in tokens else tokens
+            if told:
+                told(start + len(chosen), len(order))
     return answers
 
 

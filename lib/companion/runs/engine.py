@@ -8,23 +8,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
-from companion.runs.progress import Progress
+from companion.runs.log import last_event, log_event, log_file
+from companion.runs.progress import SECONDS_BETWEEN_LOOKS, Progress
 from companion.runs.spec import id_of_json, to_json
+from companion.runs.status import Grid
 from companion.runs.store import Arrays, Store
-from companion.runs.worker import Answer, log_event
+from companion.runs.tracking import tracked
+from companion.runs.worker import Answer
 
 Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
 
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
 ATTEMPTS = 2
 """How often a run is begun whose worker dies under it; a run that raises is not begun again."""
+
+
+def in_one_group(spec: Any) -> str:
+    """The group of a spec where nothing is told apart."""
+    return "all"
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def run_all(
     logs: Path,
     quiet: bool = False,
     environment: Mapping[str, str] | None = None,
+    group: Callable[[Any], str] = in_one_group,
 ) -> Report:
     """Make every record that is missing from the store.
 
@@ -85,9 +94,10 @@ def run_all(
         work: function of a module, spec to arrays and facts; it runs in the worker and may keep its base model in a
             cache of that module. It seeds itself, its arrays depend on the spec alone and its facts not on the time.
         workers: number of processes, at least 1.
-        logs: folder for ``<id>.jsonl`` (start, end, seconds, memory, error) and ``<id>.out`` (what the run printed).
+        logs: folder for ``<id>.jsonl`` (see :mod:`companion.runs.log`) and ``<id>.out`` (what the run printed).
         quiet: show no progress.
         environment: variables for the workers, for what says how a record is made and not what is in it.
+        group: spec to the name of the group in which its run is counted, such as its arm.
 
     Raises:
         CompanionError: a spec or ``work`` cannot be sent to a worker; another process uses the store; or records
@@ -102,6 +112,7 @@ def run_all(
         store,
         logs,
         quiet,
+        group,
     )
 
 
@@ -112,6 +123,7 @@ def run_with(
     store: Store,
     logs: Path,
     quiet: bool,
+    group: Callable[[Any], str],
 ) -> Report:
     """Do as :func:`run_all` with any pool.
 
@@ -132,12 +144,26 @@ def run_with(
     with folder_lock(store.folder):
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
-        with open_pool(settings) as pool, Progress(len(missing), pool.slots, quiet) as progress:
-            for sentence in damages:
-                progress.say(sentence)
-            failed = _run_missing(missing, pool, logs, progress)
+        _queue(missing, logs)
+        with open_pool(settings) as pool:
+            grid = Grid(store, specs, logs, group, pool.slots)
+            names = {run_id: grid.runs[run_id][1] for run_id in missing}
+            with (
+                tracked(store.folder.parent, logs, names, python_path(sys.path)),
+                Progress(len(texts), len(texts) - len(missing), lambda: [grid.look()], quiet) as progress,
+            ):
+                for sentence in damages:
+                    progress.say(sentence)
+                failed = _run_missing(missing, pool, logs, progress)
     done = tuple(run_id for run_id in missing if run_id not in failed)
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
+
+
+def _queue(missing: Iterable[str], logs: Path) -> None:
+    """Note in the logs that there are that what they say was in hand, or failed, waits again."""
+    for run_id in missing:
+        if log_file(logs, run_id).exists():
+            log_event(logs, run_id, "queued")
 
 
 def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: Progress) -> dict[str, str]:
@@ -145,9 +171,13 @@ def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: P
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(pool.slots) as threads:
         futures = {threads.submit(pool.run, run_id, text): run_id for run_id, text in missing.items()}
+        pending = set(futures)
         try:
-            for future in as_completed(futures):
-                _count(future, futures[future], failed, logs, progress)
+            while pending:
+                ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+                for future in ended:
+                    _count(future, futures[future], failed, logs, progress)
+                progress.refresh(ended=bool(ended))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             pool.stop()
@@ -157,10 +187,12 @@ def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: P
 def _count(future: Future[Answer], run_id: str, failed: dict[str, str], logs: Path, progress: Progress) -> None:
     answer = future.result()
     progress.finish(failed=bool(answer))
+    if answer and last_event(log_file(logs, run_id))["event"] != "failed":
+        log_event(logs, run_id, "failed", error=answer["error"])
     if answer.get("stop"):
         raise CompanionError(f"Stopped after {progress.summary()}, because no record can be stored: {answer['error']}")
     if answer:
-        failed[run_id] = f"{answer['error']} (log: {logs / run_id}.jsonl)"
+        failed[run_id] = f"{answer['error']} (log: {log_file(logs, run_id)})"
         progress.say(f"Run {run_id} failed: {failed[run_id]}")
 
 

@@ -3,10 +3,27 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from companion.errors import CompanionError
+
+PATIENCE = 0.2
+"""Seconds for which a lock is tried: a look by :func:`held` keeps it for an instant."""
+
+
+def held(folder: Path) -> bool:
+    """Whether a process holds the lock of this folder, on whatever machine that sees it; nothing is written."""
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -27,7 +44,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         raise CompanionError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.seek(0)
             holder = f"process {file.read().strip() or 'of unknown id'}"
@@ -41,3 +58,14 @@ def folder_lock(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def _take(file: IO[str]) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(PATIENCE / 10)

@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from typing import Any
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, python_path, run_with
+from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
+from companion.runs.log import log_event
 from companion.runs.store import Store
-from companion.runs.worker import Answer, log_event, not_stored
+from companion.runs.worker import Answer, not_stored
 
 VARIABLE = "COMPANION_RAY"
 HERE = "local"
@@ -68,6 +69,7 @@ def run_all(
     logs: Path,
     quiet: bool = False,
     environment: Mapping[str, str] | None = None,
+    group: Callable[[Any], str] = in_one_group,
     needed: Sequence[Path] = (),
 ) -> Report:
     """Make every record that is missing from the store on the cluster that ``$COMPANION_RAY`` names.
@@ -77,7 +79,7 @@ def run_all(
     there itself, and logs too.
 
     Args:
-        specs, work, store, logs, quiet, environment: as for local processes.
+        specs, work, store, logs, quiet, environment, group: as for local processes.
         workers: runs that share a GPU, if the cluster has any; else each takes a processor, and a cluster that is
             started here has as many.
         needed: files below the cache folder that the runs read; a node that lacks one is given it.
@@ -95,7 +97,7 @@ def run_all(
         with _connected(address() or HERE, workers):
             yield RayPool({**settings, "driver": _holder(store)}, environment or {}, files, workers)
 
-    return run_with(open_pool, specs, work, store, logs, quiet)
+    return run_with(open_pool, specs, work, store, logs, quiet, group)
 
 
 @contextlib.contextmanager
@@ -171,6 +173,7 @@ class RayPool:
 
         for attempt in range(1, ATTEMPTS + 1):
             slot = self._slot()
+            log_event(self.logs, run_id, "sent")
             try:
                 answer, record, files = ray.get(slot.run.remote(run_id, spec_json))
             except ray.exceptions.RayTaskError as error:

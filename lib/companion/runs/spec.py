@@ -48,7 +48,7 @@ def to_json(spec: Any) -> str:
     if back != spec or _text(back) != text:
         raise CompanionError(
             f"{type(spec).__name__} does not read back to itself; give each field a value of its declared type "
-            f"(a float as 1.0, not 1; a tuple, not a list): {spec}."
+            f"(a float as 1.0, not 1; a tuple, not a list): {spec!r}."
         )
     return text
 

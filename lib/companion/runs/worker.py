@@ -15,30 +15,19 @@ import resource
 import signal
 import sys
 import threading
-import time
 import traceback
-from datetime import UTC, datetime
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from companion.errors import CompanionError
+from companion.runs.log import run_log
 from companion.runs.spec import from_json
 from companion.runs.store import Store
 
 Answer = dict[str, Any]
 """``{}`` for a record that is on disk, else ``error`` (one sentence) and ``stop`` (no other run can be stored)."""
-
-
-def log_event(logs: Path, run_id: str, event: str, **facts: Any) -> None:
-    """Append one line of JSON to ``<logs>/<run_id>.jsonl``.
-
-    A log is no result: a full disk must not turn a good run into a failed one, so errors of the file are ignored.
-    """
-    line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
-    with contextlib.suppress(OSError), (logs / f"{run_id}.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def resolve(address: str) -> Any:
@@ -107,14 +96,14 @@ def give_back_memory() -> None:
 
 
 def _run(job: dict[str, str], settings: dict[str, str]) -> Answer:
-    logs, start = Path(settings["logs"]), time.monotonic()
-    log_event(logs, job["id"], "start", spec=json.loads(job["spec"]), process=os.getpid())
-    answer, trace = _work(job, settings)
-    facts = {"seconds": round(time.monotonic() - start, 3), "worker_peak_mib": peak_memory() // 2**20}
-    if answer:
-        log_event(logs, job["id"], "failed", **facts, error=answer["error"], traceback=trace)
-    else:
-        log_event(logs, job["id"], "end", **facts)
+    with run_log(Path(settings["logs"]), job["id"]) as log:
+        log.event("start", spec=json.loads(job["spec"]), process=os.getpid())
+        answer, trace = _work(job, settings)
+        facts = {"seconds": log.seconds, "worker_peak_mib": peak_memory() // 2**20}
+        if answer:
+            log.event("failed", **facts, error=answer["error"], traceback=trace)
+        else:
+            log.event("end", **facts)
     return answer
 
 

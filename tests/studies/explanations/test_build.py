@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 from companion import cli, paths
 from companion.errors import CompanionError
+from companion.runs.log import log_event
+from companion.runs.spec import spec_id
 from companion.show.provenance import Provenance
 from companion.show.tables import write_table
 from companion.studies.explanations import build, dataset
@@ -42,9 +45,9 @@ def record_all(study: Study) -> None:
 
 
 def test_without_a_run_there_is_one_line(planned: Study) -> None:
-    assert build.status("smoke").splitlines() == [
-        f"{arm:20}    0 of 2 done, 0 failed" for arm in ("label", "explanation")
-    ]
+    first, *_, last = build.status("smoke").splitlines()
+    assert first == "0 of 4 runs done, 0 failed, 0 running, 4 waiting, nobody makes them now"
+    assert last == "'make figures PROFILE=smoke' makes what is missing."
     assert build.verify("smoke") == ["0 of 4 runs are recorded; 'make figures PROFILE=smoke' makes them."]
 
 
@@ -61,13 +64,59 @@ def test_what_needs_results_names_the_command(planned: Study) -> None:
 def test_runs_and_compared_recipes_are_counted(planned: Study) -> None:
     record_all(planned)
     planned.store.write(planned.tuning_specs()[0], {}, {})
-    lines = build.status("smoke").splitlines()
-    assert [line.split(" done")[0].split() for line in lines] == [
-        ["label", "2", "of", "2"],
-        ["explanation", "2", "of", "2"],
-        ["tuning", "1", "of", "8"],
-    ]
+    shown = build.status("smoke")
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["label", "2", "of", "2"] in lines and ["explanation", "2", "of", "2"] in lines
+    assert "4 of 4 runs done, 0 failed\n" in shown and "1 of 8 tuning runs done, 0 failed" in shown
+    assert "makes what is missing" not in shown
     assert build.verify("smoke") == []
+
+
+def test_a_notebook_shows_counts_alone_when_all_is_done(planned: Study) -> None:
+    record_all(planned)
+    shown = studies.progress(again(planned))._repr_mimebundle_()["text/plain"]
+    assert [line.rstrip() for line in shown.splitlines()] == [
+        "4 of 4 runs done, 0 failed",
+        "",
+        "group          done  running  failed  waiting",
+        "label        2 of 2",
+        "explanation  2 of 2",
+    ]
+
+
+def test_watching_begins_before_there_is_a_study_and_ends_with_it(
+    planned: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = planned.folder / "study.json"
+    frozen = file.read_bytes()
+    file.unlink()
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            file.write_bytes(frozen)
+        if len(looks) == 4:
+            record_all(planned)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    told, failed = build.follow("smoke")
+    assert len(looks) == 4 and told.startswith("4 of 4 runs done, 0 failed") and not failed
+
+
+def test_watching_a_study_with_a_failed_run_ends_with_code_1(
+    planned: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_all(planned)
+    last = planned.specs()[-1]
+    planned.store.path(spec_id(last)).unlink()
+    planned.logs.mkdir()
+    log_event(planned.logs, spec_id(last), "failed", error="no luck")
+    monkeypatch.setattr("sys.argv", ["companion", "status", "-p", "smoke", "--watch"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert "explanation, on_topic, seed 0 failed: no luck (log: " in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_missing_and_a_damaged_record_are_named(planned: Study) -> None:

@@ -55,6 +55,15 @@ def test_entropies_are_stored_for_base_and_primary_arms_only(tiny_settings: Expl
     assert inside == {"base", "label", "explanation", "shuffled", "bag_of_words"}
 
 
+def test_people_can_tell_runs_apart_by_name(tiny_settings: ExplanationsSettings) -> None:
+    specs = plan(tiny_settings, BASE, "d") + plan_tuning(tiny_settings, BASE, "d")
+    assert len({str(spec) for spec in specs}) == len(specs)
+    assert str(specs[-1]).startswith("explanation, on_topic, seed ") and "rate 0.001" in str(specs[-1])
+    assert "label, on_topic, seed 1" in map(str, plan(tiny_settings, BASE, "d"))
+    joint = plan(replace(tiny_settings, students="joint"), BASE, "d")
+    assert str(joint[-1]).split(", ")[1] == "naturalness+on_topic"
+
+
 def test_tuning_never_touches_test_items(tiny_settings: ExplanationsSettings) -> None:
     specs = plan_tuning(tiny_settings, BASE, "d")
     grid = tiny_settings.tuning

@@ -8,8 +8,8 @@ import pytest
 from companion.errors import CompanionError
 from companion.models.endpoint import Endpoint
 from companion.profiles import load_profile, load_settings
+from companion.runs.log import log_event
 from companion.runs.spec import spec_id
-from companion.runs.worker import log_event
 from companion.studies.explanations import plan_page, planner
 from companion.studies.explanations.measure import Speed, measure
 from companion.studies.explanations.planner import SHAPES, Lengths, Load, Shape

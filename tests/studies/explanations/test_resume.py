@@ -45,7 +45,9 @@ def test_a_killed_worker_goes_on_inside_its_run(
     run(study, quiet=True).raise_if_failed()
     for run_id in map(spec_id, study.specs()):
         events = [json.loads(line)["event"] for line in (study.logs / f"{run_id}.jsonl").open()]
-        assert events == ["start", "killed", "start", "end"]
+        assert [event for event in events if event not in ("step", "scoring", "writing")] == [
+            *("start", "killed", "start", "end")
+        ]
         assert told in (study.logs / f"{run_id}.out").read_text()
         assert study.store.path(run_id).read_bytes() == undisturbed.store.path(run_id).read_bytes()
     assert list(study.store.checkpoints.iterdir()) == []

@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from companion.errors import CompanionError
 from companion.models.base import load_base
 from companion.models.finetune import epoch_batches
 from companion.profiles import Profile
+from companion.runs.log import events, log_file
 from companion.runs.spec import spec_id
 from companion.studies.explanations import analysis, dataset
 from companion.studies.explanations import study as studies
@@ -50,6 +52,23 @@ def test_records_tell_what_held_the_model(study: Study) -> None:
         meta = study.store.read(spec_id(spec)).meta
         assert (meta["backend"], meta["device"], meta["compute"]) == ("transformers", "cpu", "float32")
         assert ("parts_of_a_batch" in meta) == (spec.arm != "base")
+
+
+def test_logs_tell_every_phase_of_a_run(study: Study) -> None:
+    for spec in study.specs():
+        told = events(log_file(study.logs, spec_id(spec)).read_bytes())
+        phases = [name for name, _ in groupby(event["event"] for event in told)]
+        before = ["step"] * (spec.arm != "base") + ["writing"] * (spec.arm == "explanation_first")
+        after = ["writing"] * (spec.arm != "explanation_first")
+        assert phases == ["start", *before, "scoring", *after, "end"]
+        steps = [event for event in told if event["event"] == "step"]
+        if steps:
+            history = study.store.read(spec_id(spec)).arrays
+            assert (steps[0]["done"], steps[-1]["done"]) == (0, steps[-1]["total"])
+            assert steps[-1]["examples"] == history["history_examples_seen"][-1]
+            assert np.float32(steps[-1]["loss"]) == history["history_loss"][-1]
+    (status,) = studies.looks(study)()
+    assert status.whole.done == status.whole.total and status.running == ()
 
 
 def test_a_backend_that_cannot_be_had_is_told_before_anything_is_trained(

@@ -14,8 +14,9 @@ from companion.runs import merge as merging
 from companion.runs.engine import Report
 from companion.runs.lock import folder_lock
 from companion.runs.notebooks import execute_all
+from companion.runs.progress import Look, text, watch
 from companion.runs.spec import spec_id
-from companion.runs.status import status as run_status
+from companion.runs.status import Status
 from companion.runs.store import Store
 from companion.show.outputs import check_outputs, read_outputs
 from companion.show.page import write_index
@@ -164,15 +165,33 @@ def gold_report(profile: str) -> str:
 
 
 def status(profile: str, rerun: bool = False) -> str:
-    """Counts of recorded and missing runs by arm, and of the recipes compared, as text; nothing is made."""
+    """Where every run is, and the choice of recipe, as text; nothing is made."""
     study = open_study(profile, rerun)
-    if lack := _lack(study):
-        return lack
-    groups = run_status(study.store, study.specs(), study.logs, lambda spec: spec.arm)
-    tuning = run_status(study.store, study.tuning_specs(), study.logs, lambda spec: "tuning")
-    groups += [one for one in tuning if one.done or one.failed]
-    lines = [f"{one.group:20} {one.done:4} of {one.total} done, {one.failed} failed" for one in groups]
-    return "\n".join(lines)
+    return _lack(study) or _said(study, studies.looks(study)())
+
+
+def follow(profile: str, rerun: bool = False) -> tuple[str, bool]:
+    """Show the same live until nothing is left to do, or Ctrl-C.
+
+    Returns:
+        The last of it as text, and whether a run failed.
+    """
+    study = open_study(profile, rerun)
+    look: Look | None = None
+
+    def now() -> Sequence[Status]:
+        nonlocal look
+        if look is None and not _lack(study):
+            look = studies.looks(study)
+        return look() if look else []
+
+    statuses = watch(now)
+    return _said(study, statuses), any(one.failures for one in statuses)
+
+
+def _said(study: Study, statuses: Sequence[Status]) -> str:
+    idle = not any(one.live for one in statuses) and any(one.whole.waiting for one in statuses[:1])
+    return text(statuses) + idle * f"\n'{study.command}' makes what is missing."
 
 
 def verify(profile: str, rerun: bool = False) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.files import whole_folder
 from companion.origin import origin
+from companion.runs.log import tell
 from companion.runs.spec import spec_id
 from companion.runs.store import SUFFIX
 from companion.studies.explanations.settings import ExplanationsSettings
@@ -54,6 +55,14 @@ class RunSpec:
     inside: bool
     generation_items: int
     threads: int = 1
+
+    def __str__(self) -> str:
+        """What a person calls this run, such as ``label, on_topic, seed 3``; in tuning with the recipe tried."""
+        name = f"{self.arm}, {'+'.join(self.axes)}, seed {self.seed}"
+        if self.recipe is None or self.score_split == "test":
+            return name
+        rate, size, epochs = (self.recipe[key] for key in ("learning_rate", "batch_size", "epochs"))
+        return f"{name}, rate {rate:g}, batch {size}, epochs {epochs}"
 
 
 def plan(settings: ExplanationsSettings, base: dict[str, Any], data_hash: str) -> list[RunSpec]:
@@ -137,7 +146,7 @@ def answer(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
     scored = _examples(spec.data, spec.score_split, spec.axes)
     asked = ask(spec.arm, student, [example for _, example in scored])
     label_ids = label_token_ids(tokenizer, LABEL_LEAD, list(CODES[: label_count(spec.data)]))
-    scores = score(student, asked.prompts, label_ids, inside=spec.inside)
+    scores = score(student, asked.prompts, label_ids, inside=spec.inside, told=partial(tell, "scoring"))
     arrays: dict[str, np.ndarray] = {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
@@ -204,7 +213,8 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
         return Student(base), {}
     training = Pool(example for _, example in _examples(spec.data, "train", spec.axes))
     sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
-    student, history = finetune(base, sequences, Recipe(**spec.recipe), spec.seed, _checkpoint(spec))
+    recipe, told = Recipe(**spec.recipe), partial(tell, "step")
+    student, history = finetune(base, sequences, recipe, spec.seed, _checkpoint(spec), told)
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
     arrays = {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
     return student, arrays | {"parts": history.parts}
@@ -245,7 +255,7 @@ def ask(arm: str, student: Any, examples: Many[Example]) -> Asked:
     prompts = [scoring_prompt(example, tokenizer, arm) for example in examples]
     if arm != "explanation_first":
         return Asked(prompts, None)
-    answers = generate(student, prompts, MAX_EXPLANATION_TOKENS)
+    answers = generate(student, prompts, MAX_EXPLANATION_TOKENS, partial(tell, "writing"))
     written = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     texts = [text.split(CLOSE)[0] + CLOSE for text in written]
     continued = [list(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
@@ -262,7 +272,7 @@ def _generated(spec: RunSpec, student: Any, rows: list[int], asked: Asked, token
     if asked.written is not None:
         texts = [asked.written[i].partition(CLOSE)[2] for i in spread]
     else:
-        answers = generate(student, [asked.prompts[i] for i in spread], 4)
+        answers = generate(student, [asked.prompts[i] for i in spread], 4, partial(tell, "writing"))
         texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     labels = np.array([parse_label(text) for text in texts], np.int8)
     return {"generated": labels, "generated_row": np.array([rows[i] for i in spread], np.int32)}

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as checked
 from companion.errors import CompanionError
 from companion.models.endpoint import price
 from companion.profiles import STRICT, validate
+from companion.runs.log import events, number
 from companion.runs.spec import spec_id
 from companion.studies.explanations import dataset
 from companion.studies.explanations.experiment import RunSpec, plan, plan_tuning
@@ -264,10 +265,10 @@ def logged_hours(study: Study, specs: Sequence[RunSpec]) -> tuple[int, float] | 
 def _seconds(log: Path) -> float:
     """Seconds of the last time that a run was made; 0 where it was not, or the log is damaged."""
     try:
-        events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        return float([event["seconds"] for event in events if event["event"] == "end"][-1])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        made = [event for event in events(log.read_bytes()) if event["event"] == "end"]
+    except OSError:
         return 0.0
+    return (number(made[-1], "seconds") or 0.0) if made else 0.0
 
 
 def ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float]:

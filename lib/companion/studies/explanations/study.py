@@ -4,6 +4,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +14,9 @@ from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
 from companion.runs import ray_engine
 from companion.runs.engine import Report, run_all
-from companion.runs.progress import counted
+from companion.runs.progress import Look, Page, counted
 from companion.runs.spec import RESULT_VERSION, spec_id
+from companion.runs.status import Grid, Status
 from companion.runs.store import Store
 from companion.studies.explanations import dataset
 from companion.studies.explanations.dataset import Data
@@ -23,6 +25,7 @@ from companion.studies.explanations.prompts import CONTEXT_WORDS
 from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
+ARM = attrgetter("arm")
 DATA_SETTINGS = ("sources", "axes", "train_items", "train_versions", "validation_items", "test_items", "data_seed")
 
 
@@ -222,7 +225,25 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     make = partial(ray_engine.run_all, needed=needed) if ray_engine.address() else run_all
     if not dataset.has_texts(study.data.hash):
         study.build_data()
-    return make(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment)
+    return make(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment, ARM)
+
+
+def looks(study: Study) -> Look:
+    """What tells again and again where the runs are, and those of the choice of recipe once they are begun."""
+    store, logs, slots = study.store, study.logs, study.profile.workers
+    runs = Grid(store, study.specs(), logs, ARM, slots)
+    tuning = Grid(store, study.tuning_specs(), logs, ARM, slots, "tuning runs")
+
+    def look() -> list[Status]:
+        now, tuned = runs.look(), tuning.look()
+        return [now, tuned] if tuned.whole.waiting < tuned.whole.total else [now]
+
+    return look
+
+
+def progress(study: Study) -> Page:
+    """Where the runs are now, wherever they are made, to be shown in a notebook; counts alone when all are done."""
+    return Page(looks(study)())
 
 
 def _warn_of_sources_left_out(study: Study) -> None:
