@@ -138,8 +138,7 @@ INTRODUCTIONS = {
     "grid": f"{grid.RUNS} runs of 8 training examples and 16 test items each, start of the workers included.",
     "commands": "Fresh processes, files in the page cache.",
     "statistics": "One thread. rliable is compared where it can be imported; with pandas 3 its release 1.2.0 cannot.",
-    "growth": "Two workers' seconds for the smallest grid that fills them, with one quantity grown "
-    "([figure](bench_growth.png)).",
+    "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",
 }
 
 
@@ -167,8 +166,8 @@ def _rows(table: pd.DataFrame) -> list[Any]:
 
 
 def _times(row: Any) -> str:
-    """The ratio with its spread; nothing for the first way of a task and where there is no speed."""
-    if row.unit in NO_SPEED or row.times_lowest == row.times_highest == 1:
+    """The ratio with its spread; nothing for the first way of a task and where ways are not compared."""
+    if row.part == "growth" or row.unit in NO_SPEED or row.times_lowest == row.times_highest == 1:
         return ""
     return f"{row.times:.1f} [{row.times_lowest:.1f}, {row.times_highest:.1f}]"
 

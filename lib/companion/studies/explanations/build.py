@@ -13,14 +13,13 @@ from companion.files import file_sha256, write_whole
 from companion.runs import merge as merging
 from companion.runs.engine import Report
 from companion.runs.lock import folder_lock
-from companion.runs.notebooks import execute_all
 from companion.runs.progress import Look, text, watch
 from companion.runs.spec import spec_id
 from companion.runs.status import Status
 from companion.runs.store import Store
 from companion.show.outputs import check_outputs, read_outputs
 from companion.show.page import write_index
-from companion.studies.explanations import dataset, gold
+from companion.studies.explanations import dataset
 from companion.studies.explanations import study as studies
 from companion.studies.explanations.annotate import MERGES
 from companion.studies.explanations.language_annotators import Survey
@@ -78,6 +77,8 @@ def _write(study: Study, parts: list[list[Path]], parameters: dict[str, Any], ti
     notebooks = [notebook for part in parts for notebook in part]
     if _is_built(study, notebooks):
         return f"{study.folder}: everything is up to date."
+    from companion.runs.notebooks import execute_all  # slow to import, and often there is nothing to do
+
     _show(quiet, f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)}, about a minute.")
     for part in parts:
         for name in execute_all(part, study.folder / "notebooks", parameters, study.profile.workers):
@@ -134,6 +135,8 @@ def _asked(survey: Survey) -> str:
 
 def gold_export(profile: str, number: int) -> str:
     """Write the forms for two raters; returns where they are and what to do."""
+    from companion.studies.explanations import gold
+
     study = open_study(profile)
     one = study.settings
     there = dataset.conversations(one, "train")
@@ -148,6 +151,8 @@ def gold_export(profile: str, number: int) -> str:
 
 def gold_report(profile: str) -> str:
     """Agreement of the raters and the error of each merge rule against them; a sentence where nobody has rated."""
+    from companion.studies.explanations import gold
+
     study = open_study(profile)
     one = study.settings
     if (people := gold.rated(profile, one.axes)) is None:

@@ -26,7 +26,6 @@ from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
 from companion.origin import commit
 from companion.runs.lock import folder_lock
-from companion.stats import shortcuts
 from companion.studies.explanations import annotate
 from companion.studies.explanations.degrade import Item, make_items, natural_items
 from companion.studies.explanations.language_annotators import Survey, Told, answers_folder
@@ -70,6 +69,8 @@ def build(settings: ExplanationsSettings, told: Told = lambda model, done, total
         CompanionError: fewer than two sources are installed, more items are asked than a source has, the highest cost
             of language models is above their cap, or as ``models.endpoint.ask``.
     """
+    from companion.stats import shortcuts  # slow to import, and most commands need no data
+
     items = _items(settings)
     rated = _table(items, settings)
     if settings.annotators:
@@ -195,6 +196,8 @@ def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> p
 
 def with_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -> pd.DataFrame:
     """Numbers only, with what context-free baselines fitted on the training rows of each axis predict."""
+    from companion.stats import shortcuts
+
     parts = []
     for _, rows in table.groupby("axis", sort=False):
         train = rows[rows["split"] == "train"]
