@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,11 @@ def test_examples_share_their_first_tokens_and_are_the_same_every_time() -> None
 
 
 def test_tokens_computed_are_the_rows_of_the_packed_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    from companion.models import finetune
-
-    monkeypatch.setattr(training, "base", lambda: type("Base", (), {"model": None}))
-    monkeypatch.setattr(finetune, "tokens_at_once", lambda model, checkpointed: 10_000)
     pairs = workload.examples(workload.BATCH, 40)
     rows = pack([prompt + reply[:-1] for prompt, reply in pairs], 10_000).ids.shape[1]
     assert training.tokens_computed(pairs) == rows
-    monkeypatch.setattr(finetune, "tokens_at_once", lambda model, checkpointed: 600)
+    parts = replace(workload.recipe(), tokens_at_once=600)
+    monkeypatch.setattr(training, "recipe", lambda: parts)
     assert training.tokens_computed(pairs) > rows
 
 

@@ -264,6 +264,18 @@ def test_two_fresh_processes_agree_to_the_bit(request: pytest.FixtureRequest) ->
     assert first and first == second
 
 
+def test_a_batch_that_fits_is_computed_whole(
+    make_base: Make, make_sequences: MakeSequences, recipe: subject.Recipe
+) -> None:
+    sequences = make_sequences(6, 8)
+    tokens = sum(sequence.length for sequence in sequences)
+    parts = []
+    for at_once in (tokens, 40):
+        chosen = dataclasses.replace(recipe, batch_size=6, epochs=1, tokens_at_once=at_once)
+        parts += subject.finetune(make_base(), sequences, chosen, 0)[1].parts.tolist()
+    assert parts[0] == 1 and parts[1] > 1
+
+
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(make_base: Make, make_sequences: MakeSequences) -> None:
     base, sequences, scaler = make_base(), make_sequences(5, shared=7), torch.amp.GradScaler("cpu", enabled=False)
     gradients = []

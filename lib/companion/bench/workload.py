@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 BATCH = 8
+WHOLE = 1200
+"""Tokens of the largest batch, and a little more."""
 STEPS = 2
 """Optimiser steps that are measured of a trainer."""
 PROMPTS = 32
@@ -73,7 +75,7 @@ def base() -> Any:
 
 
 def recipe() -> Any:
-    """The recipe all train with: rank 16, batches of 8, a constant rate."""
+    """The recipe all train with: rank 16, batches of 8 computed whole, a constant rate."""
     from companion.models.finetune import Recipe
 
     return Recipe(
@@ -87,6 +89,7 @@ def recipe() -> Any:
         weight_decay=0.0,
         gradient_clip=1.0,
         max_length=1024,
+        tokens_at_once=WHOLE,
     )
 
 

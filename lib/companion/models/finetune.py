@@ -29,9 +29,8 @@ from companion.models.forward import attention_for, check_window, head_weight, n
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
 from companion.origin import origin
 
-TOKENS_AT_ONCE = 1200
-"""Tokens whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model; longer batches go in
-parts."""
+TOKENS_AT_ONCE = 600
+"""What a recipe that says nothing holds at a time; other parts give sums of other last bits, so it stays."""
 
 FIRST_LOSS_SCALE = 2.0**12
 """Factor that keeps float16 gradients from vanishing; halved when they overflow."""
@@ -70,6 +69,8 @@ class Recipe:
     """Settings of one fine-tuning; `max_length` in tokens, prompt and response together.
 
     `batch_size` is the number of examples of one optimiser step, in however many parts memory makes them be computed.
+    `tokens_at_once` are those whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model: a
+    batch that fits is computed whole, which is faster. On a GPU its memory decides.
     """
 
     learning_rate: float
@@ -83,6 +84,7 @@ class Recipe:
     gradient_clip: float
     max_length: int
     lora_dropout: float = 0.0
+    tokens_at_once: int = TOKENS_AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,8 @@ def _train(
     head = head_weight(model)
     largest = max(sum(sequences[number].length for number in batch) for batch in batches)
     again = model.device.type == "cuda" and largest > tokens_at_once(model, checkpointed=False)
-    state = _first_state(model, recipe, len(batches), tokens_at_once(model, again))
+    room = recipe.tokens_at_once if model.device.type == "cpu" else tokens_at_once(model, again)
+    state = _first_state(model, recipe, len(batches), room)
     if kept:
         kept.resume(state)
     told(len(state.steps), len(batches), *_seen_and_loss(state))
@@ -334,9 +337,7 @@ def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
 
 
 def tokens_at_once(model: PreTrainedModel, checkpointed: bool) -> int:
-    """Tokens whose activations are held at a time: on a GPU as many as fill half of its free memory."""
-    if model.device.type == "cpu":
-        return TOKENS_AT_ONCE
+    """Tokens whose activations are held at a time on a GPU: as many as fill half of its free memory."""
     free, _ = torch.cuda.mem_get_info()
     free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
     return tokens_that_fit(model.config, free // 2, model.dtype.itemsize, checkpointed)

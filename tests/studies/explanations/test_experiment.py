@@ -48,6 +48,8 @@ def test_a_setting_that_is_not_given_changes_no_id(tiny_settings: ExplanationsSe
     assert "lora_dropout" not in without.recipe
     dropping = replace(tiny_settings, recipe=replace(tiny_settings.recipe, lora_dropout=0.05))
     assert plan(dropping, BASE, "d")[-1].recipe == {**without.recipe, "lora_dropout": 0.05}
+    whole = replace(tiny_settings, recipe=replace(tiny_settings.recipe, tokens_at_once=1200))
+    assert plan(whole, BASE, "d")[-1].recipe == {**without.recipe, "tokens_at_once": 1200}
 
 
 def test_entropies_are_stored_for_base_and_primary_arms_only(tiny_settings: ExplanationsSettings) -> None:

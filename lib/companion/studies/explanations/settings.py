@@ -64,7 +64,7 @@ class RecipeSettings:
     """How every student is fine-tuned; the same for all arms (papers A.4, scaled to the profile's model).
 
     ``batch_size`` counts the examples of one optimiser step; how many are held at a time follows from the memory.
-    ``lora_dropout`` is left out where there is none.
+    ``lora_dropout`` is left out where there is none; ``tokens_at_once`` where 600 tokens are held at a time, on a CPU.
     """
 
     learning_rate: LearningRate
@@ -78,6 +78,7 @@ class RecipeSettings:
     gradient_clip: Annotated[float, Field(gt=0)]
     max_length: Count
     lora_dropout: Share | None = None
+    tokens_at_once: Count | None = None
 
     @model_validator(mode="after")
     def _warms_up_before_it_falls(self) -> Self:
