@@ -241,7 +241,7 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
     assert (cluster.cache / "texts" / "some").read_bytes() == b"words"
 
 
-@pytest.mark.slow
+@pytest.mark.golden
 def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
     specs = [workload.Job(seed) for seed in range(4)]
