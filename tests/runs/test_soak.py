@@ -26,9 +26,10 @@ pytestmark = [
 RUNS = int(os.environ.get("TEST_SOAK_RUNS", "500"))
 SETTLED = 0.2
 """Share of the runs after which nothing may grow: until then allocators and caches of code fill up."""
-MIB_PER_HUNDRED_RUNS = 1.0
-"""Growth that is still none: samples of one process differ by 1 MiB. Half of the runs are a worker's, so one that kept
-the adapter of every run (28 KiB) would grow by 1.4, with its optimiser by 4."""
+WORKER, DRIVER = 1.0, 2.0
+"""MiB in a hundred runs that are no growth: samples of one process differ by 1 MiB. Half of the runs are a worker's, so
+one that kept the adapter of every run (28 KiB) would grow by 1.4, with its optimiser by 4. Ray's books of the tasks it
+was given, in the driver, grow by 0.8."""
 
 
 def figures(process):
@@ -108,7 +109,7 @@ def check(folder, runs, samples):
         for part in ("files", "threads", "shared"):
             assert len({figure[part] for figure in series}) == 1, f"{part} of {process}"
     print("growth in MiB per hundred runs:", growth)
-    assert max(growth.values()) < MIB_PER_HUNDRED_RUNS
+    assert growth.pop("driver") < DRIVER and max(growth.values()) < WORKER
     store = Store(folder / "records")
     assert store.verify() == [] and len(store.ids()) == runs
     assert names(store.folder) == [".lock", *(f"{name}.safetensors" for name in store.ids())]
