@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from companion.runs.ray_engine import CLOSED, VARIABLE
+from grids import Grid, Nodes, check_whole, kill, snapshot
+
 NOBODY = 65534
 SMALL = 64 * 1024
 
@@ -59,3 +62,46 @@ def read_only():
             os.seteuid(0)
         folder.chmod(0o755)
         (folder / "records").chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nodes")
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray reads these as it is imported.
+        for name, value in {**CLOSED, "RAY_AUTH_MODE": "token"}.items():
+            patch.setenv(name, value)
+        patch.setenv("COMPANION_CACHE", str(folder / "cache"))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        pytest.importorskip("ray")
+        made = Nodes(folder)
+        yield made
+        made.cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes, monkeypatch):
+    nodes.complete()
+    monkeypatch.setenv(VARIABLE, nodes.address)
+    return nodes
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Records of an undisturbed grid."""
+    grid = Grid(tmp_path_factory.mktemp("undisturbed"))
+    driver = grid.start()
+    assert driver.communicate(timeout=120)[1].splitlines()[-1].startswith("8 of 8 runs done, 0 failed")
+    records = snapshot(grid.store.folder)
+    check_whole(grid, records)
+    assert len(records) == 8 and set(grid.starts().values()) == {1}
+    return records
+
+
+@pytest.fixture
+def grid(odd_folder, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    made = Grid(odd_folder / "grid")
+    yield made
+    for process in made.processes():
+        kill(process)

@@ -81,6 +81,13 @@ def test_a_damaged_record_is_made_anew(workload, tmp_path, capfd):
     assert len(snapshot(store.folder / "damaged")) == 1
 
 
+def test_logs_that_cannot_be_written_cost_no_run(workload, tmp_path, capfd):
+    (tmp_path / "logs").touch()
+    specs, store = [workload.Job(1, "linger", str(tmp_path)), workload.Job(2, "fail")], Store(tmp_path / "records")
+    report = run_all(specs, workload.work, store, 1, tmp_path / "logs", quiet=True)
+    assert report.done == (spec_id(specs[0]),) and "no luck with 2" in report.failed[spec_id(specs[1])]
+
+
 def test_a_killed_driver_leaves_no_orphan_and_a_rerun_gives_the_same_bytes(workload, odd_folder):
     driver = start_driver(odd_folder, "linger", 6, stderr=subprocess.DEVNULL)
     store = Store(odd_folder / "records")

@@ -1,22 +1,42 @@
 """The engine on a cluster: what needs no Ray, then two real nodes of one core each on this machine."""
 
+import contextlib
 import importlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from companion.errors import CompanionError
 from companion.runs import engine, ray_engine
-from companion.runs.ray_engine import CLOSED, VARIABLE, Slot, demand, run_all
+from companion.runs.ray_engine import VARIABLE, Slot, demand, run_all
 from companion.runs.spec import spec_id, to_json
 from companion.runs.store import Store
-from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
+from faulty import MOMENTS, RECORDED
+from grids import (
+    Grid,
+    alive,
+    check_failing_grid,
+    check_rerun,
+    end_at_random_points,
+    kill,
+    one_sentence,
+    parent,
+    records,
+    snapshot,
+    start_driver,
+    wait_for,
+    workers_of,
+)
+from workload import Job
 
 HERE = Path(__file__).parent
 
@@ -121,56 +141,6 @@ def test_a_node_with_other_code_complains(workload, tmp_path):
 # --- with Ray ------------------------------------------------------------------------------------------------------
 
 
-class Nodes:
-    """A cluster of two nodes of one core each, whose second node can be lost and replaced."""
-
-    def __init__(self, folder):
-        from ray.cluster_utils import Cluster
-
-        self.cache, memory = folder / "cache", 80 * 2**20
-        self.cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": memory},
-        )
-        self.address, self.second = self.cluster.address, None
-        self.complete()
-
-    def complete(self):
-        if self.second is None:
-            self.second = self.cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-            self.cluster.wait_for_nodes()
-
-    def raylets(self):
-        return [node.all_processes["raylet"][0].process.pid for node in (self.cluster.head_node, self.second)]
-
-    def lose_second(self):
-        os.kill(self.raylets()[1], signal.SIGKILL)
-        node, self.second = self.second, None
-        self.cluster.remove_node(node, allow_graceful=False)
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nodes")
-    with pytest.MonkeyPatch.context() as patch:
-        # Ray reads these as it is imported.
-        for name, value in {**CLOSED, "RAY_AUTH_MODE": "token"}.items():
-            patch.setenv(name, value)
-        patch.setenv("COMPANION_CACHE", str(folder / "cache"))
-        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
-        pytest.importorskip("ray")
-        made = Nodes(folder)
-        yield made
-        made.cluster.shutdown()
-
-
-@pytest.fixture
-def cluster(nodes, monkeypatch):
-    nodes.complete()
-    monkeypatch.setenv(VARIABLE, nodes.address)
-    return nodes
-
-
 def once(condition, action):
     """Act from a thread of its own as soon as the condition holds."""
     thread = threading.Thread(target=lambda: (wait_for(condition, 120), action()))
@@ -273,7 +243,7 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
     assert (cluster.cache / "texts" / "some").read_bytes() == b"words"
 
 
-@pytest.mark.slow
+@pytest.mark.golden
 def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
     specs = [workload.Job(seed) for seed in range(4)]
@@ -295,21 +265,6 @@ def test_a_node_that_cannot_take_runs_is_one_sentence(cluster, workload, tmp_pat
     monkeypatch.setattr(ray_engine, "code", lambda: "other")
     with pytest.raises(CompanionError, match="has another companion than this machine"):
         run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True)
-
-
-@pytest.mark.slow
-def test_a_killed_driver_leaves_no_orphan_and_a_rerun_gives_the_same_bytes(cluster, workload, tmp_path):
-    driver = start_driver(tmp_path, "linger", 8, stderr=subprocess.DEVNULL)
-    store = Store(tmp_path / "records")
-    wait_for(lambda: len(store.ids()) >= 1 and len(workers_of(tmp_path)) >= 3, 120)
-    driver.kill()
-    driver.wait()
-    kept, workers = snapshot(store.folder), workers_of(tmp_path)
-    assert 1 <= len(kept) < 8
-    wait_for(lambda: not any(map(alive, workers)), 30)
-    assert start_driver(tmp_path, "linger", 8, stderr=subprocess.DEVNULL).wait() == 0
-    specs = [workload.Job(seed, "linger", str(tmp_path)) for seed in range(8)]
-    assert snapshot(store.folder) == made_locally(specs, workload, tmp_path / "local")
 
 
 @pytest.mark.slow
@@ -345,3 +300,84 @@ def test_a_cluster_started_here_listens_on_the_loopback_address_alone(nodes, wor
     assert [node["NodeManagerAddress"] for node in seen] == ["127.0.0.1"]
     assert seen[0]["Resources"]["CPU"] == 3 and not ray.is_initialized()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+# --- faults, as in test_faults.py for the local engine --------------------------------------------------------------
+
+
+@pytest.fixture
+def ray_grid(grid, cluster):
+    grid.variables[VARIABLE] = cluster.address
+    return grid
+
+
+@pytest.mark.golden
+def test_workers_killed_at_every_step_of_writing(ray_grid, reference):
+    driver = ray_grid.start(fault="die1")
+    told = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 0 and snapshot(ray_grid.store.folder) == reference, told
+    expected = {seed: 1 if seed % MOMENTS in RECORDED else 2 for seed in range(ray_grid.count)}
+    assert ray_grid.starts() == {spec_id(Job(seed)): count for seed, count in expected.items()}
+    check_rerun(ray_grid, reference)
+
+
+@pytest.mark.golden
+def test_slots_and_workers_killed_at_random_points(ray_grid, reference):
+    chance, driver = random.Random(7), ray_grid.start()
+    for _ in range(4):
+        wait_for(lambda: driver.poll() is not None or ray_grid.started(), 120)
+        time.sleep(chance.uniform(0, 0.4))
+        for process in ray_grid.started()[:1]:
+            with contextlib.suppress(OSError):
+                kill(chance.choice([process, parent(process)]))
+    told = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 0 or "was killed by SIGKILL" in told or "node was lost" in told, told
+    check_rerun(ray_grid, reference)
+
+
+@pytest.mark.golden
+def test_a_driver_killed_at_random_points(ray_grid, reference):
+    end_at_random_points(ray_grid, reference, random.Random(8), (0, 2))
+    check_rerun(ray_grid, reference)
+
+
+@pytest.mark.golden
+def test_a_driver_killed_with_the_cluster_that_it_started(nodes, grid, reference):
+    """Its cluster ends with it, and does without the ports that are known for Ray: those are taken."""
+    grid.variables[VARIABLE] = "local"
+    with contextlib.ExitStack() as taken:
+        for port in (6379, 8265, 10001):
+            with contextlib.suppress(OSError):  # someone else has it
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        end_at_random_points(grid, reference, random.Random(9), (3,))
+        check_rerun(grid, reference)
+
+
+class Page(BaseHTTPRequestHandler):
+    """What answers where another program has the port."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.golden
+def test_a_port_that_another_program_has_is_one_sentence(nodes, tmp_path):
+    """A program that says nothing, a web server, and a Ray cluster at the port of a node."""
+    ray = pytest.importorskip("ray")
+    ray.init(nodes.address, **ray_engine.QUIET)
+    ports = [ray.nodes()[0]["NodeManagerPort"]]
+    ray.shutdown()
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        ports += [silent.getsockname()[1], web.server_port]
+        grids = [Grid(tmp_path / str(port), variables={VARIABLE: f"127.0.0.1:{port}"}) for port in ports]
+        for grid, driver in [(grid, grid.start()) for grid in grids]:
+            place = grid.variables[VARIABLE]
+            one_sentence(driver, f"The Ray cluster '{place}' cannot be used", "is not the head", timeout=90)
+            assert records(grid) == 0 and not grid.processes()
+        web.shutdown()
+
+
+@pytest.mark.golden
+def test_a_wrong_token_is_one_sentence(ray_grid):
+    one_sentence(ray_grid.start(RAY_AUTH_TOKEN="1" * 64), "it wants another token", timeout=90)

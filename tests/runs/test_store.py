@@ -156,6 +156,20 @@ def test_verify_names_every_problem_and_changes_nothing(store):
     assert files(store) == before
 
 
+def test_a_folder_in_place_of_a_record_is_moved_aside(store):
+    path = store.path(run_id := store.write(Spec(1), ARRAYS, META))
+    sound = path.read_bytes()
+    for remedy in (lambda: store.write(Spec(1), ARRAYS, META), store.mend):
+        path.unlink()
+        path.mkdir()
+        assert store.verify() == [f"{path.name} is damaged: a folder is in its place; the next run makes it anew."]
+        remedy()
+        assert not path.is_dir()
+        store.write(Spec(1), ARRAYS, META)
+    assert path.read_bytes() == sound
+    assert [file.is_dir() for file in (store.folder / "damaged").glob(f"{run_id}.*")] == [True, True]
+
+
 def test_mend_moves_damage_and_removes_cut_off_writes(store):
     good, cut = (store.write(Spec(seed), ARRAYS, META) for seed in range(2))
     store.path(cut).write_bytes(b"")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
@@ -155,6 +155,9 @@ def run_with(
                 for sentence in damages:
                     progress.say(sentence)
                 failed = _run_missing(missing, pool, logs, progress)
+        # A worker that was killed as it wrote left its file. The records are there, so a failure costs nothing.
+        with contextlib.suppress(CompanionError):
+            store.sweep()
     done = tuple(run_id for run_id in missing if run_id not in failed)
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
 
@@ -229,6 +232,9 @@ class LocalPool:
             _end(worker)
             if answer or self.stopped.is_set():
                 break
+            if Store(Path(self.settings["store"])).sound(run_id):
+                # The worker put it there and died before it could say so.
+                return {}
             log_event(self.logs, run_id, "killed", attempt=attempt, code=worker.returncode)
         return answer or {"error": f"its process {_death(worker.returncode)} {ATTEMPTS} times", "stop": False}
 
@@ -254,11 +260,19 @@ def _start(settings: Mapping[str, str], added: Mapping[str, str], output: Path) 
     command = [sys.executable, "-P", "-m", "companion.runs.worker", told]
     pipe, environment = subprocess.PIPE, {**_environment(), **added}
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("ab") as stderr:
+        with _log(output) as stderr:
             return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, encoding="utf-8")
     except OSError as error:
-        raise CompanionError(f"A worker with its log in {output.parent} cannot be started: {error}.") from error
+        raise CompanionError(f"A worker cannot be started: {error}.") from error
+
+
+def _log(file: Path) -> IO[bytes]:
+    """The file to append to, or nowhere: a log is no result, and a folder that takes none must not stop a run."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 def _environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -42,6 +43,8 @@ CLOSED = {
 
 OBJECT_STORE = 256 * 2**20
 SECONDS_TO_CONNECT = 10
+SECONDS_TO_ANSWER = 30
+ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 SECONDS_BETWEEN_LOOKS = 5
 NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
 
@@ -122,8 +125,7 @@ def _connected(place: str, workers: int) -> Iterator[None]:
     try:
         try:
             if place != HERE:
-                host, port = place.rsplit(":", 1)
-                socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+                _ask_head(place)
             ray.init(place, **options)
             if place == HERE and not _only_loopback(ray.nodes()):
                 raise RuntimeError("Ray was imported before, set to listen on every address; use a fresh process")
@@ -133,6 +135,31 @@ def _connected(place: str, workers: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _ask_head(place: str) -> None:
+    """Ask what answers at an address whether it is a cluster that takes us.
+
+    A child asks: Ray tries for minutes where another program has the port or the token is wrong, and then ends the
+    process that asked.
+
+    Raises:
+        OSError: nothing answers, or not the head of a cluster, or it wants another token.
+    """
+    host, port = place.rsplit(":", 1)
+    socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+    variables = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "PYTHONPATH": python_path(sys.path)}
+    command = [sys.executable, "-P", "-c", ASK_HEAD, place]
+    try:
+        asked = subprocess.run(
+            command, env={**os.environ, **variables}, capture_output=True, timeout=SECONDS_TO_ANSWER, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"what has that port does not answer within {SECONDS_TO_ANSWER} seconds") from error
+    if b"AuthenticationError" in asked.stderr:
+        raise OSError("it wants another token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's")
+    if asked.returncode:
+        raise OSError("what has that port is not the head of a Ray cluster")
 
 
 def _only_loopback(nodes: Sequence[Mapping[str, Any]]) -> bool:
@@ -344,11 +371,12 @@ class Slot:
         """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs."""
         if self.scratch:
             self.scratch.mkdir(mode=0o700)
-        self.logs.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            self.logs.mkdir(parents=True, exist_ok=True)
         answer = self.pool.run(run_id, spec_json)
         record = b"" if answer else self.store.path(run_id).read_bytes()
         if self.scratch is None:
             return answer, record, {}
-        logs = {file.name: file.read_bytes() for file in self.logs.iterdir()}
+        logs = {file.name: file.read_bytes() for file in self.logs.glob("*")}
         shutil.rmtree(self.scratch)
         return answer, record, logs

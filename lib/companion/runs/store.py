@@ -137,11 +137,23 @@ class Store:
         return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]
 
     def mend(self) -> list[str]:
-        """Move damaged records to ``damaged/``; give one sentence for each.
-
-        Cut-off writes are removed, and checkpoints of runs whose record is there.
+        """Move damaged records to ``damaged/``, after :meth:`sweep`; give one sentence for each.
 
         Call it only while holding the folder's lock: another process may be writing.
+
+        Raises:
+            CompanionError: the folder cannot be changed.
+        """
+        self.sweep()
+        damages = [(run_id, self.damage(run_id)) for run_id in self.ids()]
+        return [
+            f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
+            for run_id, damage in damages
+            if damage
+        ]
+
+    def sweep(self) -> None:
+        """Remove cut-off writes, and checkpoints of runs whose record is there; under the folder's lock, as `mend`.
 
         Raises:
             CompanionError: the folder cannot be changed.
@@ -157,12 +169,6 @@ class Store:
             raise CompanionError(
                 f"{self.folder} cannot be changed ({error.strerror}); choose another folder."
             ) from error
-        damages = [(run_id, self.damage(run_id)) for run_id in self.ids()]
-        return [
-            f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
-            for run_id, damage in damages
-            if damage
-        ]
 
     def _keep(self, run_id: str, content: bytes) -> None:
         if not (self.has(run_id) and self._same_is_there(run_id, content)):
@@ -175,13 +181,16 @@ class Store:
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
-        return sorted(file for file in self.folder.iterdir() if file.is_file() and not file.name.startswith("."))
+        there = (file for file in self.folder.iterdir() if not file.name.startswith("."))
+        return sorted(file for file in there if file.is_file() or _is_record_name(file.name))
 
     def _bytes(self, run_id: str) -> bytes:
         try:
             return self.path(run_id).read_bytes()
         except FileNotFoundError:
             raise CompanionError(f"There is no record {run_id} in {self.folder}; run the study to make it.") from None
+        except IsADirectoryError as error:
+            raise _Damage("a folder is in its place") from error
         except OSError as error:
             raise CompanionError(f"Record {run_id} in {self.folder} cannot be read: {error.strerror}.") from error
 
@@ -194,12 +203,11 @@ class Store:
         return ""
 
     def _same_is_there(self, run_id: str, content: bytes) -> bool:
-        there = self._bytes(run_id)
-        if there == content:
-            return True
         if self.damage(run_id):
             self._move_aside(run_id)
             return False
+        if self._bytes(run_id) == content:
+            return True
         raise CompanionError(
             f"Record {run_id} in {self.folder} is there with other content: the same spec gave two different results. "
             "Raise RESULT_VERSION if the code changed, or move the old record away."

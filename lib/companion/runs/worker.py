@@ -44,6 +44,7 @@ def main() -> None:
     faulthandler.enable()
     # What a run prints must not mix with the answers, so they get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     while True:
@@ -67,9 +68,12 @@ def die_with(parent: int) -> None:
 
 
 def _read(jobs: queue.SimpleQueue[str]) -> None:
-    for line in sys.stdin:
-        jobs.put(line)
-    os._exit(0)
+    try:
+        for line in sys.stdin:
+            jobs.put(line)
+    finally:
+        # Also where this thread fails, for want of memory perhaps: nobody would wake the other one.
+        os._exit(0)
 
 
 def _send_output_to(file: Path) -> None:

@@ -1,18 +1,27 @@
 """Workers killed inside a run go on from its checkpoint, to the records of an undisturbed study, byte for byte."""
 
+import contextlib
 import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+import companion
 import killed_training
 from companion.profiles import Profile
 from companion.runs.spec import spec_id
 from companion.studies.explanations import study as studies
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import Study, run
+from grids import MARK, kill, marked, wait_for
 
 pytestmark = pytest.mark.golden
 
@@ -52,3 +61,49 @@ def test_a_killed_worker_goes_on_inside_its_run(
         assert study.store.path(run_id).read_bytes() == undisturbed.store.path(run_id).read_bytes()
     assert list(study.store.checkpoints.iterdir()) == []
     assert not undisturbed.store.checkpoints.exists()
+
+
+def test_workers_and_drivers_killed_at_random_points(undisturbed: Study, tmp_path: Path) -> None:
+    """In training and scoring alike; what a step has left is taken up, and what is recorded stays as it is."""
+    study = replace(undisturbed, folder=tmp_path / "study")
+    told = tmp_path / "settings.json"
+    told.write_text(json.dumps({"profile": asdict(study.profile), "settings": asdict(study.settings)}))
+    command = [sys.executable, "-P", str(Path(__file__).with_name("study_driver.py")), str(told), str(study.folder)]
+    path = os.pathsep.join([str(Path(companion.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, MARK: str(tmp_path)}
+    chance, driver = random.Random(5), subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    for victim in ("worker", "driver"):
+        before = checkpoints(study)
+        wait_for(lambda before=before: driver.poll() is not None or checkpoints(study) - before, 200)
+        time.sleep(chance.uniform(0, 0.3))
+        workers = sorted(set(marked(f"{MARK}={tmp_path}")) - {driver.pid})
+        kill(chance.choice(workers) if victim == "worker" and workers else driver.pid)
+    driver.wait(200)
+    wait_for(lambda: not marked(f"{MARK}={tmp_path}"), 60)
+    kept = records(study)
+    assert kept.items() <= records(undisturbed).items()
+    begun = starts(study)
+    done = subprocess.run(command, capture_output=True, timeout=200, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert records(study) == records(undisturbed)
+    assert not any((starts(study) - begun)[name.removesuffix(".safetensors")] for name in kept)
+    assert list(study.store.checkpoints.glob("*")) == [] and study.store.verify() == []
+    assert "Training goes on after step" in "".join(file.read_text() for file in study.logs.glob("*.out"))
+
+
+def records(study: Study) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in study.store.folder.glob("*.safetensors")}
+
+
+def checkpoints(study: Study) -> set[tuple[str, int]]:
+    """Each with the time it was written."""
+    found = set()
+    for file in study.store.checkpoints.glob("*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((file.name, file.stat().st_mtime_ns))
+    return found
+
+
+def starts(study: Study) -> Counter[str]:
+    """How often each run was begun."""
+    return Counter({file.stem: file.read_text().count('"event": "start"') for file in study.logs.glob("*.jsonl")})
