@@ -1,6 +1,10 @@
 """Things to measure for the benchmark's tests; its processes import this file by name."""
 
 import os
+import time
+from pathlib import Path
+
+from companion.bench.turns import wait_for_the_others
 
 CALLS: list[str] = []
 
@@ -20,3 +24,14 @@ def held(_task: str) -> float:
 
 def two(_task: str) -> float:
     return 2.0
+
+
+def begun(_task: str) -> float:
+    """Seconds that one of two processes waits for the other, which is half a second late."""
+    try:
+        Path("first").mkdir()
+    except FileExistsError:
+        time.sleep(0.5)
+    start = time.perf_counter()
+    wait_for_the_others()
+    return time.perf_counter() - start

@@ -36,6 +36,13 @@ def test_all_parts_are_measured_and_one_can_be_measured_again(tmp_path: Path, ca
 
 
 @pytest.mark.usefixtures("small")
+def test_a_table_of_another_shape_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "bench.csv").write_text("task,method\nt,ours\n")
+    page.run(["scoring"], 1, tmp_path)
+    assert set(page.read(tmp_path / "bench.csv")["part"]) == {"scoring"}
+
+
+@pytest.mark.usefixtures("small")
 def test_rows_of_another_machine_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page.run(["scoring"], 1, tmp_path)
     monkeypatch.setattr(page, "machine", lambda: "another")
@@ -51,14 +58,14 @@ def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path: Path) 
 
 def test_the_readme_shows_ratios_of_speeds_only(tmp_path: Path) -> None:
     row = {"task": "t", "processes": 1, "threads": 1, "lowest": 1.0, "highest": 3.0, "rounds": 2, "memory_mib": 9}
-    row |= {"note": "", "machine": "M", "times": 1.0, "times_lowest": 1.0, "times_highest": 1.0}
+    row |= {"note": "sorted", "machine": "M", "times": 1.0, "times_lowest": 1.0, "times_highest": 1.0}
     ours = {**row, "part": "scoring", "way": "ours", "unit": "examples/s", "median": 8.0}
     theirs = {**ours, "way": "theirs", "median": 2.0, "times": 4.0, "times_lowest": 3.0, "times_highest": 5.0}
     nats = {**theirs, "task": "difference", "unit": "nats"}
     growing = {**theirs, "part": "growth", "task": "seeds"}
     pd.DataFrame([ours, theirs, nats, growing]).to_csv(tmp_path / "bench.csv", index=False)
     shown = page.ratios(tmp_path / "bench.csv")
-    assert "| t      | 8 [1, 3] examples/s | theirs    | 4.0 [3.0, 5.0]  |" in shown
+    assert "| t      | 8 [1, 3] examples/s | theirs    | 4.0 [3.0, 5.0]  | 1 x 1, sorted |" in shown
     assert "difference" not in shown and "seeds" not in shown and shown.endswith("Machine: M.")
     with pytest.raises(CompanionError, match="run make bench"):
         page.ratios(tmp_path / "none.csv")

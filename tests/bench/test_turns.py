@@ -3,7 +3,7 @@
 import pytest
 
 from companion.bench.turns import SECONDS, Measured, Way, rows, take_turns
-from measures import held, rate, threads, two
+from measures import begun, held, rate, threads, two
 
 
 def test_processes_are_kept_between_rounds_and_their_rates_added_up() -> None:
@@ -17,6 +17,11 @@ def test_processes_are_kept_between_rounds_and_their_rates_added_up() -> None:
 def test_seconds_of_processes_are_those_of_the_slowest_and_threads_are_set() -> None:
     (one,) = take_turns([Way("ours", ("a",), threads, "", processes=2, threads=3, unit=SECONDS)], 1, lambda _: None)
     assert one.values == [3.0]
+
+
+def test_the_processes_of_a_way_begin_together() -> None:
+    (one,) = take_turns([Way("ours", ("late",), begun, "", processes=2)], 1, lambda _: None)
+    assert one.values[0] > 0.4
 
 
 def test_memory_is_the_peak_of_each_measurement() -> None:

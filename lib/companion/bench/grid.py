@@ -18,7 +18,7 @@ from companion.runs.spec import from_json, to_json
 from companion.runs.store import Store
 
 RUNS = 8
-GRID = "grid of 8 runs"
+GRID = "grid of 8 runs of one step and 16 items"
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,8 @@ def measured_rows(part: str, found: list[Measured]) -> pd.DataFrame:
 
 def _keep(file: Path, part: str, table: pd.DataFrame) -> None:
     """Put the rows of one part in place of the old ones; rows of another machine go."""
-    if file.exists():
-        before = read(file)
-        same = before["machine"] == machine() if "machine" in before else False
-        table = pd.concat([before[same & (before["part"] != part)], table])
+    if file.exists() and {"machine", "part"} <= set(before := read(file)):
+        table = pd.concat([before[(before["machine"] == machine()) & (before["part"] != part)], table])
     order = {name: place for place, name in enumerate(PARTS)}
     table = table.sort_values("part", key=lambda column: column.map(order), kind="stable")
     write_whole(file, table.to_csv(index=False, float_format="%.6g").encode())
@@ -96,8 +94,8 @@ def page(table: pd.DataFrame) -> str:
         for name, (heading, _) in PARTS.items()
         if (table["part"] == name).any()
     ]
-    machines = ". ".join(dict.fromkeys(table["machine"]))
-    return "\n".join(["# Speed beside the usual tools", "", f"Machine: {machines}.", "", ABOUT, "", *parts])
+    about = f"Machine: {table['machine'].iloc[0]}. Commit: {', '.join(dict.fromkeys(table['commit'].str[:8]))}."
+    return "\n".join(["# Speed beside the usual tools", "", about, "", ABOUT, "", *parts])
 
 
 def ratios(file: Path) -> str:
@@ -116,6 +114,7 @@ def ratios(file: Path) -> str:
         "companion": [_measured(firsts[row.task]) for row in others],
         "against": [row.way for row in others],
         "times as fast": [_times(row) for row in others],
+        "how": [", ".join(filter(None, [_layout(row), row.note])) for row in others],
     }
     return (
         f"{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n\nMachine: {table['machine'].iloc[0]}."
@@ -127,7 +126,7 @@ ABOUT = (
     "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, batches of 8; prompts of 145 to 195 random tokens, the "
     "first 95 shared. Medians over the rounds, with the lowest and highest; in a round every way has its turn, and the "
     "ratios are taken round by round. Rates are those of the whole machine, all processes together; memory is the "
-    "most of one process. Made by `make bench`."
+    "most of each. Made by `make bench`."
 )
 INTRODUCTIONS = {
     "training": "Adapter set-up counts for this project, loading and set-up for no other. The share of the matrix "
@@ -137,7 +136,7 @@ INTRODUCTIONS = {
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of 8 training examples and 16 test items each, start of the workers included.",
     "commands": "Fresh processes, files in the page cache.",
-    "statistics": "One thread. rliable is compared where it can be imported; with pandas 3 its release 1.2.0 cannot.",
+    "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
     "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",
 }
 
@@ -152,13 +151,22 @@ def _shown(table: pd.DataFrame) -> str:
     shown = {
         "task": table["task"],
         "way": table["way"],
-        "processes x threads": [f"{row.processes} x {row.threads}" for row in rows],
+        "processes x threads": [_layout(row) for row in rows],
         "median [lowest, highest]": [_measured(row) for row in rows],
         "the first way is faster": [_times(row) for row in rows],
-        "MiB": ["" if row.part in ELSEWHERE else str(row.memory_mib) for row in rows],
+        "MiB": [_memory(row) for row in rows],
         "how": table["note"],
     }
     return str(pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True))
+
+
+def _layout(row: Any) -> str:
+    return "" if row.part in ELSEWHERE or not row.memory_mib else f"{row.processes} x {row.threads}"
+
+
+def _memory(row: Any) -> str:
+    """Of all processes together; nothing where it says nothing."""
+    return "" if row.part in ELSEWHERE or not row.memory_mib else f"{row.processes} x {row.memory_mib}"
 
 
 def _rows(table: pd.DataFrame) -> list[Any]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from typing import Any
 
 from companion.runs.worker import give_back_memory, peak_memory
 
+PATIENCE = 600
+"""Seconds that a process waits for the others of its way to be ready."""
+_ready: Any = None
 SECONDS = "s"
 """Unit in which less is better; in all others more is."""
 
@@ -55,7 +59,7 @@ def take_turns(ways: Sequence[Way], rounds: int, report: Callable[[str], None]) 
     """
     found = [Measured(way, task) for way in ways for task in way.tasks]
     with tempfile.TemporaryDirectory() as scratch:
-        pools = {way: [_pool(way.threads, scratch) for _ in range(way.processes)] for way in ways}
+        pools = {way: _pools(way, scratch) for way in ways}
         try:
             for turn in range(1, rounds + 1):
                 for one in found:
@@ -106,12 +110,31 @@ def _ratios(first: Measured, one: Measured) -> list[float]:
     return [other / own if one.way.unit == SECONDS else own / other for own, other in pairs]
 
 
-def _pool(threads: int, scratch: str) -> ProcessPoolExecutor:
-    """One fresh process."""
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=(threads, scratch))
+def rate(count: int, work: Callable[[], object]) -> float:
+    """How many of `count` a second `work` does; all processes of a way begin at the same time."""
+    wait_for_the_others()
+    start = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - start)
 
 
-def _start(threads: int, scratch: str) -> None:
+def wait_for_the_others() -> None:
+    """Return as soon as every process of the way is here; at once where there is no other."""
+    if _ready:
+        _ready.wait(PATIENCE)
+
+
+def _pools(way: Way, scratch: str) -> list[ProcessPoolExecutor]:
+    """A fresh process for each that measures."""
+    fresh = get_context("spawn")
+    ready = fresh.Barrier(way.processes)
+    chosen = (way.threads, scratch, ready)
+    return [ProcessPoolExecutor(1, fresh, initializer=_start, initargs=chosen) for _ in range(way.processes)]
+
+
+def _start(threads: int, scratch: str, ready: Any) -> None:
+    global _ready
+    _ready = ready
     os.chdir(scratch)  # some tools write caches into the working folder
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is first imported
 

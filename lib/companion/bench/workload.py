@@ -5,8 +5,6 @@ same in all, as instruction and rubric are.
 """
 
 import random
-import time
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -43,13 +41,6 @@ def examples(count: int, response: int, rest: tuple[int, int] = (50, 100)) -> li
         (prefix + tokens(draw.randint(*rest)), tokens(draw.randint(response - spread, response + spread)))
         for _ in range(count)
     ]
-
-
-def rate(count: int, work: Callable[[], object]) -> float:
-    """How many of `count` a second `work` does."""
-    start = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - start)
 
 
 def dtype() -> str:
