@@ -8,8 +8,9 @@ import pytest
 
 from companion.errors import CompanionError
 from companion.runs import engine
-from companion.runs.engine import Report, run_all
+from companion.runs.engine import Report, in_one_group, run_all, run_with
 from companion.runs.lock import folder_lock
+from companion.runs.log import last_event, log_file
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
 from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
@@ -168,6 +169,27 @@ def test_a_terminal_sees_a_live_bar(tmp_path):
     os.close(ours)
     assert driver.wait() == 0
     assert b"running" in shown and b"s left" in shown and b"3 of 3 runs done, 0 failed" in shown
+
+
+def test_a_reader_of_the_view_that_ends_does_not_end_the_grid(tmp_path):
+    """As with ``companion run 2>&1 | head -1``."""
+    driver = start_driver(tmp_path, "fail", 3, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    driver.stdout.close()
+    driver.wait(60)
+    last = [last_event(log)["event"] for log in (tmp_path / "logs").glob("*.jsonl")]
+    assert last == ["failed"] * 3
+
+
+def test_a_pool_that_cannot_be_had_changes_no_log(workload, tmp_path):
+    spec, logs = workload.Job(1, "fail"), tmp_path / "logs"
+    run_all([spec], workload.work, Store(tmp_path / "records"), 1, logs, quiet=True)
+
+    def unreachable(settings):
+        raise CompanionError("no cluster")
+
+    with pytest.raises(CompanionError, match="no cluster"):
+        run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, in_one_group)
+    assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
 
 
 def test_quiet_prints_nothing(workload, tmp_path, capfd):

@@ -1,7 +1,10 @@
+import errno
 import io
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -108,10 +111,54 @@ def test_what_cannot_be_looked_at_ends_no_grid(capfd):
     def gone():
         raise PermissionError(13, "Permission denied")
 
-    with Progress(1, 0, gone) as progress:
-        progress.view.last_line -= 1000
+    for terminal in (False, True):
+        progress = Progress(1, 0, gone)
+        progress.console._force_terminal = terminal
+        with progress:
+            progress.view.last_line -= 1000
+            progress.refresh(ended=True)
+        assert "0 of 1 runs done, 0 failed, 0 s.\n" in capfd.readouterr().err
+
+
+def test_a_cell_that_cannot_be_updated_ends_no_grid(monkeypatch, capfd):
+    looks = iter([[BUSY]])
+
+    def look():
+        for found in looks:
+            return found
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda page, display_id: SimpleNamespace(update=None))
+    with Progress(1, 0, look) as progress:
         progress.refresh(ended=True)
-    assert capfd.readouterr().err == "0 of 1 runs done, 0 failed, 0 s.\n"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "lost")])
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_a_stream_that_is_lost_ends_no_grid(monkeypatch, error, terminal, good):
+    """At once (a terminal is written to as the view opens), or after some writes."""
+    written = []
+
+    class Lost(io.StringIO):
+        def write(self, text):
+            written.append(text)
+            if len(written) > good:
+                raise error
+
+    monkeypatch.setattr("sys.stderr", Lost())
+    monkeypatch.setenv("TERM", "xterm")
+    before = sys.stdout, sys.stderr
+    progress = Progress(1, 0, lambda: [BUSY])
+    progress.console._force_terminal = terminal
+    with progress:
+        for _ in range(3):
+            progress.say("something")
+            progress.refresh(ended=True)
+    assert len(written) == good + 1, "nothing is written to what is lost"
+    assert (sys.stdout, sys.stderr) == before
 
 
 def test_quiet_is_silent(capfd):

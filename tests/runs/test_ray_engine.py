@@ -12,12 +12,13 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from companion.errors import CompanionError
 from companion.runs import engine, ray_engine
-from companion.runs.ray_engine import VARIABLE, Slot, demand, run_all
+from companion.runs.ray_engine import VARIABLE, RayPool, Slot, demand, run_all
 from companion.runs.spec import spec_id, to_json
 from companion.runs.store import Store
 from faulty import MOMENTS, RECORDED
@@ -115,6 +116,39 @@ def test_a_node_without_a_shared_folder_gives_back_record_and_logs(workload, tmp
             assert (answer, record) == ({}, expected)
     slot.pool.stop()
     assert not list(tmp_path.glob("no*"))
+
+
+def test_a_disk_of_a_node_that_fails_stops_no_other_run(workload, tmp_path, monkeypatch):
+    slot = slot_elsewhere(workload, tmp_path)
+    refused = {"error": "Record 1 could not be written: No space left on device.", "stop": True}
+    slot.pool = SimpleNamespace(run=lambda run_id, spec: refused)
+    assert slot.run("1", "{}") == ({**refused, "stop": False}, b"", {})
+    slot.pool = SimpleNamespace(run=lambda run_id, spec: {})
+    for _ in range(2):
+        answer, *nothing = slot.run("1", "{}")
+        assert "failed: " in answer["error"] and "No such file" in answer["error"] and not answer["stop"]
+        assert nothing == [b"", {}] and not slot.scratch.exists()
+    (tmp_path / "file").touch()
+    slot.scratch = tmp_path / "file" / "scratch"
+    answer = slot.run("1", "{}")[0]
+    assert "Not a directory" in answer["error"] and not answer["stop"]
+
+
+def test_a_slot_that_cannot_be_asked_is_dropped_for_another(monkeypatch):
+    """Not only one whose actor is lost; Ray itself is left out, for it reads its variables as it is imported."""
+
+    class RayError(Exception):
+        pass
+
+    def complaint(code):
+        raise RayError("Object lost")
+
+    errors = SimpleNamespace(RayError=RayError, RayActorError=type("RayActorError", (RayError,), {}))
+    monkeypatch.setitem(importlib.sys.modules, "ray", SimpleNamespace(exceptions=errors, get=lambda answer: answer))
+    bad, good = (SimpleNamespace(complaint=SimpleNamespace(remote=ask)) for ask in (complaint, lambda code: ""))
+    pool, waiting, dropped = object.__new__(RayPool), [bad, good], []
+    pool.slots, pool.code, pool._next, pool._drop = 1, "", lambda: waiting.pop(0), dropped.append
+    assert pool._slot() is good and dropped == [bad]
 
 
 def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):

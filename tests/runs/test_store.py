@@ -179,6 +179,15 @@ def test_mend_moves_damage_and_removes_cut_off_writes(store):
     assert store.verify() == [] and store.ids() == [good]
 
 
+def test_files_that_go_while_they_are_swept_are_no_mistake(store, monkeypatch):
+    """A worker that outlives its driver for a moment ends its write."""
+    mark = checkpoint(store, store.write(Spec(1), ARRAYS, META))
+    monkeypatch.setattr(Store, "_files", lambda store: [store.folder / "renamed.tmp"])
+    monkeypatch.setattr(Store, "sound", lambda store, run_id: mark.unlink() is None)
+    store.sweep()
+    assert not list(store.checkpoints.iterdir())
+
+
 def test_an_empty_or_absent_folder_has_no_records(store):
     assert store.ids() == [] and store.verify() == [] and store.mend() == []
     assert store.verify(["0" * 16]) == [f"{'0' * 16}.safetensors is missing; run again to make it."]
@@ -221,8 +230,10 @@ def test_a_read_only_folder_is_told_in_a_sentence(read_only):
 
 
 def test_a_cut_off_write_in_a_read_only_folder_is_told_in_a_sentence(read_only, monkeypatch):
-    monkeypatch.setattr(Store, "_files", lambda store: [store.folder / "a.tmp"])
-    with pytest.raises(CompanionError, match=r"cannot be changed \(.*\); choose another folder"):
+    # Nothing can be put there, so what is there stands for such a file.
+    monkeypatch.setattr("companion.runs.store.TEMPORARY", read_only.name)
+    monkeypatch.setattr(Store, "_files", lambda store: [read_only])
+    with pytest.raises(CompanionError, match=r"cannot be changed \(Permission denied\); choose another folder"):
         Store(read_only).mend()
 
 

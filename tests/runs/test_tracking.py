@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -86,6 +87,33 @@ def test_a_tracker_that_fails_fails_no_run(workload, tmp_path, fake, monkeypatch
     with pytest.warns(UserWarning, match=r"^trackio failed, the runs did not; .*trackio\.out says why$"):
         _, store = make(workload, tmp_path)
     assert len(store.ids()) == 2
+
+
+@pytest.mark.parametrize("blocked", ["logs", "trackio.out", "Popen"])
+def test_a_tracker_that_cannot_be_started_fails_no_run(tmp_path, fake, monkeypatch, blocked):
+    fake()
+    logs = tmp_path / "logs"
+    if blocked == "Popen":
+        monkeypatch.setattr(tracking.sys, "executable", str(tmp_path / "no python"))
+    elif blocked == "logs":
+        logs.touch()
+    else:
+        (logs / blocked).mkdir(parents=True)
+    made, said = [], "^trackio cannot be started, the runs are made without it: "
+    with pytest.warns(UserWarning, match=said), tracked(tmp_path, logs, {"a": "one"}, ""):
+        made.append("one")
+    assert made == ["one"]
+
+
+def test_a_tracker_that_hangs_ends_itself_when_its_driver_was_killed(tmp_path, fake):
+    fake("time.sleep(600)")
+    log_event(tmp_path, "a", "start", spec={"fields": {}})
+    code = "from companion.runs import tracking; tracking.SECONDS_TO_END = 1; tracking.main()"
+    told = {"tracker": "trackio", "project": "p", "logs": str(tmp_path), "runs": {"a": ["one", 0]}}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-P", "-c", code]
+    ended = subprocess.run(command, input=json.dumps(told) + "\n", text=True, env=environment, timeout=60)
+    assert ended.returncode == 1 and calls(tmp_path) == [["one", "p", {"run": "a"}]]
 
 
 def test_only_what_is_new_is_told_and_an_attempt_that_was_killed_is_closed(tmp_path, fake):

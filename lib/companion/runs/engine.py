@@ -144,8 +144,8 @@ def run_with(
     with folder_lock(store.folder):
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
-        _queue(missing, logs)
         with open_pool(settings) as pool:
+            _queue(missing, logs)
             grid = Grid(store, specs, logs, group, pool.slots)
             names = {run_id: grid.runs[run_id][1] for run_id in missing}
             with (

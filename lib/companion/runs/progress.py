@@ -35,6 +35,8 @@ Look = Callable[[], Sequence[Status]]
 class Progress:
     """The grid while it is made, on the error stream or in the cell of a notebook; nothing at all when quiet.
 
+    What cannot be looked at or shown does not end what is made.
+
     Args:
         total, done: of all runs, and those made before.
         look: where the runs are now.
@@ -42,16 +44,18 @@ class Progress:
 
     def __init__(self, total: int, done: int, look: Look, quiet: bool = False) -> None:
         self.total, self.done, self.failed = total, done, 0
-        self.console = Console(stderr=True, quiet=quiet, force_jupyter=False)
+        self.console = _Console(stderr=True, quiet=quiet, force_jupyter=False)
         self.view = _View(self.console, look)
         self.begun = time.monotonic()
 
     def __enter__(self) -> Self:
-        self.view.open()
+        with contextlib.suppress(OSError):
+            self.view.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.view.close()
+        with contextlib.suppress(OSError):
+            self.view.close()
         if not self.view.in_cell:
             self.say(f"{self.summary()}, {duration(time.monotonic() - self.begun)}.")
 
@@ -66,13 +70,25 @@ class Progress:
 
     def refresh(self, ended: bool) -> None:
         """Show how it stands; to be called about every ``SECONDS_BETWEEN_LOOKS``, and with ``ended`` after a run."""
-        # What cannot be shown must not end what is made.
         with contextlib.suppress(OSError):
             self.view.refresh(ended)
 
     def summary(self) -> str:
         """Such as ``3 of 9 runs done, 1 failed``."""
         return f"{self.done} of {self.total} runs done, {self.failed} failed"
+
+
+class _Console(Console):
+    """Falls silent when its stream is lost (its reader ended, its terminal is gone), where rich ends the process."""
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class _View:

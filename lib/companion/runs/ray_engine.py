@@ -234,9 +234,9 @@ class RayPool:
             slot = self._next()
             try:
                 complaint = ray.get(slot.complaint.remote(self.code))
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayError as error:
                 self._drop(slot)
-                if error.actor_init_failed:
+                if getattr(error, "actor_init_failed", False):
                     reason = str(error).strip().splitlines()[-1]
                     raise CompanionError(
                         f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
@@ -368,7 +368,19 @@ class Slot:
         )
 
     def run(self, run_id: str, spec_json: str) -> tuple[Answer, bytes, dict[str, bytes]]:
-        """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs."""
+        """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs.
+
+        What this node's own disk refuses fails this run and stops no other.
+        """
+        try:
+            return self._run(run_id, spec_json)
+        except OSError as error:
+            return {"error": f"the disk of node {socket.gethostname()} failed: {error}", "stop": False}, b"", {}
+        finally:
+            if self.scratch:
+                shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _run(self, run_id: str, spec_json: str) -> tuple[Answer, bytes, dict[str, bytes]]:
         if self.scratch:
             self.scratch.mkdir(mode=0o700)
         with contextlib.suppress(OSError):
@@ -378,5 +390,4 @@ class Slot:
         if self.scratch is None:
             return answer, record, {}
         logs = {file.name: file.read_bytes() for file in self.logs.glob("*")}
-        shutil.rmtree(self.scratch)
-        return answer, record, logs
+        return {**answer, "stop": False} if answer else answer, record, logs

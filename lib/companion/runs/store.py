@@ -155,16 +155,18 @@ class Store:
     def sweep(self) -> None:
         """Remove cut-off writes, and checkpoints of runs whose record is there; under the folder's lock, as `mend`.
 
+        A worker that outlives its driver for a moment may still rename or remove what is listed here.
+
         Raises:
             CompanionError: the folder cannot be changed.
         """
         try:
             for file in self._files():
                 if file.name.endswith(TEMPORARY):
-                    file.unlink()
+                    file.unlink(missing_ok=True)
             for file in self.checkpoints.glob("*"):
                 if file.name.endswith(TEMPORARY) or self.sound(file.stem):
-                    file.unlink()
+                    file.unlink(missing_ok=True)
         except OSError as error:
             raise CompanionError(
                 f"{self.folder} cannot be changed ({error.strerror}); choose another folder."

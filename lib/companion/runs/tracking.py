@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
@@ -53,7 +54,7 @@ def tracker() -> str:
 def tracked(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> Iterator[None]:
     """While open, what the logs of these runs gain is handed on to the tracker, if there is one.
 
-    A tracker that fails is a warning at the end, and no more.
+    A tracker that cannot be started, or fails, is a warning and no more.
 
     Args:
         folder: of the study; profile and study name the tracker's project.
@@ -68,18 +69,31 @@ def tracked(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> It
         return
     runs = {run_id: (called, _size(log_file(logs, run_id))) for run_id, called in names.items()}
     told = {"tracker": name, "project": f"{folder.parent.name}-{folder.name}", "logs": str(logs), "runs": runs}
-    logs.mkdir(parents=True, exist_ok=True)
-    with (logs / f"{name}.out").open("ab") as output:
-        command, environment = [sys.executable, "-P", "-m", __name__], {**os.environ, "PYTHONPATH": path}
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment)
+    output, child = logs / f"{name}.out", None
     try:
-        with contextlib.suppress(OSError):
-            child.stdin.write(json.dumps(told).encode() + b"\n")  # type: ignore[union-attr]
-            child.stdin.flush()  # type: ignore[union-attr]
+        child = _start(output, path)
+    except OSError as error:
+        warnings.warn(f"{name} cannot be started, the runs are made without it: {error}", stacklevel=3)
+    try:
+        if child:
+            _tell(child, told)
         yield
     finally:
-        if not _ended_well(child):
-            warnings.warn(f"{name} failed, the runs did not; {output.name} says why", stacklevel=3)
+        if child and not _ended_well(child):
+            warnings.warn(f"{name} failed, the runs did not; {output} says why", stacklevel=3)
+
+
+def _start(output: Path, path: str) -> "subprocess.Popen[bytes]":
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command, environment = [sys.executable, "-P", "-m", __name__], {**os.environ, "PYTHONPATH": path}
+    with output.open("ab") as file:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
+
+
+def _tell(child: "subprocess.Popen[bytes]", told: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        child.stdin.write(json.dumps(told).encode() + b"\n")  # type: ignore[union-attr]
+        child.stdin.flush()  # type: ignore[union-attr]
 
 
 def _ended_well(child: "subprocess.Popen[bytes]") -> bool:
@@ -119,6 +133,9 @@ def main() -> None:
 def _read_to_the_end(over: threading.Event) -> None:
     sys.stdin.read()
     over.set()
+    # Where the driver was killed nobody else ends a tracker that hangs.
+    time.sleep(SECONDS_TO_END)
+    os._exit(1)
 
 
 class _Follower:
