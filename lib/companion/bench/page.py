@@ -66,7 +66,7 @@ def _keep(file: Path, part: str, table: pd.DataFrame) -> None:
 
 def read(file: Path) -> pd.DataFrame:
     """bench.csv, with empty notes as empty text."""
-    return pd.read_csv(file, converters={"note": str})
+    return pd.read_csv(file, keep_default_na=False)
 
 
 def publish(folder: Path) -> str:

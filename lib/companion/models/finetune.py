@@ -70,7 +70,7 @@ class Recipe:
 
     `batch_size` is the number of examples of one optimiser step, in however many parts memory makes them be computed.
     `tokens_at_once` are those whose activations are held at a time on a CPU, about 2.4 MB each on the embedded model: a
-    batch that fits is computed whole, which is faster. On a GPU its memory decides.
+    batch that fits is computed whole. On a GPU its memory decides.
     """
 
     learning_rate: float

@@ -6,10 +6,14 @@ import pandas as pd
 import pytest
 
 from companion import paths
+from companion.bench.page import measured_rows
+from companion.bench.turns import Measured, Way
 from companion.errors import CompanionError
 from companion.show.provenance import Provenance
 from companion.show.tables import write_table
 from companion.studies.explanations.readme import BLOCKS, fill
+
+NAMES = (*BLOCKS, "bench")
 
 
 @pytest.fixture
@@ -31,19 +35,22 @@ def figures(tmp_path: Path) -> Path:
             pd.DataFrame([claims | {"level": "95 %", "note": "wordy"}]), folder, "claims", "Claims", "N.", origin
         )
         write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
+    ways = [Measured(Way(name, ("t",), abs, ""), "t", [rate]) for name, rate in (("ours", 8.0), ("theirs", 2.0))]
+    measured_rows("scoring", ways).to_csv(tmp_path / "bench.csv", index=False)
     return tmp_path
 
 
 def test_every_block_is_replaced_and_the_rest_is_kept(figures: Path) -> None:
-    blocks = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\nbetween\n" for name in BLOCKS)
+    blocks = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\nbetween\n" for name in NAMES)
     filled = fill(f"above\n{blocks}below\n", figures)
     assert "old" not in filled
     assert "A \\\\1 is so." in filled and "0.500 [0.250, 0.750]" in filled and "label only" in filled
+    assert "| theirs    | 4.0 [4.0, 4.0]  |" in filled
     assert "wordy" not in filled and "1.000" not in filled
     assert "[All columns and notes](figures/cpu/explanations/claims.md); *profile cpu" in filled
     assert "[All columns and notes](figures/gpu/explanations/T4_arms.md); *profile gpu" in filled
     kept = [line for line in filled.splitlines() if line in ("above", "between", "below")]
-    assert kept == ["above", *["between"] * len(BLOCKS), "below"]
+    assert kept == ["above", *["between"] * len(NAMES), "below"]
     assert fill(filled, figures) == filled
 
 
@@ -57,8 +64,11 @@ def test_a_missing_marker_or_table_is_one_sentence(figures: Path) -> None:
 
 def test_the_readme_has_the_blocks_and_agrees_with_the_recorded_runs() -> None:
     text = (paths.home() / "README.md").read_text(encoding="utf-8")
-    for name in BLOCKS:
+    for name in NAMES:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
     figures = paths.home() / "figures"
-    if all((figures / profile / study / f"{table}.md").exists() for profile, study, table, _ in BLOCKS.values()):
+    if (
+        all((figures / profile / study / f"{table}.md").exists() for profile, study, table, _ in BLOCKS.values())
+        and (figures / "bench.csv").exists()
+    ):
         assert fill(text, figures) == text
