@@ -18,6 +18,7 @@ from companion.bench.workload import (
     dtype,
     examples,
     model_folder,
+    plain_model,
 )
 
 HARNESS = "lm-evaluation-harness"
@@ -168,24 +169,16 @@ def _log_likelihoods(judge: Any, contexts: list[list[int]]) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _judge(kind: str) -> Any:
-    import torch
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    folder = model_folder(kind)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    # An adapter that is all zeros says what the base says: what `agreement` compares; its cost is an adapter's.
-    model = (
-        _peft_model(kind) if kind != "float32" else AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    )
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(kind))
+    model = plain_model(kind) if kind == "float32" else _peft_model(kind)
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=SCORED, device="cpu", backend="causal")
 
 
 @lru_cache(maxsize=1)
 def _peft_model(kind: str) -> Any:
-    import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
 
-    plain = AutoModelForCausalLM.from_pretrained(model_folder(kind), dtype=getattr(torch, kind))
-    return get_peft_model(plain, LoraConfig(**ADAPTER)).eval()
+    return get_peft_model(plain_model(kind), LoraConfig(**ADAPTER)).eval()

@@ -17,6 +17,7 @@ from companion.bench.workload import (
     dtype,
     examples,
     model_folder,
+    plain_model,
     recipe,
     sequences,
 )
@@ -81,7 +82,7 @@ def sft_best(task: str) -> float:
     from peft import LoraConfig
 
     settings = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
-    return _trainer_rate(_cpu_sft(), task, settings, model=_plain_model(), peft_config=LoraConfig(**ADAPTER))
+    return _trainer_rate(_cpu_sft(), task, settings, model=_eager_model(), peft_config=LoraConfig(**ADAPTER))
 
 
 def sft_unsloth(task: str) -> float:
@@ -114,7 +115,7 @@ def trainer(task: str) -> float:
     from peft import LoraConfig, get_peft_model
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    model = get_peft_model(_plain_model(), LoraConfig(**ADAPTER))
+    model = get_peft_model(_eager_model(), LoraConfig(**ADAPTER))
     collator = DataCollatorForSeq2Seq(base_tokenizer())
     return _steps_per_second(
         lambda arguments, **parts: Trainer(args=TrainingArguments(**arguments), **parts),
@@ -201,15 +202,9 @@ def shares(found: list[Measured]) -> list[Measured]:
     return made
 
 
-def _plain_model() -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    kind = dtype()
-    # Eager, because torch's fused attention has a slow backward pass on a CPU.
-    return AutoModelForCausalLM.from_pretrained(
-        model_folder(kind), dtype=getattr(torch, kind), attn_implementation="eager"
-    )
+def _eager_model() -> Any:
+    """Eager, because torch's fused attention has a slow backward pass on a CPU."""
+    return plain_model(dtype(), attn_implementation="eager")
 
 
 def _cpu_sft() -> Any:

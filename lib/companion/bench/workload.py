@@ -57,6 +57,14 @@ def model_folder(kind: str) -> str:
     return str(embedded_folder(kind))
 
 
+def plain_model(kind: str, **choice: str) -> Any:
+    """The embedded model as transformers loads it, in this number format."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model_folder(kind), dtype=getattr(torch, kind), **choice)
+
+
 @lru_cache(maxsize=1)
 def base() -> Any:
     """The embedded model as this project loads it, once per process."""
