@@ -34,6 +34,12 @@ def test_tokens_computed_are_the_rows_of_the_packed_batches(monkeypatch: pytest.
     assert training.tokens_computed(pairs) > rows
 
 
+def test_the_first_step_is_not_timed() -> None:
+    clock = training.Clock()
+    clock.times = [100.0, 102.0, 104.0]
+    assert clock.rate() == 2 * workload.BATCH / 4
+
+
 def test_shares_divide_the_work_done_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "flops_per_token", lambda: 1e9)
     monkeypatch.setattr(training, "tokens_computed", lambda pairs: 100.0 * len(pairs))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from companion.bench import bootstraps, commands, grid, growth, scoring, together, training, turns
+from companion.bench import bootstraps, commands, grid, growth, scoring, together, training, turns, workload
 from companion.bench.turns import Measured, Way, take_turns
 from companion.errors import CompanionError
 from companion.files import write_whole
@@ -129,9 +129,9 @@ ABOUT = (
     "most of each. Made by `make bench`."
 )
 INTRODUCTIONS = {
-    "training": "Adapter set-up counts for this project, loading and set-up for no other. The share of the matrix "
-    "products' rate counts the frozen projections only, forward and backward: for the tokens that are really computed "
-    "(shared ones once), and for all tokens of the examples.",
+    "training": f"{workload.STEPS} optimiser steps after one that is not counted. The share of the matrix products' "
+    "rate counts the frozen projections only, forward and backward: for the tokens that are really computed (shared "
+    "ones once), and for all tokens of the examples.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of 8 training examples and 16 test items each, start of the workers included.",
