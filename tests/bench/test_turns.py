@@ -1,8 +1,15 @@
 """Turns and their table: what is added up, what is compared, and that processes are fresh and kept."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from companion.bench.turns import SECONDS, Measured, Way, rows, take_turns
+from grids import alive, wait_for
 from measures import begun, held, rate, threads, two
 
 
@@ -37,3 +44,21 @@ def test_ratios_are_taken_round_by_round(unit: str, times: tuple[float, float, f
     assert (first["median"], first["lowest"], first["highest"], first["rounds"]) == (8.0, 3.0, 40.0, 3)
     assert (first["times"], first["times_lowest"], first["times_highest"]) == (1.0, 1.0, 1.0)
     assert (second["times"], second["times_lowest"], second["times_highest"]) == pytest.approx(times)
+
+
+def test_no_process_outlives_a_benchmark_that_was_killed(tmp_path: Path) -> None:
+    told = tmp_path / "id"
+    code = (
+        "from companion.bench.turns import Way, take_turns; from measures import asleep; "
+        f"take_turns([Way('asleep', ({str(told)!r},), asleep, '')], 1, print)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        wait_for(lambda: told.exists() and told.read_text(encoding="ascii"))
+        child = int(told.read_text(encoding="ascii"))
+        assert alive(child)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    wait_for(lambda: not alive(child))

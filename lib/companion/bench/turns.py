@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from companion.runs.worker import give_back_memory, peak_memory
+from companion.runs.worker import die_with, give_back_memory, peak_memory
 
 PATIENCE = 600
 """Seconds that a process waits for the others of its way to be ready."""
@@ -128,12 +128,13 @@ def _pools(way: Way, scratch: str) -> list[ProcessPoolExecutor]:
     """A fresh process for each that measures."""
     fresh = get_context("spawn")
     ready = fresh.Barrier(way.processes)
-    chosen = (way.threads, scratch, ready)
+    chosen = (way.threads, scratch, ready, os.getpid())
     return [ProcessPoolExecutor(1, fresh, initializer=_start, initargs=chosen) for _ in range(way.processes)]
 
 
-def _start(threads: int, scratch: str, ready: Any) -> None:
+def _start(threads: int, scratch: str, ready: Any, parent: int) -> None:
     global _ready
+    die_with(parent)
     _ready = ready
     os.chdir(scratch)  # some tools write caches into the working folder
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is first imported
