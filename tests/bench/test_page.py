@@ -82,7 +82,7 @@ def test_every_point_of_growth_is_drawn_and_only_its_quantity_grows(tmp_path: Pa
     cores = os.cpu_count() or 1
     assert [len(growth.grown("seeds", count)[0]) for count in (1, 8)] == [1, 8]
     assert growth.grown("workers, for 8 runs", 4)[1] == 4 and growth.grown("arms", 4)[1] == cores
-    assert {run.items for run in growth.grown("test items", 64)[0]} == {64}
-    assert {run.train for run in growth.grown("training examples", 64)[0]} == {64}
+    assert {run.items for run in growth.grown("test items", 160)[0]} == {160}
+    assert {5 * run.train for run in growth.grown("training examples", 80)[0]} == {80}
     assert {run.length for run in growth.grown("prompt length in tokens", 480)[0]} == {480}
     assert {way.unit for way in growth.ways()} == {SECONDS}

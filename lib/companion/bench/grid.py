@@ -1,6 +1,7 @@
 """A grid of short runs: the real engine against a process for every run."""
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -12,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from companion.bench.turns import SECONDS, Way
-from companion.bench.workload import LABELS, SHARED, base, examples, recipe, sequences
+from companion.bench.workload import LABEL, LABELS, base, batch_of_study, recipe, sequences, tokens
 from companion.runs.engine import THREAD_VARIABLES, run_all
 from companion.runs.spec import from_json, to_json
 from companion.runs.store import Store
 
 RUNS = 8
-GRID = "grid of 8 runs of one step and 16 items"
+GRID = "grid of 8 runs of 4 steps and 40 items"
 
 
 @dataclass(frozen=True)
 class Run:
-    """`train` examples with targets of `target` tokens, then `items` scored; prompts of about `length` tokens."""
+    """`train` steps of five examples with targets of `target` tokens, then `items` scored; `length` is the prompts'."""
 
     seed: int = 0
-    target: int = 2
-    train: int = 8
-    items: int = 16
-    length: int = 160
+    target: int = LABEL
+    train: int = 4
+    items: int = 40
+    length: int = 115
 
 
 def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -37,9 +38,11 @@ def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     from companion.models.finetune import finetune
     from companion.models.score import score
 
-    rest = (spec.length - SHARED - 10, spec.length - SHARED + 10)
-    student, _ = finetune(base(), sequences(examples(spec.train, spec.target, rest)), recipe(), spec.seed)
-    prompts = [prompt for prompt, _ in examples(spec.items, 2, rest)]
+    draw = random.Random(0)
+    batches = [batch_of_study(draw, spec.target, spec.length) for _ in range(spec.train)]
+    opening = tokens(draw, 16)
+    prompts = [opening + tokens(draw, spec.length - 16 - item % 20) for item in range(spec.items)]
+    student, _ = finetune(base(), sequences(batches), recipe(5), spec.seed)
     return {"probabilities": score(student, prompts, LABELS, inside=False).probabilities}, {}
 
 

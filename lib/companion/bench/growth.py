@@ -14,9 +14,9 @@ from companion.files import write_whole
 from companion.show.style import in_style, new_figure, rendered, settle
 
 GROWTH: dict[str, tuple[int, ...]] = {
-    "training examples": (8, 16, 32, 64),
-    "test items": (16, 64, 128, 256),
-    "prompt length in tokens": (120, 240, 360, 480),
+    "training examples": (10, 20, 40, 80),
+    "test items": (40, 80, 160, 320),
+    "prompt length in tokens": (60, 120, 240, 480),
     "seeds": (1, 2, 4, 8),
     "arms": (1, 2, 4, 8),
     "workers, for 8 runs": (1, 2, 4),
@@ -24,7 +24,7 @@ GROWTH: dict[str, tuple[int, ...]] = {
 """What grows, and its values; the rest stays as in `Run`, with one run per worker."""
 BLUE = sns.color_palette("colorblind")[0]
 NOTE = (
-    "One run for each core, 8 training examples with targets of 2 tokens, 16 test items, prompts of 160 tokens, but "
+    "One run for each core, 20 training examples with targets of 2 tokens, 40 test items, prompts of 115 tokens, but "
     "for the quantity that grows; an arm more has targets 8 tokens longer."
 )
 
@@ -55,7 +55,7 @@ def grown(quantity: str, value: int) -> tuple[list[Run], int]:
     workers = os.cpu_count() or 1
     match quantity:
         case "training examples":
-            return [replace(run, train=value) for run in specs(workers)], workers
+            return [replace(run, train=value // 5) for run in specs(workers)], workers
         case "test items":
             return [replace(run, items=value) for run in specs(workers)], workers
         case "prompt length in tokens":

@@ -121,20 +121,24 @@ def ratios(file: Path) -> str:
     )
 
 
-COMPARED = ("training", "scoring", "grid", "statistics")
+COMPARED = ("training", "scoring")
 ABOUT = (
-    "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, batches of 8; prompts of 145 to 195 random tokens, the "
-    "first 95 shared. Medians over the rounds, with the lowest and highest; in a round every way has its turn, and the "
-    "ratios are taken round by round. Rates are those of the whole machine, all processes together; memory is the "
-    "most of each. Made by `make bench`."
+    "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, random tokens. *Long rubric*: batches of 8, prompts of "
+    "145 to 195 tokens, the first 95 shared by all. *As the study*: the lengths of profile `cpu`; batches of 5 prompts "
+    "of about 115 tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label has 2 "
+    "tokens, an explanation about 40. Medians over the rounds, with the lowest and highest; in a round every way has "
+    "its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes together; "
+    "memory is the most of each. Made by `make bench`."
 )
 INTRODUCTIONS = {
-    "training": f"{workload.STEPS} optimiser steps after one that is not counted. The share of the matrix products' "
-    "rate counts the frozen projections only, forward and backward: for the tokens that are really computed (shared "
-    "ones once), and for all tokens of the examples.",
+    "training": f"{workload.STEPS} optimiser steps after one that is not counted. TRL's own loss needs a GPU; what it "
+    "computes, the head at the target tokens only, is done in plain torch. The share of the matrix products' rate "
+    "counts the frozen projections only, forward and backward: for the tokens that are really computed (shared ones "
+    "once), and for all tokens of the examples.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
-    "grid": f"{grid.RUNS} runs of 8 training examples and 16 test items each, start of the workers included.",
+    "grid": f"{grid.RUNS} runs of 20 training examples and 40 test items each, start of the workers included: what a "
+    "process for every run loses is loading, the less the longer its run.",
     "commands": "Fresh processes, files in the page cache.",
     "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
     "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",

@@ -10,19 +10,21 @@ import numpy as np
 from companion.bench.turns import Way, rate
 from companion.bench.workload import (
     ADAPTER,
-    BATCH,
     LABELS,
-    PROMPTS,
     SCORING,
+    TRAINING,
     base,
     dtype,
-    examples,
     model_folder,
     plain_model,
+    prompts,
+    recipe,
+    sequences,
 )
 
 HARNESS = "lm-evaluation-harness"
 AGREEMENT = "largest difference of a label's log-probability"
+PROMPTS = 64
 SCORED = 8
 """Prompts of a batch of the other tools: the faster of 8 and 32 here; this project takes 32."""
 COMPARED = 8
@@ -31,16 +33,17 @@ COMPARED = 8
 
 def ways(cores: int) -> list[Way]:
     """One thread per process, batches sorted by length, the same dtype; the harness only where it is installed."""
+    tasks = tuple(SCORING)
     note = f"left-padded batches of {SCORED} by length"
     found = [
-        Way("companion", (SCORING,), companion, "whole call, adapter set-up included", cores),
-        Way("companion, with layer entropies", (SCORING,), companion_inside, "E1, E2, E3 at every block too", cores),
-        Way("plain forward", (SCORING,), forward, f"logits at the last position only, {note}", cores),
-        Way("generate", (SCORING,), generate, f"one new token with its logits, {note}", cores),
+        Way("companion", tasks, companion, "whole call, adapter set-up included", cores),
+        Way("companion, with layer entropies", tasks, companion_inside, "E1, E2, E3 at every block too", cores),
+        Way("plain forward", tasks, forward, f"head at the last position only, {note}", cores),
+        Way("generate", tasks, generate, f"one new token with its logits, {note}", cores),
     ]
     if installed():
         note = f"five one-token answers from one forward per prompt, batches of {SCORED}"
-        found.append(Way(HARNESS, (SCORING,), harness, note, cores))
+        found.append(Way(HARNESS, tasks, harness, note, cores))
         note = f"{COMPARED} prompts, the base in float32, relative to the five labels"
         found.append(Way(HARNESS, (AGREEMENT,), agreement, note, unit="nats"))
     return found
@@ -51,72 +54,67 @@ def installed() -> bool:
     return importlib.util.find_spec("lm_eval") is not None
 
 
-def prompts(count: int = PROMPTS) -> list[list[int]]:
-    """The prompts that all ways score."""
-    return [prompt for prompt, _ in examples(count, 2)]
-
-
-def companion(_task: str) -> float:
+def companion(task: str) -> float:
     """This project's `score`; prompts per second."""
-    return _rate(_score)
+    return _rate(_score, task)
 
 
-def companion_inside(_task: str) -> float:
+def companion_inside(task: str) -> float:
     """The same with the entropies of every block."""
-    return _rate(_score_inside)
+    return _rate(_score_inside, task)
 
 
-def forward(_task: str) -> float:
+def forward(task: str) -> float:
     """transformers' plain forward with the head at the last position only."""
-    return _rate(_forward)
+    return _rate(_forward, task)
 
 
-def generate(_task: str) -> float:
+def generate(task: str) -> float:
     """transformers' `generate` of one token with its logits."""
-    return _rate(_generate)
+    return _rate(_generate, task)
 
 
-def harness(_task: str) -> float:
+def harness(task: str) -> float:
     """The harness's log-likelihoods of the five labels after each prompt."""
-    return _rate(_harness)
+    return _rate(_harness, task)
 
 
-def _rate(work: Callable[[], object]) -> float:
+def _rate(work: Callable[[str], object], task: str) -> float:
     """Prompts per second; the first call of a process is not timed."""
-    _once(work)
-    return rate(PROMPTS, work)
+    _once(work, task)
+    return rate(PROMPTS, lambda: work(task))
 
 
 @lru_cache
-def _once(work: Callable[[], object]) -> None:
-    work()
+def _once(work: Callable[[str], object], task: str) -> None:
+    work(task)
 
 
-def _score() -> None:
+def _score(task: str) -> None:
     from companion.models.score import score
 
-    score(_student(), prompts(), LABELS, inside=False)
+    score(_student(), prompts(task, PROMPTS), LABELS, inside=False)
 
 
-def _score_inside() -> None:
+def _score_inside(task: str) -> None:
     from companion.models.score import score
 
-    score(_student(), prompts(), LABELS, inside=True)
+    score(_student(), prompts(task, PROMPTS), LABELS, inside=True)
 
 
 @lru_cache(maxsize=1)
 def _student() -> Any:
-    from companion.bench.workload import recipe, sequences
     from companion.models.finetune import finetune
 
-    return finetune(base(), sequences(examples(BATCH, 1)), recipe(), 0)[0]
+    training = next(iter(TRAINING.values()))
+    return finetune(base(), sequences(training.batches(1)), recipe(training.size), 0)[0]
 
 
-def _batches() -> Iterator[dict[str, Any]]:
+def _batches(task: str) -> Iterator[dict[str, Any]]:
     """Left-padded batches by length."""
     import torch
 
-    ordered = sorted(prompts(), key=len)
+    ordered = sorted(prompts(task, PROMPTS), key=len)
     for start in range(0, PROMPTS, SCORED):
         chosen = ordered[start : start + SCORED]
         longest = len(chosen[-1])
@@ -125,23 +123,25 @@ def _batches() -> Iterator[dict[str, Any]]:
         yield {"input_ids": ids, "attention_mask": mask}
 
 
-def _forward() -> None:
+def _forward(task: str) -> None:
+    """The head gets rows that lie together: given a slice of a batch, torch copies its matrix once per row."""
     import torch
 
-    model = _peft_model(dtype())
+    causal = _peft_model(dtype()).get_base_model()
     with torch.inference_mode():
-        for batch in _batches():
-            model(**batch, use_cache=False, logits_to_keep=1).logits[:, -1].float().log_softmax(-1)[:, LABELS]
+        for batch in _batches(task):
+            rows = causal.model(**batch, use_cache=False).last_hidden_state[:, -1].contiguous()
+            causal.lm_head(rows).float().log_softmax(-1)[:, LABELS]
 
 
-def _generate() -> None:
+def _generate(task: str) -> None:
     settings = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": 2}
-    for batch in _batches():
+    for batch in _batches(task):
         _peft_model(dtype()).generate(**batch, output_logits=True, return_dict_in_generate=True, **settings)
 
 
-def _harness() -> None:
-    _log_likelihoods(_judge(dtype()), prompts())
+def _harness(task: str) -> None:
+    _log_likelihoods(_judge(dtype()), prompts(task, PROMPTS))
 
 
 def agreement(_task: str) -> float:
@@ -153,7 +153,7 @@ def agreement(_task: str) -> float:
     from companion.models.lora import Student
     from companion.models.score import score
 
-    chosen = prompts(COMPARED)
+    chosen = [prompt for task in SCORING for prompt in prompts(task, COMPARED // 2)]
     ours = np.log(score(Student(load_base(dtype="float32")), chosen, LABELS, inside=False).probabilities)
     theirs = _log_likelihoods(_judge("float32"), chosen)
     theirs -= np.log(np.exp(theirs).sum(1, keepdims=True))
@@ -181,4 +181,5 @@ def _judge(kind: str) -> Any:
 def _peft_model(kind: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(plain_model(kind), LoraConfig(**ADAPTER)).eval()
+    adapted = get_peft_model(plain_model(kind), LoraConfig(**ADAPTER), autocast_adapter_dtype=False)
+    return adapted.eval()

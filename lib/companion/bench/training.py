@@ -8,13 +8,11 @@ from typing import Any
 from companion.bench.turns import Measured, Way, rate, wait_for_the_others
 from companion.bench.workload import (
     ADAPTER,
-    BATCH,
-    SHARED,
     STEPS,
     TRAINING,
+    Pair,
     base,
     dtype,
-    examples,
     model_folder,
     plain_model,
     recipe,
@@ -22,50 +20,57 @@ from companion.bench.workload import (
 )
 
 PRODUCTS = "matrix products of the model alone"
+LIMIT = "train, long rubric, explanation"
+"""The task whose batches' rows the products have."""
+FAST = {"gradient_checkpointing": False, "train_sampling_strategy": "sequential"}
+"""Settings of a trainer that make it faster here; `by_length` has sorted what it takes in order."""
+IN_PARTS = tuple(task for task in TRAINING if "rubric" in task)
+"""Tasks whose batches do not fit what the profiles hold at a time."""
 
 
 def ways(cores: int) -> list[Way]:
     """Ours as in the study, one thread per process; the others as they come, and with what makes them faster here."""
     tasks = tuple(TRAINING)
-    best = f"{dtype()}, eager attention, no checkpointing, sorted by length"
-    unsloth = "Unsloth's CPU backend, the same dtype, no checkpointing, sorted by length"
+    loss = "loss at target tokens only, as TRL's own, which needs a GPU"
+    best = f"{dtype()}, no checkpointing, sorted by length"
     return [
         Way("companion", tasks, companion, "one adapter, batches computed whole", cores),
-        Way("companion, in parts", tasks, in_parts, "as the profiles: 600 tokens at a time, for less memory", cores),
-        Way("SFTTrainer", tasks, sft_defaults, "its defaults, but trl 1.15's own loss, which needs a GPU", 1, cores),
-        Way("SFTTrainer, best settings", tasks, sft_best, best, cores),
-        Way("SFTTrainer + Unsloth", tasks, sft_unsloth, unsloth, cores),
-        Way("SFTTrainer + Unsloth, eager", tasks, sft_unsloth_eager, f"{unsloth}, eager attention", cores),
-        Way("Trainer + PEFT", tasks, trainer, "the same dtype, eager attention, other settings its defaults", cores),
         Way("products", (PRODUCTS,), products, "frozen weights, forward and backward", cores, unit="GFLOP/s"),
+        Way("companion, in parts", IN_PARTS, in_parts, "as the profiles: 600 tokens at a time", cores),
+        Way("SFTTrainer", tasks, sft_defaults, f"its defaults, {loss}", 1, cores),
+        Way("SFTTrainer, best settings", tasks, sft_best, f"{best}, eager attention, {loss}", cores),
+        Way("SFTTrainer + Unsloth", tasks, sft_unsloth, f"Unsloth's CPU backend, {best}", cores),
+        Way("SFTTrainer + Unsloth, eager", tasks, sft_unsloth_eager, f"the same with eager attention, {best}", cores),
+        Way("Trainer + PEFT", tasks, trainer, f"{best}, eager attention, the model's own loss", cores),
     ]
 
 
 def companion(task: str) -> float:
     """This project's `finetune`; examples per second over the steps after its first."""
-    return _ours(task, recipe())
+    return _ours(task, recipe(TRAINING[task].size))
 
 
 def in_parts(task: str) -> float:
     """The same with batches cut into parts as the recorded profiles do, which leave `tokens_at_once` out."""
     from companion.models.finetune import TOKENS_AT_ONCE
 
-    return _ours(task, replace(recipe(), tokens_at_once=TOKENS_AT_ONCE))
+    return _ours(task, replace(recipe(TRAINING[task].size), tokens_at_once=TOKENS_AT_ONCE))
 
 
 def _ours(task: str, chosen: Any) -> float:
     from companion.models.finetune import finetune
 
-    clock = Clock()
-    pairs = examples(BATCH * (STEPS + 1), TRAINING[task])
-    finetune(base(), sequences(pairs), chosen, 0, told=lambda done, *_: clock.stepped() if done else None)
+    clock = Clock(chosen.batch_size)
+    made = sequences(TRAINING[task].batches(STEPS + 1))
+    finetune(base(), made, chosen, 0, told=lambda done, *_: clock.stepped() if done else None)
     return clock.rate()
 
 
 class Clock:
     """Examples per second over the steps after the first, which warms up; all processes begin the second together."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.times: list[float] = []
 
     def stepped(self) -> None:
@@ -76,22 +81,21 @@ class Clock:
 
     def rate(self) -> float:
         """Examples per second."""
-        return BATCH * (len(self.times) - 1) / (self.times[-1] - self.times[0])
+        return self.size * (len(self.times) - 1) / (self.times[-1] - self.times[0])
 
 
 def sft_defaults(task: str) -> float:
     """TRL's SFTTrainer with its defaults: fp32 weights under bf16 autocast, gradient checkpointing."""
     from peft import LoraConfig
 
-    return _trainer_rate(_cpu_sft(), task, {}, model=model_folder("float32"), peft_config=LoraConfig(**ADAPTER))
+    return _sft_rate(_cpu_sft(), task, {}, model=model_folder("float32"), peft_config=LoraConfig(**ADAPTER))
 
 
 def sft_best(task: str) -> float:
     """TRL's SFTTrainer with what it offers for speed on a CPU; packing and fused losses need a GPU."""
     from peft import LoraConfig
 
-    settings = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
-    return _trainer_rate(_cpu_sft(), task, settings, model=_eager_model(), peft_config=LoraConfig(**ADAPTER))
+    return _sft_rate(_cpu_sft(), task, FAST, model=_eager_model(), peft_config=LoraConfig(**ADAPTER))
 
 
 def sft_unsloth(task: str) -> float:
@@ -115,8 +119,7 @@ def _unsloth_rate(task: str, **choice: str) -> float:
     model = unsloth.FastLanguageModel.get_peft_model(model, **ADAPTER, use_gradient_checkpointing=False)
     from trl import SFTTrainer  # type: ignore[attr-defined]
 
-    settings = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
-    return _trainer_rate(SFTTrainer, task, settings, model=model, processing_class=tokenizer)
+    return _sft_rate(SFTTrainer, task, FAST, model=model, processing_class=tokenizer)
 
 
 def trainer(task: str) -> float:
@@ -129,7 +132,7 @@ def trainer(task: str) -> float:
     return _steps_per_second(
         lambda arguments, **parts: Trainer(args=TrainingArguments(**arguments), **parts),
         task,
-        {},
+        FAST | {"bf16": dtype() == "bfloat16"},
         model=model,
         data_collator=collator,
     )
@@ -149,8 +152,7 @@ def products(_task: str) -> float:
     """
     import torch
 
-    pairs = examples(BATCH, TRAINING["train, targets of 40 tokens"])
-    count = round(tokens_computed(pairs))
+    count = sum(tokens_computed(batch) for batch in TRAINING[LIMIT].batches(STEPS)) // STEPS
     kind = getattr(torch, dtype())
     weights = [
         module.weight.detach()
@@ -180,31 +182,28 @@ def flops_per_token() -> float:
     return 4.0 * sum(module.weight.numel() for module in modules if isinstance(module, torch.nn.Linear))
 
 
-def tokens_computed(pairs: list[tuple[list[int], list[int]]]) -> float:
-    """Rows that this project sends through the model for these examples, batch by batch: shared tokens once a part."""
-    from companion.models.finetune import epoch_batches, memory_parts
+def tokens_computed(batch: list[Pair]) -> int:
+    """Rows that this project sends through the model for a batch computed whole: shared tokens once."""
+    from companion.models.attention import common_prefix
 
-    made = sequences(pairs)
-    total = 0
-    for batch in epoch_batches(made, BATCH, 0, 0):
-        for part in memory_parts([made[number] for number in batch], shared=True, room=recipe().tokens_at_once):
-            total += sum(sequence.length - 1 - SHARED for sequence in part) + SHARED
-    return total
+    shared = common_prefix([tuple(prompt) for prompt, _ in batch])
+    return shared + sum(len(prompt) + len(reply) - 1 - shared for prompt, reply in batch)
 
 
 def shares(found: list[Measured]) -> list[Measured]:
     """What this project's training reaches of the rate of the model's own products, round by round.
 
-    For the tokens that are computed, those that a part of a batch shares once, and for all tokens of the examples.
+    For the tokens that are computed, those that a batch shares once, and for all tokens of the examples.
     """
     rates = {(one.way.name, one.task): one.values for one in found}
     limit = rates["products", PRODUCTS]
     made = []
-    for task, target in TRAINING.items():
-        pairs = examples(BATCH * (STEPS + 1), target)
-        whole = sum(len(prompt) + len(reply) - 1 for prompt, reply in pairs)
-        for name, tokens in (("tokens computed", tokens_computed(pairs)), ("all tokens", whole)):
-            flops = tokens / len(pairs) * flops_per_token() / 1e9
+    for task, training in TRAINING.items():
+        batches = training.batches(STEPS + 1)
+        computed = sum(tokens_computed(batch) for batch in batches)
+        whole = sum(len(prompt) + len(reply) - 1 for batch in batches for prompt, reply in batch)
+        for name, tokens in (("tokens computed", computed), ("all tokens", whole)):
+            flops = tokens / (len(batches) * training.size) * flops_per_token() / 1e9
             way = Way(name, (), companion, "of the rate of the matrix products alone", unit="of 1")
             reached = [rate * flops / most for rate, most in zip(rates["companion", task], limit, strict=True)]
             made.append(Measured(way, f"share of the limit: {task}", reached))
@@ -217,18 +216,28 @@ def _eager_model() -> Any:
 
 
 def _cpu_sft() -> Any:
-    """SFTTrainer with the model's own loss, because TRL's fused one calls a GPU kernel."""
+    """SFTTrainer with the head at the labelled positions only, in plain torch.
+
+    That is what TRL 1.15 computes with a kernel that needs a GPU (`trl.trainer.utils.add_fused_lm_head`).
+    """
+    import torch
     from trl import SFTTrainer  # type: ignore[attr-defined]
 
     class CpuTrainer(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:  # type: ignore[override]
-            outputs = model(**inputs, use_cache=False)
-            return (outputs.loss, outputs) if return_outputs else outputs.loss
+            labels = inputs.pop("labels")[:, 1:]
+            causal = model.get_base_model()
+            with self.accelerator.autocast():
+                outputs = causal.model(**inputs, use_cache=False)
+                rows = outputs.last_hidden_state[:, :-1][labels != -100]
+                logits = causal.lm_head(rows)
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels[labels != -100])
+            return (loss, outputs) if return_outputs else loss
 
     return CpuTrainer
 
 
-def _trainer_rate(trainer_class: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
+def _sft_rate(trainer_class: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
     from trl import SFTConfig  # type: ignore[attr-defined]
 
     return _steps_per_second(
@@ -239,12 +248,21 @@ def _trainer_rate(trainer_class: Any, task: str, settings: dict[str, Any], **par
     )
 
 
+def by_length(batches: list[list[Pair]]) -> list[Pair]:
+    """The pairs in batches of like length, a middle one first, which is not timed."""
+    size = len(batches[0])
+    pairs = sorted((pair for batch in batches for pair in batch), key=lambda pair: len(pair[0]) + len(pair[1]))
+    middle = size * (len(batches) // 2)
+    return pairs[middle : middle + size] + pairs[:middle] + pairs[middle + size :]
+
+
 def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
     """Examples per second of a trainer over the steps after its first."""
     from datasets import Dataset
     from transformers import TrainerCallback
 
-    clock = Clock()
+    training = TRAINING[task]
+    clock = Clock(training.size)
 
     class Told(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -252,12 +270,12 @@ def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: A
 
     made = [
         {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
-        for prompt, target in examples(BATCH * (STEPS + 1), TRAINING[task])
+        for prompt, target in by_length(training.batches(STEPS + 1))
     ]
     arguments = {
         "output_dir": tempfile.mkdtemp(dir="."),
         "max_steps": STEPS + 1,
-        "per_device_train_batch_size": BATCH,
+        "per_device_train_batch_size": training.size,
         "learning_rate": 2e-4,
         "report_to": [],
         "use_cpu": True,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -53,25 +54,31 @@ class Measured:
 
 
 def take_turns(ways: Sequence[Way], rounds: int, report: Callable[[str], None]) -> list[Measured]:
-    """Measure every task of every way `rounds` times, a round of all before the next.
+    """Measure every task of every way `rounds` times, a round of all before the next, with its own order of ways.
 
     A way keeps its processes, and with them what it has loaded, from round to round.
     """
     found = [Measured(way, task) for way in ways for task in way.tasks]
+    order = random.Random(0)
     with tempfile.TemporaryDirectory() as scratch:
         pools = {way: _pools(way, scratch) for way in ways}
         try:
             for turn in range(1, rounds + 1):
-                for one in found:
-                    results = [pool.submit(_measured, one.way.measure, one.task) for pool in pools[one.way]]
-                    values, memory = zip(*(result.result() for result in results), strict=True)
-                    one.values.append(max(values) if one.way.unit == SECONDS else sum(values))
-                    one.memory = max(one.memory, *memory)
-                    report(f"{turn}/{rounds}  {one.task}, {one.way.name}: {one.values[-1]:.3g} {one.way.unit}")
+                for way in order.sample(ways, len(ways)):
+                    for one in (one for one in found if one.way is way):
+                        _take_turn(one, pools[way])
+                        report(f"{turn}/{rounds}  {one.task}, {way.name}: {one.values[-1]:.3g} {way.unit}")
         finally:
             for pool in (pool for group in pools.values() for pool in group):
                 pool.shutdown(cancel_futures=True)
     return found
+
+
+def _take_turn(one: Measured, pools: list[ProcessPoolExecutor]) -> None:
+    results = [pool.submit(_measured, one.way.measure, one.task) for pool in pools]
+    values, memory = zip(*(result.result() for result in results), strict=True)
+    one.values.append(max(values) if one.way.unit == SECONDS else sum(values))
+    one.memory = max(one.memory, *memory)
 
 
 def rows(part: str, found: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -1,46 +1,94 @@
-"""What all tools are given: prompts of random token ids, because only lengths matter, and one model with one adapter.
+"""What all tools are given: random token ids, because only lengths matter, and one model with one adapter.
 
-Prompts have 145 to 195 tokens, longer than most of the study's real ones (60 to 242, median 112); the first 95 are the
-same in all, as instruction and rubric are.
+Two kinds of training are measured. In one all prompts share a long instruction (that of the usual benchmarks of this
+method: instruction and rubric first). The other has the lengths of the study's profile `cpu`: a batch is five versions
+of one conversation, which share what comes before the reply (medians there: prompts of 110 tokens, 38 of them shared).
 """
 
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-BATCH = 8
 WHOLE = 1200
 """Tokens of the largest batch, and a little more."""
-STEPS = 3
+STEPS = 2
 """Optimiser steps that are measured, after one that is not."""
-PROMPTS = 32
-SHARED = 95
 LABELS = [33, 34, 35, 36, 37]
 """Token ids of "1" to "5" in the embedded model's vocabulary."""
 VOCABULARY = (100, 49_000)
-TRAINING = {"train, targets of 2 tokens": 2, "train, targets of 40 tokens": 40}
-"""Task -> about how many tokens a target has: a label alone, and a label with its explanation."""
-SCORING = "score labels"
 ADAPTER: dict[str, Any] = {
     "r": 16,
     "lora_alpha": 32,
     "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
 }
+LABEL, EXPLANATION = 2, 40
+"""Tokens of a target: a label alone, and about those of a label with its explanation."""
+
+Pair = tuple[list[int], list[int]]
+"""Token ids of a prompt and of its target."""
 
 
-def examples(count: int, response: int, rest: tuple[int, int] = (50, 100)) -> list[tuple[list[int], list[int]]]:
-    """Prompts of `SHARED` tokens and `rest` more (lowest, highest), with responses of about `response` tokens."""
+def batch_of_study(draw: random.Random, target: int, length: int = 115) -> list[Pair]:
+    """Five prompts of about `length` tokens, more than a third of which are shared by the five."""
+    shared = tokens(draw, _about(draw, 0.36 * length, 0.4))
+    return [(shared + tokens(draw, _about(draw, 0.64 * length, 0.45)), _target(draw, target)) for _ in range(5)]
+
+
+def batch_with_rubric(draw: random.Random, target: int) -> list[Pair]:
+    """Eight prompts of 145 to 195 tokens, the first 95 the same in all batches."""
+    rubric = tokens(random.Random(95), 95)
+    return [(rubric + tokens(draw, draw.randint(50, 100)), _target(draw, target)) for _ in range(8)]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to be timed: batches of `size` pairs with targets of about `target` tokens."""
+
+    size: int
+    batch: Callable[[random.Random, int], list[Pair]]
+    target: int
+
+    def batches(self, count: int) -> list[list[Pair]]:
+        """The same every time."""
+        draw = random.Random(0)
+        return [self.batch(draw, self.target) for _ in range(count)]
+
+
+TRAINING = {
+    "train, long rubric, label": Training(8, batch_with_rubric, LABEL),
+    "train, long rubric, explanation": Training(8, batch_with_rubric, EXPLANATION),
+    "train as the study, label": Training(5, batch_of_study, LABEL),
+    "train as the study, explanation": Training(5, batch_of_study, EXPLANATION),
+}
+
+SCORING = {
+    "score, long rubric": lambda draw: (95, draw.randint(50, 100)),
+    "score as the study": lambda draw: (16, draw.choice((46, 60, 75, 90, 105, 120, 145))),
+}
+"""Task -> tokens of a prompt that all share, and its own; in the study prompts of 62 to 213 tokens share 16."""
+
+
+def prompts(task: str, count: int) -> list[list[int]]:
+    """Prompts to be scored, the same every time."""
     draw = random.Random(0)
+    lengths = [SCORING[task](draw) for _ in range(count)]
+    shared = tokens(draw, lengths[0][0])
+    return [shared + tokens(draw, own) for _, own in lengths]
 
-    def tokens(length: int) -> list[int]:
-        return [draw.randrange(*VOCABULARY) for _ in range(length)]
 
-    prefix = tokens(SHARED)
-    spread = response // 4
-    return [
-        (prefix + tokens(draw.randint(*rest)), tokens(draw.randint(response - spread, response + spread)))
-        for _ in range(count)
-    ]
+def tokens(draw: random.Random, length: int) -> list[int]:
+    """This many random token ids."""
+    return [draw.randrange(*VOCABULARY) for _ in range(length)]
+
+
+def _about(draw: random.Random, length: float, spread: float) -> int:
+    return round(length * draw.uniform(1 - spread, 1 + spread))
+
+
+def _target(draw: random.Random, length: int) -> list[int]:
+    return tokens(draw, length if length == LABEL else _about(draw, length, 0.25))
 
 
 def dtype() -> str:
@@ -73,14 +121,14 @@ def base() -> Any:
     return load_base(dtype="auto")
 
 
-def recipe() -> Any:
-    """The recipe all train with: rank 16, batches of 8 computed whole, a constant rate."""
+def recipe(batch_size: int) -> Any:
+    """The recipe all train with: rank 16, batches computed whole, a constant rate."""
     from companion.models.finetune import Recipe
 
     return Recipe(
         learning_rate=2e-4,
         epochs=1,
-        batch_size=BATCH,
+        batch_size=batch_size,
         lora_rank=ADAPTER["r"],
         lora_alpha=ADAPTER["lora_alpha"],
         warmup_ratio=0.0,
@@ -92,8 +140,12 @@ def recipe() -> Any:
     )
 
 
-def sequences(pairs: list[tuple[list[int], list[int]]]) -> list[Any]:
-    """The pairs as this project's training sequences."""
+def sequences(batches: list[list[Pair]]) -> list[Any]:
+    """The pairs as this project's training sequences; a batch stays one."""
     from companion.models.finetune import Sequence
 
-    return [Sequence(tuple(prompt), tuple(reply), (1 / len(reply),) * len(reply), 0) for prompt, reply in pairs]
+    return [
+        Sequence(tuple(prompt), tuple(reply), (1 / len(reply),) * len(reply), 0, str(number))
+        for number, batch in enumerate(batches)
+        for prompt, reply in batch
+    ]
