@@ -1,3 +1,4 @@
+import json
 import os
 import pty
 import signal
@@ -10,7 +11,7 @@ from companion.errors import CompanionError
 from companion.runs import engine
 from companion.runs.engine import Report, in_one_group, run_all, run_with
 from companion.runs.lock import folder_lock
-from companion.runs.log import last_event, log_file
+from companion.runs.log import events, last_event, log_event, log_file
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
 from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
@@ -190,6 +191,20 @@ def test_a_pool_that_cannot_be_had_changes_no_log(workload, tmp_path):
     with pytest.raises(CompanionError, match="no cluster"):
         run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, in_one_group)
     assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
+
+
+def test_runs_of_another_grid_that_died_with_its_driver_are_not_taken_for_running(workload, tmp_path):
+    """Tuning grid and main grid share store and logs; a run of each was in hand as its driver was killed."""
+    here, died, failed = workload.Job(0, "see_logs", str(tmp_path)), workload.Job(1), workload.Job(2)
+    store, logs = Store(tmp_path / "records"), tmp_path / "logs"
+    logs.mkdir()
+    for spec, event in ((here, "start"), (died, "step"), (failed, "failed")):
+        log_event(logs, spec_id(spec), event)
+    run_all([here], workload.work, store, 1, logs, quiet=True)
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen == {spec_id(here): "start", spec_id(died): "queued", spec_id(failed): "failed"}
+    names = [event["event"] for event in events(log_file(logs, spec_id(here)).read_bytes())]
+    assert names == ["start", "queued", "start", "end"]
 
 
 def test_quiet_prints_nothing(workload, tmp_path, capfd):
