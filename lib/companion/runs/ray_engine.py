@@ -334,7 +334,7 @@ class Slot:
         files: dict[str, bytes],
     ) -> None:
         self.scratch: Path | None = None
-        if _holder(Store(Path(settings["store"]))) != settings.pop("driver"):
+        if _holder(Store(Path(settings["store"]))) != (settings.pop("driver") or None):  # a full disk may keep no name
             self.scratch = Path(tempfile.gettempdir()) / f"companion-{secrets.token_hex(8)}"
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.
