@@ -3,6 +3,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from companion.runs.lock import folder_lock
 from companion.runs.log import events, last_event, log_event, log_file
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
-from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
+from grids import DRIVER, alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
 
 
 def test_records_do_not_depend_on_number_of_workers_order_or_process(workload, odd_folder):
@@ -121,6 +122,36 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_done(odd_folder):
     assert store.verify(store.ids()) == []
     with folder_lock(store.folder):
         assert len(store.ids()) == 1
+
+
+PRESS_AGAIN = """
+import runpy, signal, subprocess, sys, threading
+from pathlib import Path
+
+wait, pressed = subprocess.Popen.wait, []
+
+def press(worker, timeout=None):
+    if threading.current_thread() is threading.main_thread() and not pressed:
+        pressed.append("once more")
+        signal.raise_signal(signal.SIGINT)
+    return wait(worker, timeout)
+
+subprocess.Popen.wait = press
+sys.argv.pop(0)
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a driver in which Ctrl-C is pressed once more as soon as its main thread waits for a worker to end."""
+
+
+def test_a_second_ctrl_c_leaves_no_worker(tmp_path):
+    command = [sys.executable, "-c", PRESS_AGAIN, str(DRIVER), str(tmp_path), "hang_from_one", "6"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        wait_for(lambda: len(workers_of(tmp_path)) == 2)
+        driver.send_signal(signal.SIGINT)
+        error = driver.communicate(timeout=30)[1]
+    assert error.count("\nKeyboardInterrupt") == 2
+    assert not any(map(alive, workers_of(tmp_path)))
 
 
 def test_a_full_disk_stops_the_grid(workload, full_disk, tmp_path):

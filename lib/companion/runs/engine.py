@@ -244,6 +244,9 @@ class LocalPool:
     def stop(self) -> None:
         """End all workers; runs in hand are lost."""
         self.stopped.set()
+        # All before the first wait: a second Ctrl-C there must leave none at work, whose thread would be waited for.
+        for worker in self.started:
+            worker.kill()
         for worker in self.started:
             _end(worker)
 
