@@ -1,5 +1,6 @@
 """Where a result comes from: the commit of this library and the machine, stored beside every result."""
 
+import hashlib
 import platform
 import re
 import subprocess
@@ -24,6 +25,16 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("-dirty" if changed else "")
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Hash of all modules of this library, looked up once per process, as the code is loaded once."""
+    library = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(library.rglob("*.py")):
+        digest.update(file.relative_to(library).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def origin() -> dict[str, str]:

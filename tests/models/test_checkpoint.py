@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import companion.models.checkpoint as subject
 import companion.models.finetune as training
+from companion import origin
 from companion.models.base import Base
 from companion.models.checkpoint import Checkpoint
 from companion.models.finetune import History, Recipe, Sequence, Told, finetune
@@ -180,7 +182,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
 def test_whatever_decides_the_result_decides_the_identity(
     make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, sequences = make_base(), make_sequences(4, 2)
+    base, sequences, made_by = make_base(), make_sequences(4, 2), origin.origin()
     other = [*sequences[:-1], dataclasses.replace(sequences[-1], group="a")]
 
     def identity(base=base, sequences=sequences, recipe=recipe, seed=0, run="r") -> str:
@@ -191,12 +193,46 @@ def test_whatever_decides_the_result_decides_the_identity(
     changed += [{"base": dataclasses.replace(base, sha256="1")}]
     found = [identity(), *(identity(**change) for change in changed)]
     assert identity(base=make_base(), sequences=make_sequences(4, 2)) == found[0]
-    for name in ("commit", "processor", "torch"):
-        monkeypatch.setattr(training, "origin", lambda name=name: {"processor": "p", name: "another"})
+    monkeypatch.setattr(training, "origin", lambda: {**made_by, "commit": "another"})
+    assert identity() == found[0], "the code is the same"
+    for name in ("processor", "torch"):
+        monkeypatch.setattr(training, "origin", lambda name=name: {**made_by, name: "another"})
         found.append(identity())
     torch.set_num_threads(2)
     found.append(identity())
     assert len(set(found)) == len(found)
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module in a checkout, which is taken for this library."""
+    module = tmp_path / "companion" / "module.py"
+    module.parent.mkdir()
+    module.write_text("committed = True")
+    for command in ("init -q", "add .", "-c user.name=a -c user.email=a commit -qm Begin"):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    monkeypatch.setattr(origin, "__file__", str(module))
+    yield module
+    forget_code()
+
+
+def forget_code() -> None:
+    """Look the code up again, as a new process does."""
+    for looked_up in (origin.code, origin.commit):
+        looked_up.cache_clear()
+
+
+def test_a_checkpoint_of_other_code_is_not_used_where_no_commit_tells_them_apart(
+    train: Train, tmp_path: Path, library: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = Checkpoint(tmp_path / "c", 0)
+    for change, used in ((1, False), (2, False), (2, True)):
+        library.write_text(f"committed = {change}")
+        forget_code()
+        assert origin.commit().endswith("-dirty")
+        train(place)
+        told = capfd.readouterr().err
+        assert ("goes on after step 6" in told) == used and ("is not used" in told) == (not used and change == 2)
 
 
 def test_a_damaged_checkpoint_costs_only_its_time(

@@ -1,7 +1,9 @@
+import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from companion.errors import CompanionError
 from companion.runs import engine
 from companion.runs.engine import Report, in_one_group, run_all, run_with
 from companion.runs.lock import folder_lock
-from companion.runs.log import last_event, log_file
+from companion.runs.log import events, last_event, log_event, log_file
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
-from grids import alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
+from grids import DRIVER, alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
 
 
 def test_records_do_not_depend_on_number_of_workers_order_or_process(workload, odd_folder):
@@ -122,6 +124,36 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_done(odd_folder):
         assert len(store.ids()) == 1
 
 
+PRESS_AGAIN = """
+import runpy, signal, subprocess, sys, threading
+from pathlib import Path
+
+wait, pressed = subprocess.Popen.wait, []
+
+def press(worker, timeout=None):
+    if threading.current_thread() is threading.main_thread() and not pressed:
+        pressed.append("once more")
+        signal.raise_signal(signal.SIGINT)
+    return wait(worker, timeout)
+
+subprocess.Popen.wait = press
+sys.argv.pop(0)
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a driver in which Ctrl-C is pressed once more as soon as its main thread waits for a worker to end."""
+
+
+def test_a_second_ctrl_c_leaves_no_worker(tmp_path):
+    command = [sys.executable, "-c", PRESS_AGAIN, str(DRIVER), str(tmp_path), "hang_from_one", "6"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        wait_for(lambda: len(workers_of(tmp_path)) == 2)
+        driver.send_signal(signal.SIGINT)
+        error = driver.communicate(timeout=30)[1]
+    assert error.count("\nKeyboardInterrupt") == 2
+    assert not any(map(alive, workers_of(tmp_path)))
+
+
 def test_a_full_disk_stops_the_grid(workload, full_disk, tmp_path):
     store = Store(full_disk)
     specs = [workload.Job(seed) for seed in range(4)]
@@ -190,6 +222,20 @@ def test_a_pool_that_cannot_be_had_changes_no_log(workload, tmp_path):
     with pytest.raises(CompanionError, match="no cluster"):
         run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, in_one_group)
     assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
+
+
+def test_runs_of_another_grid_that_died_with_its_driver_are_not_taken_for_running(workload, tmp_path):
+    """Tuning grid and main grid share store and logs; a run of each was in hand as its driver was killed."""
+    here, died, failed = workload.Job(0, "see_logs", str(tmp_path)), workload.Job(1), workload.Job(2)
+    store, logs = Store(tmp_path / "records"), tmp_path / "logs"
+    logs.mkdir()
+    for spec, event in ((here, "start"), (died, "step"), (failed, "failed")):
+        log_event(logs, spec_id(spec), event)
+    run_all([here], workload.work, store, 1, logs, quiet=True)
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen == {spec_id(here): "start", spec_id(died): "queued", spec_id(failed): "failed"}
+    names = [event["event"] for event in events(log_file(logs, spec_id(here)).read_bytes())]
+    assert names == ["start", "queued", "start", "end"]
 
 
 def test_quiet_prints_nothing(workload, tmp_path, capfd):

@@ -1,4 +1,6 @@
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -6,7 +8,7 @@ import sys
 import pytest
 
 from companion.errors import CompanionError
-from companion.runs.lock import folder_lock
+from companion.runs.lock import folder_lock, held
 
 HOLD = """
 import subprocess, sys, time
@@ -52,3 +54,31 @@ def test_the_lock_is_free_after_an_error_inside(odd_folder):
 def test_a_folder_that_cannot_be_written_is_told(read_only):
     with pytest.raises(CompanionError, match="cannot be written"), folder_lock(read_only):
         pass
+
+
+def test_a_disk_that_takes_no_name_refuses_no_lock(odd_folder):
+    (odd_folder / ".lock").touch()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with folder_lock(odd_folder):
+            assert held(odd_folder)
+            with pytest.raises(CompanionError, match="in use by process of unknown id;"), folder_lock(odd_folder):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not held(odd_folder)
+
+
+def test_the_name_is_on_the_disk_at_once_where_the_disk_can_promise_that(odd_folder, monkeypatch):
+    """As clients of a network disk need it; some disks cannot."""
+    synced = []
+
+    def fsync(descriptor):
+        synced.append(os.pread(descriptor, 99, 0).decode())
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with folder_lock(odd_folder):
+        assert synced == [str(os.getpid())]
+    assert synced == [str(os.getpid()), ""]

@@ -157,6 +157,12 @@ def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):
     assert slot.pool.environment["COMPANION_CHECKPOINTS"] == str(slot.scratch / "store" / "checkpoints")
 
 
+def test_two_folders_without_a_name_are_not_taken_for_one(tmp_path):
+    """A full disk may keep no name of the driver; its folder on the node holds none either."""
+    settings = {"work": "", "kind": "", "driver": "", "store": str(tmp_path / "not here"), "logs": ""}
+    assert Slot(settings, {}, [], {}).scratch is not None
+
+
 def test_a_node_is_given_what_its_cache_lacks(workload, tmp_path, monkeypatch):
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()

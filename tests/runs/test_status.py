@@ -105,6 +105,22 @@ def test_each_group_takes_its_own_time(workload, store):
         assert grid_of(store, [*short, *long]).look().seconds_left == pytest.approx(110)
 
 
+def test_groups_of_which_none_is_made_yet_take_what_the_runs_in_hand_foresee(workload, store):
+    """``base`` is planned first, is not trained and ends first; its time says nothing of the other arms."""
+    base, label, other, last = (workload.Job(0, action) for action in ("base", "label", "explanation", "shuffled"))
+    grid = grid_of(store, [base, label, other, last])
+    store.write(base, {}, {})
+    say(store, base, "end", seconds=10.0)
+    with folder_lock(store.folder):
+        assert grid.look().seconds_left == pytest.approx(3 * 10)
+        step(store, label, 20, 60, 50.0, per_second=5.0)  # foreseen to take 90 s, of which 40 are left
+        assert grid.look().seconds_left == pytest.approx(40 + 2 * 90)
+        step(store, other, 20, 60, 60.0, per_second=2.0)  # 160 s, 100 left; the last arm takes the mean of both
+        assert grid.look().seconds_left == pytest.approx((40 + 100 + 125) / 2)
+        say(store, label, "scoring", seconds=95.0)
+        assert grid.look().seconds_left == pytest.approx((65 + 100 + 160) / 2)
+
+
 numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**9), 10**9), st.text(max_size=3), st.booleans())
 names = st.sampled_from(["start", "sent", "step", "scoring", "writing", "end", "failed", "killed", "queued", "?"])
 facts = st.fixed_dictionaries({}, optional=dict.fromkeys(("seconds", "done", "total", "per_second", "loss"), numbers))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from companion.errors import CompanionError
+from companion.runs.lock import folder_lock
 from companion.runs.spec import spec_id
 from companion.runs.store import DTYPES, Store
 
@@ -154,6 +155,17 @@ def test_verify_names_every_problem_and_changes_nothing(store):
         f"{'f' * 16}.safetensors": f"{'f' * 16}.safetensors is missing; run again to make it.",
     }
     assert files(store) == before
+
+
+def test_verify_takes_no_write_in_progress_and_no_run_to_come_for_a_problem(store):
+    good, cut = (store.write(Spec(seed), ARRAYS, META) for seed in range(2))
+    store.path(cut).write_bytes(store.path(cut).read_bytes()[:-1])
+    (store.folder / f"{good}.x.tmp").touch()
+    with folder_lock(store.folder):
+        damaged, live = store.verify([good, cut, "f" * 16])
+    assert damaged.startswith(f"{cut}.safetensors is damaged: ")
+    assert live == f"Runs of {store.folder} are being made now; verify again when they are done."
+    assert len(store.verify([good, cut, "f" * 16])) == 3
 
 
 def test_a_folder_in_place_of_a_record_is_moved_aside(store):

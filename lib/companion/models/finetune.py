@@ -27,7 +27,7 @@ from companion.models.base import Base, facts
 from companion.models.checkpoint import Checkpoint, Checkpoints, State
 from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows, takes_packed_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
-from companion.origin import origin
+from companion.origin import code, origin
 
 TOKENS_AT_ONCE = 600
 """What a recipe that says nothing holds at a time; other parts give sums of other last bits, so it stays."""
@@ -145,7 +145,8 @@ def finetune(
 
 def _identity(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, run: str) -> str:
     """Digest of all that decides the result of a training: settings, examples, base, code, libraries and machine."""
-    made_by = {**origin(), **facts(base)}
+    made_by = {**origin(), **facts(base), "code": code()}
+    del made_by["commit"]  # changed code may have that of the code before it
     if base.model.device.type != "cpu":
         del made_by["processor"]  # a rented card comes with now this one, now that one
     settings = (run, recipe, seed, base.sha256, torch.get_num_threads(), sorted(made_by.items()))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from companion.runs.lock import folder_lock
 from companion.runs.log import last_event, log_event, log_file
 from companion.runs.progress import SECONDS_BETWEEN_LOOKS, Progress
 from companion.runs.spec import id_of_json, to_json
-from companion.runs.status import Grid
+from companion.runs.status import PHASES, Grid
 from companion.runs.store import Arrays, Store
 from companion.runs.tracking import tracked
 from companion.runs.worker import Answer
@@ -145,7 +145,7 @@ def run_with(
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
         with open_pool(settings) as pool:
-            _queue(missing, logs)
+            _queue(missing, store, logs)
             grid = Grid(store, specs, logs, group, pool.slots)
             names = {run_id: grid.runs[run_id][1] for run_id in missing}
             with (
@@ -162,11 +162,14 @@ def run_with(
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
 
 
-def _queue(missing: Iterable[str], logs: Path) -> None:
-    """Note in the logs that there are that what they say was in hand, or failed, waits again."""
-    for run_id in missing:
-        if log_file(logs, run_id).exists():
-            log_event(logs, run_id, "queued")
+def _queue(missing: Collection[str], store: Store, logs: Path) -> None:
+    """Note in the logs that what they say was in hand waits again, of whichever grid; so does what failed in this one.
+
+    Grids may share store and logs; as the store is held here, what seems to be in hand died with its driver.
+    """
+    for log in logs.glob("*.jsonl"):
+        if log.stem in missing or (not store.has(log.stem) and last_event(log)["event"] in PHASES):
+            log_event(logs, log.stem, "queued")
 
 
 def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: Progress) -> dict[str, str]:
@@ -241,6 +244,9 @@ class LocalPool:
     def stop(self) -> None:
         """End all workers; runs in hand are lost."""
         self.stopped.set()
+        # All before the first wait: a second Ctrl-C there must leave none at work, whose thread would be waited for.
+        for worker in self.started:
+            worker.kill()
         for worker in self.started:
             _end(worker)
 

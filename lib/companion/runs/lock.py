@@ -51,13 +51,19 @@ def folder_lock(folder: Path) -> Iterator[None]:
             raise CompanionError(f"{folder} is in use by {holder}; wait until it ends, or end it.") from None
         except OSError as error:
             raise CompanionError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a disk.") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        _note(file, str(os.getpid()))
         try:
             yield
         finally:
-            file.truncate(0)
+            _note(file, "")
+
+
+def _note(file: IO[str], holder: str) -> None:
+    """Write who holds the lock, for whoever asks; where the disk is full, the holder goes without a name."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), holder.encode())
+        os.fsync(file.fileno())  # on a network disk others see it only then
 
 
 def _take(file: IO[str]) -> None:

@@ -6,7 +6,6 @@ before the run counts as done. Ray is imported where a cluster is asked for and 
 """
 
 import contextlib
-import hashlib
 import os
 import queue
 import re
@@ -18,13 +17,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
+from companion.origin import code
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
 from companion.runs.log import log_event
 from companion.runs.store import Store
@@ -311,16 +310,6 @@ def _count(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
     return sum(int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"])
 
 
-@lru_cache(maxsize=1)
-def code() -> str:
-    """Hash of all modules of this library, looked up once per process, as the code is loaded once."""
-    library = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for file in sorted(library.rglob("*.py")):
-        digest.update(file.relative_to(library).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
 def _holder(store: Store) -> str:
     """Who holds the lock of the store's folder, if this machine sees that folder."""
     try:
@@ -345,7 +334,7 @@ class Slot:
         files: dict[str, bytes],
     ) -> None:
         self.scratch: Path | None = None
-        if _holder(Store(Path(settings["store"]))) != settings.pop("driver"):
+        if _holder(Store(Path(settings["store"]))) != (settings.pop("driver") or None):  # a full disk may keep no name
             self.scratch = Path(tempfile.gettempdir()) / f"companion-{secrets.token_hex(8)}"
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.

@@ -162,12 +162,20 @@ class Grid:
         return tuple(Counts(name, len(found), *map(found.count, kinds)) for name, found in groups.items())
 
     def _usual(self, took: Mapping[str, float], running: Mapping[str, Running]) -> dict[str, float]:
-        """Seconds that a run of each group takes: the mean of those made, else of all groups, else what is foreseen."""
-        foreseen = [one.seconds + one.phase_left for one in running.values() if one.phase_left is not None]
+        """Seconds that a run of each group takes: the mean of those made, else what those in hand are foreseen to take.
+
+        Those made of other groups come last: where some runs train and others don't, the latter end first.
+        """
+        foreseen = {
+            run_id: one.seconds + one.phase_left for run_id, one in running.items() if one.phase_left is not None
+        }
         usual = {}
         for group in {group for group, _ in self.runs.values()}:
-            same = [seconds for run_id, seconds in took.items() if self.runs[run_id][0] == group]
-            if found := same or list(took.values()) or foreseen:
+            same, in_hand = (
+                [seconds for run_id, seconds in known.items() if self.runs[run_id][0] == group]
+                for known in (took, foreseen)
+            )
+            if found := same or in_hand or list(foreseen.values()) or list(took.values()):
                 usual[group] = fmean(found)
         return usual
 

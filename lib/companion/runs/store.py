@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from companion.errors import CompanionError
 from companion.files import TEMPORARY, write_whole
+from companion.runs.lock import held
 from companion.runs.spec import id_of_json, to_json
 
 SUFFIX = ".safetensors"
@@ -121,17 +122,22 @@ class Store:
     def verify(self, expected: Iterable[str] = ()) -> list[str]:
         """Look at every file and change nothing; give one sentence per problem, none when all is well.
 
+        While a process makes runs, writes in progress and runs to come are no problems; one sentence stands for them.
+
         Args:
             expected: ids that must be there.
         """
-        problems = []
+        problems, live = [], held(self.folder)
         for file in self._files():
             if file.name.endswith(TEMPORARY):
-                problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
+                if not live:
+                    problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
             elif not _is_record_name(file.name):
                 problems.append(f"{file.name} is not the name of a record; move it elsewhere.")
             elif damage := self.damage(file.name.removesuffix(SUFFIX)):
                 problems.append(f"{file.name} is damaged: {damage}; the next run makes it anew.")
+        if live:
+            return [*problems, f"Runs of {self.folder} are being made now; verify again when they are done."]
         present = set(self.ids())
         missing = [run_id for run_id in dict.fromkeys(expected) if run_id not in present]
         return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]

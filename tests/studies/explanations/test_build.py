@@ -12,6 +12,7 @@ import pytest
 
 from companion import cli, paths
 from companion.errors import CompanionError
+from companion.runs.lock import folder_lock
 from companion.runs.log import log_event
 from companion.runs.spec import spec_id
 from companion.show.provenance import Provenance
@@ -125,6 +126,15 @@ def test_a_missing_and_a_damaged_record_are_named(planned: Study) -> None:
     planned.store.path(first).unlink()
     planned.store.path(second).write_bytes(b"rubbish")
     assert [problem.split(".")[0] for problem in build.verify("smoke")] == [second, first]
+
+
+@pytest.mark.parametrize("made", [0, 1])
+def test_verify_while_runs_are_made_is_one_line(planned: Study, made: int) -> None:
+    for spec in planned.specs()[:made]:
+        planned.store.write(spec, {}, {})
+    with folder_lock(planned.store.folder):
+        (problem,) = build.verify("smoke")
+    assert problem.startswith(f"Runs of {planned.store.folder} are being made now;")
 
 
 def test_a_look_never_builds_the_data(planned: Study) -> None:

@@ -12,7 +12,7 @@ from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
 from companion.runs import merge as merging
 from companion.runs.engine import Report
-from companion.runs.lock import folder_lock
+from companion.runs.lock import folder_lock, held
 from companion.runs.progress import Look, text, watch
 from companion.runs.spec import spec_id
 from companion.runs.status import Status
@@ -210,7 +210,7 @@ def verify(profile: str, rerun: bool = False) -> list[str]:
         return [str(error)]
     begun = any(map(study.store.has, expected))
     problems = [*study.store.verify(expected if begun else ()), *check_outputs(study.folder)]
-    if not begun:
+    if not begun and not held(study.store.folder):
         problems.append(f"0 of {len(expected)} runs are recorded; '{study.command}' makes them.")
     others = [file for file in _changed_outputs(study) if not any(f"{file} " in problem for problem in problems)]
     return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
