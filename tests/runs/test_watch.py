@@ -1,5 +1,6 @@
 import threading
 
+import IPython  # noqa: F401  (every kernel has it)
 import pytest
 
 from companion.runs import watch
