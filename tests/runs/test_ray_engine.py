@@ -151,6 +151,15 @@ def test_a_slot_that_cannot_be_asked_is_dropped_for_another(monkeypatch):
     assert pool._slot() is good and dropped == [bad]
 
 
+def test_a_worker_that_cannot_be_started_fails_its_run_alone(workload, tmp_path):
+    def run(run_id, spec):
+        raise CompanionError("A worker cannot be started: Cannot allocate memory.")
+
+    slot = slot_elsewhere(workload, tmp_path)
+    slot.pool = SimpleNamespace(run=run)
+    assert slot.run("1", "{}")[0] == {"error": "A worker cannot be started: Cannot allocate memory.", "stop": False}
+
+
 def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):
     settings = {"work": "", "kind": "", "driver": "1", "store": str(tmp_path / "not here"), "logs": ""}
     slot = Slot(settings, {"COMPANION_CHECKPOINTS": str(tmp_path / "not here" / "checkpoints")}, [], {})
@@ -242,6 +251,53 @@ def test_a_run_that_takes_its_node_along_is_begun_twice_and_the_others_are_made(
     assert events(tmp_path / "logs", poison) == ["start", "killed", "start", "killed", "failed"]
 
 
+@pytest.fixture
+def bad_node(cluster):
+    """Give a third node its own variables for the length of a test."""
+    made = []
+
+    def add(**variables):
+        made.append(cluster.cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, env_vars=variables))
+
+    yield add
+    for node in made:
+        cluster.cluster.remove_node(node)
+
+
+@pytest.mark.slow
+def test_a_node_where_every_run_fails_does_not_take_the_queue(bad_node, workload, tmp_path):
+    bad_node(TEST_BAD_NODE="1")
+    specs, logs = [workload.Job(seed, "fail_on_bad_node") for seed in range(9)], tmp_path / "logs"
+    with pytest.warns(UserWarning, match="takes fewer runs from now on: 2 in a row failed"):
+        report = run_all(specs, workload.work, Store(tmp_path / "records"), 1, logs, quiet=True)
+    assert len(report.failed) == 1 and len(report.done) == 8
+    again = [names for names in (events(logs, run_id) for run_id in report.done) if names != ["start", "end"]]
+    assert again == [["start", "failed", "queued", "start", "end"]]
+
+
+@pytest.mark.slow
+def test_where_every_run_fails_each_is_reported_and_no_slot_is_lost(cluster, workload, tmp_path, monkeypatch):
+    left, stop = [], RayPool.stop
+    monkeypatch.setattr(RayPool, "stop", lambda pool: (left.append(pool.slots), stop(pool)))
+    specs = [workload.Job(seed, "fail") for seed in range(8)]
+    report = run_all(specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True)
+    assert list(report.failed) == list(job_ids(specs)) and left == [2]
+    assert all(f"no luck with {seed}" in reason for seed, reason in enumerate(report.failed.values()))
+
+
+@pytest.mark.slow
+def test_a_node_that_cannot_take_runs_leaves_them_to_the_others(bad_node, workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    (tmp_path / "text").touch()
+    bad_node(COMPANION_CACHE="/dev/null")
+    specs = [workload.Job(seed) for seed in range(6)]
+    with pytest.warns(UserWarning, match=r"A node cannot take runs: .* could not be written"):
+        report = run_all(
+            specs, workload.work, Store(tmp_path / "r"), 1, tmp_path / "logs", quiet=True, needed=[tmp_path / "text"]
+        )
+    assert report == engine.Report(job_ids(specs), (), {})
+
+
 @pytest.mark.slow
 def test_runs_share_the_gpus_that_there_are_and_end_with_them(cluster, workload, tmp_path):
     gpus = cluster.cluster.add_node(num_cpus=1, num_gpus=2, object_store_memory=80 * 2**20)
@@ -294,7 +350,10 @@ def test_a_node_that_cannot_take_runs_is_one_sentence(cluster, workload, tmp_pat
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "texts").touch()
     store, needed = Store(tmp_path / "records"), [tmp_path / "blocked" / "texts"]
-    with pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"):
+    with (
+        pytest.warns(UserWarning, match="A node cannot take runs"),
+        pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"),
+    ):
         run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True, needed=needed)
     monkeypatch.setattr(ray_engine, "code", lambda: "other")
     with pytest.raises(CompanionError, match="has another companion than this machine"):

@@ -55,6 +55,12 @@ def mistake(spec: Job):
     raise CompanionError("The item has no label; add one.")
 
 
+def fail_on_bad_node(spec: Job):
+    if "TEST_BAD_NODE" in os.environ:
+        raise OSError("No space left on device")
+    time.sleep(0.5)
+
+
 def leave(spec: Job):
     raise SystemExit(0)
 
@@ -124,6 +130,7 @@ ACTIONS = {
     for f in (
         fail,
         fail_once,
+        fail_on_bad_node,
         mistake,
         leave,
         die,

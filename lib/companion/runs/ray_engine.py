@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +48,8 @@ SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 30
 ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 SECONDS_BETWEEN_LOOKS = 5
+FAILURES = 2
+"""After so many runs in a row that a slot could not make, the next is tried elsewhere before the run has the blame."""
 NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
 
 
@@ -189,34 +193,58 @@ class RayPool:
         self.arguments = (dict(settings), dict(environment), list(sys.path), ray.put(dict(files)))
         self.code = code()
         self.actors: list[Any] = []
+        self.failures: Counter[Any] = Counter()
         self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), 0
         with contextlib.suppress(OSError):
             self.logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, run_id: str, spec_json: str) -> Answer:
-        """Make one record in a free slot, anew in another one should its node be lost; called from a thread."""
+        """Make one record in a free slot; called from a thread.
+
+        It is begun again in another one should its node be lost, or its slot fail it as it failed the run before. Such
+        a slot is given up, so that a node that fails everything does not take the queue, and had back if the run fails
+        elsewhere too.
+        """
         import ray
 
-        for attempt in range(1, ATTEMPTS + 1):
+        lost, given_up = 0, list[str]()
+        while True:
             slot = self._slot()
             log_event(self.logs, run_id, "sent")
             try:
-                answer, record, files = ray.get(slot.run.remote(run_id, spec_json))
+                answer = self._keep(run_id, *ray.get(slot.run.remote(run_id, spec_json)))
+                node = self._give_up(slot, answer)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayError as error:
                 self._drop(slot)
+                lost += 1
+                answer = {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
                 if self.stopped.is_set():
                     break
                 if self.store.sound(run_id):
                     # The worker put it into the shared folder and was lost before it could say so.
                     return {}
-                log_event(self.logs, run_id, "killed", attempt=attempt, reason=str(error))
+                log_event(self.logs, run_id, "killed", attempt=lost, reason=str(error))
+                if lost == ATTEMPTS:
+                    break
             else:
-                self.free.put(slot)
-                return self._keep(run_id, answer, record, files)
-        return {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
+                if not node:
+                    self.free.put(slot)
+                    break
+                log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
+                given_up.append(node)
+        if answer:
+            with self.lock:
+                self.slots += len(given_up)
+        for node in () if answer else given_up:
+            warnings.warn(
+                f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, and "
+                "the last of them was made elsewhere.",
+                stacklevel=1,
+            )
+        return answer
 
     def stop(self) -> None:
         """End all slots; runs in hand are lost."""
@@ -238,9 +266,10 @@ class RayPool:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
                     reason = str(error).strip().splitlines()[-1]
-                    raise CompanionError(
-                        f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
-                    ) from error
+                    said = f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
+                    if not self._one_less():
+                        raise CompanionError(said) from error
+                    warnings.warn(said, stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
@@ -255,7 +284,8 @@ class RayPool:
             begin = self.free.empty() and self.open < self.slots
             self.open += begin
         if begin:
-            takes = {**self.takes, "max_restarts": 0, "max_task_retries": 0}
+            # Spread, so that a slot in place of another comes to another node.
+            takes = {**self.takes, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
             actor: Any = ray.remote(Slot).options(**takes).remote(*self.arguments)
             self.actors.append(actor)
             # The slot may have to wait for room, and others may become free before it.
@@ -267,6 +297,26 @@ class RayPool:
             if not _count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
                 raise CompanionError(NO_NODE)
         raise CompanionError("The runs were stopped.")
+
+    def _give_up(self, slot: Any, answer: Answer) -> str:
+        """End a slot that now failed ``FAILURES`` runs in a row; its node, or nothing where it stays or is the last."""
+        import ray
+
+        self.failures[slot] = self.failures[slot] + 1 if answer else 0
+        if self.failures[slot] < FAILURES or answer["stop"]:
+            return ""
+        node = str(ray.get(slot.node.remote()))
+        if not self._one_less():
+            return ""
+        self._drop(slot)
+        return node
+
+    def _one_less(self) -> bool:
+        """Count on one slot less; False where there is only one."""
+        with self.lock:
+            less = self.slots > 1
+            self.slots -= less
+        return less
 
     def _drop(self, slot: Any) -> None:
         import ray
@@ -363,19 +413,25 @@ class Slot:
         if code() == driver_code:
             return ""
         return (
-            f"The Ray node {socket.gethostname()} has another companion than this machine; install the same commit "
+            f"The Ray node {self.node()} has another companion than this machine; install the same commit "
             "there, without changes of its own."
         )
+
+    def node(self) -> str:
+        """The name of this node."""
+        return socket.gethostname()
 
     def run(self, run_id: str, spec_json: str) -> tuple[Answer, bytes, dict[str, bytes]]:
         """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs.
 
-        What this node's own disk refuses fails this run and stops no other.
+        What this node refuses, a full disk or a worker that cannot be started, fails this run and stops no other.
         """
         try:
             return self._run(run_id, spec_json)
         except OSError as error:
-            return {"error": f"the disk of node {socket.gethostname()} failed: {error}", "stop": False}, b"", {}
+            return {"error": f"the disk of node {self.node()} failed: {error}", "stop": False}, b"", {}
+        except CompanionError as error:
+            return {"error": str(error), "stop": False}, b"", {}
         finally:
             if self.scratch:
                 shutil.rmtree(self.scratch, ignore_errors=True)
