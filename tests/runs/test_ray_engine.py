@@ -206,7 +206,8 @@ def test_a_failing_run_is_reported_as_by_the_local_engine(cluster, workload, tmp
 
 
 @pytest.mark.slow
-def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(cluster, workload, tmp_path):
+def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(cluster, workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_ADAPTERS", str(tmp_path / "adapters"))
     specs, chosen = [workload.Job(seed) for seed in range(4)], {"COMPANION_BACKEND": "transformers"}
     for name, run in (("here", engine.run_all), ("there", run_all)):
         store = Store(tmp_path / name)
@@ -215,6 +216,7 @@ def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(clu
     loaded = [fact.pop("loaded_for") for fact in facts["there"]]
     assert len(set(loaded)) <= 2 and {fact.pop("loaded_for") for fact in facts["here"]} <= {0, 1}
     assert facts["there"] == facts["here"]
+    assert {fact["COMPANION_ADAPTERS"] for fact in facts["there"]} == {str(tmp_path / "adapters")}
 
 
 @pytest.mark.golden

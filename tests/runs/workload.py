@@ -43,7 +43,8 @@ def big(spec: Job):
 def environment(spec: Job):
     if not LOADED:
         LOADED.append(spec.seed)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED", "COMPANION_BACKEND")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED")
+    names = (*names, "COMPANION_BACKEND", "COMPANION_ADAPTERS")
     return {}, {"loaded_for": LOADED[0], "hash": hash("text"), **{name: os.environ.get(name) for name in names}}
 
 

@@ -98,11 +98,16 @@ def run_all(
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
 
+    told = dict(environment or {})
+    if adapters := paths.adapters():
+        # A node has the variables of where it was started, not those of here.
+        told[paths.ADAPTERS_VARIABLE] = str(adapters)
+
     @contextlib.contextmanager
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
         with _connected(address() or HERE, workers):
-            yield RayPool({**settings, "driver": _holder(store)}, environment or {}, files, workers)
+            yield RayPool({**settings, "driver": _holder(store)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
 
@@ -240,8 +245,8 @@ class RayPool:
                 self.slots += len(given_up)
         for node in () if answer else given_up:
             warnings.warn(
-                f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, and "
-                "the last of them was made elsewhere.",
+                f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, "
+                "and the last of them was made elsewhere.",
                 stacklevel=1,
             )
         return answer
