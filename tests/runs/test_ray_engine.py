@@ -160,10 +160,31 @@ def test_a_worker_that_cannot_be_started_fails_its_run_alone(workload, tmp_path)
     assert slot.run("1", "{}")[0] == {"error": "A worker cannot be started: Cannot allocate memory.", "stop": False}
 
 
-def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):
-    settings = {"work": "", "kind": "", "driver": "1", "store": str(tmp_path / "not here"), "logs": ""}
-    slot = Slot(settings, {"COMPANION_CHECKPOINTS": str(tmp_path / "not here" / "checkpoints")}, [], {})
-    assert slot.pool.environment["COMPANION_CHECKPOINTS"] == str(slot.scratch / "store" / "checkpoints")
+def test_a_node_keeps_the_checkpoint_of_a_run_that_failed(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    slot = slot_elsewhere(workload, tmp_path)
+    specs = [workload.Job(1), workload.Job(2, "fail")]
+    made, failed = files = [tmp_path / "checkpoints" / f"{run_id}.safetensors" for run_id in job_ids(specs)]
+    made.parent.mkdir()
+    for spec, file in zip(specs, files, strict=True):
+        file.touch()
+        slot.run(spec_id(spec), to_json(spec))
+    slot.pool.stop()
+    assert list(made.parent.iterdir()) == [failed]
+
+
+def test_a_slot_removes_what_slots_that_are_gone_left_on_its_node(workload, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    host, used = socket.gethostname(), os.getpid()
+    names = [f"companion-{name}" for name in (f"{host}-{ended.pid}-a", f"{host}-{used}-a", f"else-{ended.pid}-a", "x")]
+    for name in names:
+        (tmp_path / name / "store").mkdir(parents=True)
+    slot = slot_elsewhere(workload, tmp_path)
+    assert slot.scratch.name.startswith(f"companion-{host}-{used}-")
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_a_node_is_given_what_its_cache_lacks(workload, tmp_path, monkeypatch):
@@ -333,6 +354,19 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
     assert events(logs, job_ids(specs)[0]) == ["start", "end"]
     assert events(logs, job_ids(specs)[3]) == ["start", "killed", "start", "end"]
     assert (cluster.cache / "texts" / "some").read_bytes() == b"words"
+
+
+@pytest.mark.slow
+def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slot(
+    cluster, workload, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    specs, told = [workload.Job(1, "go_on")], {"COMPANION_CHECKPOINTS": str(tmp_path / "not here")}
+    report = run_all(
+        specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True, environment=told
+    )
+    assert report == engine.Report(job_ids(specs), (), {})
+    assert not list((cluster.cache / "checkpoints").iterdir())
 
 
 @pytest.mark.golden

@@ -11,6 +11,7 @@ import numpy as np
 
 from companion.errors import CompanionError
 from companion.runs.log import tell
+from companion.runs.spec import spec_id
 
 LOADED: list[int] = []
 
@@ -76,6 +77,14 @@ def die_with_parent(spec: Job):
     time.sleep(60)
 
 
+def go_on(spec: Job):
+    checkpoint = Path(os.environ["COMPANION_CHECKPOINTS"]) / f"{spec_id(spec)}.safetensors"
+    if not checkpoint.exists():
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        die_with_parent(spec)
+
+
 def device(spec: Job):
     """Wait for three other runs, so that four slots are seen."""
     begin(spec)
@@ -132,6 +141,7 @@ ACTIONS = {
         fail,
         fail_once,
         fail_on_bad_node,
+        go_on,
         mistake,
         leave,
         die,

@@ -384,6 +384,24 @@ def _holder(store: Store) -> str:
         return ""
 
 
+def _kept() -> Path:
+    """Where a node that does not see the driver's folders keeps the checkpoints of runs that it has not ended."""
+    return paths.cache() / "checkpoints"
+
+
+def _scratch() -> Path:
+    """Name of a new folder for this process's runs; those of processes that are gone are removed."""
+    ours = Path(tempfile.gettempdir()) / f"companion-{socket.gethostname()}"
+    for folder in ours.parent.glob(f"{ours.name}-*-*"):
+        try:
+            os.kill(int(folder.name.split("-")[-2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):
+            continue  # of another user, or not ours
+    return ours.with_name(f"{ours.name}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
 class Slot:
     """One place for runs on a node, a Ray actor: a pool of one worker process, which keeps its base loaded.
 
@@ -401,7 +419,7 @@ class Slot:
     ) -> None:
         self.scratch: Path | None = None
         if _holder(Store(Path(settings["store"]))) != settings.pop("driver"):
-            self.scratch = Path(tempfile.gettempdir()) / f"companion-{secrets.token_hex(8)}"
+            self.scratch = _scratch()
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.
             places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
@@ -410,7 +428,8 @@ class Slot:
             if not (file := paths.cache() / name).exists():
                 write_whole(file, content)
         if paths.CHECKPOINTS_VARIABLE in environment:
-            environment[paths.CHECKPOINTS_VARIABLE] = str(self.store.checkpoints)
+            # What is left of a lost slot is gone on from where the next one finds it.
+            environment[paths.CHECKPOINTS_VARIABLE] = str(_kept() if self.scratch else self.store.checkpoints)
         self.pool = LocalPool(settings, {**environment, "PYTHONPATH": python_path(places)})
 
     def complaint(self, driver_code: str) -> str:
@@ -451,4 +470,7 @@ class Slot:
         if self.scratch is None:
             return answer, record, {}
         logs = {file.name: file.read_bytes() for file in self.logs.glob("*")}
+        if not answer:
+            for file in _kept().glob(f"{run_id}.*"):
+                file.unlink(missing_ok=True)
         return {**answer, "stop": False} if answer else answer, record, logs
