@@ -221,6 +221,17 @@ def raylet_of(process):
     return next(int(value[15:]) for value in variables if value.startswith(b"RAY_RAYLET_PID="))
 
 
+@pytest.mark.slow
+def test_a_node_can_be_asked_what_it_has(cluster, workload):
+    assert ray_engine.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
+    assert ray_engine.elsewhere() and ray_engine.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
+    with pytest.raises(CompanionError, match="The backend unsloth needs a CUDA GPU and torch sees none here"):
+        ray_engine.ask("companion.models.backend:choose", 1, "unsloth")
+    with pytest.raises(CompanionError, match="A node cannot take runs: .*No module named 'nowhere'") as told:
+        ray_engine.ask("nowhere:function", 1)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.golden
 def test_a_failing_run_is_reported_as_by_the_local_engine(cluster, workload, tmp_path, capfd):
     check_failing_grid(run_all, workload, tmp_path, capfd)

@@ -30,7 +30,7 @@ from companion.files import write_whole
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
 from companion.runs.log import log_event
 from companion.runs.store import Store
-from companion.runs.worker import Answer, not_stored
+from companion.runs.worker import Answer, not_stored, resolve
 
 VARIABLE = "COMPANION_RAY"
 HERE = "local"
@@ -66,6 +66,41 @@ def address() -> str:
             "unset it."
         )
     return named
+
+
+def elsewhere() -> bool:
+    """Whether ``$COMPANION_RAY`` names a cluster whose nodes may be other machines than this one."""
+    return address() not in ("", HERE)
+
+
+def ask(question: str, workers: int, *arguments: str) -> Any:
+    """What a function says in a place for runs on some node of the cluster that ``$COMPANION_RAY`` names.
+
+    Args:
+        question: address of the function, ``module:name``.
+        workers: as :func:`run_all`.
+
+    Raises:
+        CompanionError: the function raised it; or as :func:`run_all`.
+    """
+    with _connected(address() or HERE, workers):
+        import ray
+
+        takes, _ = demand(ray.nodes(), workers)
+        try:
+            asked: Any = ray.remote(_reply).options(**takes)
+            return ray.get(asked.remote(question, arguments))
+        except ray.exceptions.RayError as error:
+            if isinstance(cause := getattr(error, "cause", None), CompanionError):
+                raise cause from None
+            reason = str(error).strip().splitlines()[-1].rstrip(".")
+            raise CompanionError(
+                f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
+            ) from error
+
+
+def _reply(question: str, arguments: Sequence[str]) -> Any:
+    return resolve(question)(*arguments)
 
 
 def run_all(
