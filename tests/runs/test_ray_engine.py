@@ -151,10 +151,40 @@ def test_a_slot_that_cannot_be_asked_is_dropped_for_another(monkeypatch):
     assert pool._slot() is good and dropped == [bad]
 
 
-def test_a_node_keeps_checkpoints_beside_its_own_records(tmp_path):
-    settings = {"work": "", "kind": "", "driver": "1", "store": str(tmp_path / "not here"), "logs": ""}
-    slot = Slot(settings, {"COMPANION_CHECKPOINTS": str(tmp_path / "not here" / "checkpoints")}, [], {})
-    assert slot.pool.environment["COMPANION_CHECKPOINTS"] == str(slot.scratch / "store" / "checkpoints")
+def test_a_worker_that_cannot_be_started_fails_its_run_alone(workload, tmp_path):
+    def run(run_id, spec):
+        raise CompanionError("A worker cannot be started: Cannot allocate memory.")
+
+    slot = slot_elsewhere(workload, tmp_path)
+    slot.pool = SimpleNamespace(run=run)
+    assert slot.run("1", "{}")[0] == {"error": "A worker cannot be started: Cannot allocate memory.", "stop": False}
+
+
+def test_a_node_keeps_the_checkpoint_of_a_run_that_failed(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    slot = slot_elsewhere(workload, tmp_path)
+    specs = [workload.Job(1), workload.Job(2, "fail")]
+    made, failed = files = [tmp_path / "checkpoints" / f"{run_id}.safetensors" for run_id in job_ids(specs)]
+    made.parent.mkdir()
+    for spec, file in zip(specs, files, strict=True):
+        file.touch()
+        slot.run(spec_id(spec), to_json(spec))
+    slot.pool.stop()
+    assert list(made.parent.iterdir()) == [failed]
+
+
+def test_a_slot_removes_what_slots_that_are_gone_left_on_its_node(workload, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    host, used = socket.gethostname(), os.getpid()
+    names = [f"companion-{name}" for name in (f"{host}-{ended.pid}-a", f"{host}-{used}-a", f"else-{ended.pid}-a", "x")]
+    for name in names:
+        (tmp_path / name / "store").mkdir(parents=True)
+    slot = slot_elsewhere(workload, tmp_path)
+    assert slot.scratch.name.startswith(f"companion-{host}-{used}-")
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_two_folders_without_a_name_are_not_taken_for_one(tmp_path):
@@ -197,13 +227,25 @@ def raylet_of(process):
     return next(int(value[15:]) for value in variables if value.startswith(b"RAY_RAYLET_PID="))
 
 
+@pytest.mark.slow
+def test_a_node_can_be_asked_what_it_has(cluster, workload):
+    assert ray_engine.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
+    assert ray_engine.elsewhere() and ray_engine.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
+    with pytest.raises(CompanionError, match="The backend unsloth needs a CUDA GPU and torch sees none here"):
+        ray_engine.ask("companion.models.backend:choose", 1, "unsloth")
+    with pytest.raises(CompanionError, match="A node cannot take runs: .*No module named 'nowhere'") as told:
+        ray_engine.ask("nowhere:function", 1)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.golden
 def test_a_failing_run_is_reported_as_by_the_local_engine(cluster, workload, tmp_path, capfd):
     check_failing_grid(run_all, workload, tmp_path, capfd)
 
 
 @pytest.mark.slow
-def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(cluster, workload, tmp_path):
+def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(cluster, workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_ADAPTERS", str(tmp_path / "adapters"))
     specs, chosen = [workload.Job(seed) for seed in range(4)], {"COMPANION_BACKEND": "transformers"}
     for name, run in (("here", engine.run_all), ("there", run_all)):
         store = Store(tmp_path / name)
@@ -212,6 +254,7 @@ def test_a_slot_has_the_variables_of_a_local_worker_and_keeps_what_it_loaded(clu
     loaded = [fact.pop("loaded_for") for fact in facts["there"]]
     assert len(set(loaded)) <= 2 and {fact.pop("loaded_for") for fact in facts["here"]} <= {0, 1}
     assert facts["there"] == facts["here"]
+    assert {fact["COMPANION_ADAPTERS"] for fact in facts["there"]} == {str(tmp_path / "adapters")}
 
 
 @pytest.mark.golden
@@ -246,6 +289,53 @@ def test_a_run_that_takes_its_node_along_is_begun_twice_and_the_others_are_made(
     assert list(report.failed) == [poison] and "its node was lost 2 times" in report.failed[poison]
     assert len(report.done) == 4
     assert events(tmp_path / "logs", poison) == ["start", "killed", "start", "killed", "failed"]
+
+
+@pytest.fixture
+def bad_node(cluster):
+    """Give a third node its own variables for the length of a test."""
+    made = []
+
+    def add(**variables):
+        made.append(cluster.cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, env_vars=variables))
+
+    yield add
+    for node in made:
+        cluster.cluster.remove_node(node)
+
+
+@pytest.mark.slow
+def test_a_node_where_every_run_fails_does_not_take_the_queue(bad_node, workload, tmp_path):
+    bad_node(TEST_BAD_NODE="1")
+    specs, logs = [workload.Job(seed, "fail_on_bad_node") for seed in range(9)], tmp_path / "logs"
+    with pytest.warns(UserWarning, match="takes fewer runs from now on: 2 in a row failed"):
+        report = run_all(specs, workload.work, Store(tmp_path / "records"), 1, logs, quiet=True)
+    assert len(report.failed) == 1 and len(report.done) == 8
+    again = [names for names in (events(logs, run_id) for run_id in report.done) if names != ["start", "end"]]
+    assert again == [["start", "failed", "queued", "start", "end"]]
+
+
+@pytest.mark.slow
+def test_where_every_run_fails_each_is_reported_and_no_slot_is_lost(cluster, workload, tmp_path, monkeypatch):
+    left, stop = [], RayPool.stop
+    monkeypatch.setattr(RayPool, "stop", lambda pool: (left.append(pool.slots), stop(pool)))
+    specs = [workload.Job(seed, "fail") for seed in range(8)]
+    report = run_all(specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True)
+    assert list(report.failed) == list(job_ids(specs)) and left == [2]
+    assert all(f"no luck with {seed}" in reason for seed, reason in enumerate(report.failed.values()))
+
+
+@pytest.mark.slow
+def test_a_node_that_cannot_take_runs_leaves_them_to_the_others(bad_node, workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    (tmp_path / "text").touch()
+    bad_node(COMPANION_CACHE="/dev/null")
+    specs = [workload.Job(seed) for seed in range(6)]
+    with pytest.warns(UserWarning, match=r"A node cannot take runs: .* could not be written"):
+        report = run_all(
+            specs, workload.work, Store(tmp_path / "r"), 1, tmp_path / "logs", quiet=True, needed=[tmp_path / "text"]
+        )
+    assert report == engine.Report(job_ids(specs), (), {})
 
 
 @pytest.mark.slow
@@ -283,6 +373,19 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
     assert (cluster.cache / "texts" / "some").read_bytes() == b"words"
 
 
+@pytest.mark.slow
+def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slot(
+    cluster, workload, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    specs, told = [workload.Job(1, "go_on")], {"COMPANION_CHECKPOINTS": str(tmp_path / "not here")}
+    report = run_all(
+        specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True, environment=told
+    )
+    assert report == engine.Report(job_ids(specs), (), {})
+    assert not list((cluster.cache / "checkpoints").iterdir())
+
+
 @pytest.mark.golden
 def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
@@ -300,7 +403,10 @@ def test_a_node_that_cannot_take_runs_is_one_sentence(cluster, workload, tmp_pat
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "texts").touch()
     store, needed = Store(tmp_path / "records"), [tmp_path / "blocked" / "texts"]
-    with pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"):
+    with (
+        pytest.warns(UserWarning, match="A node cannot take runs"),
+        pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"),
+    ):
         run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True, needed=needed)
     monkeypatch.setattr(ray_engine, "code", lambda: "other")
     with pytest.raises(CompanionError, match="has another companion than this machine"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from companion.errors import CompanionError
 from companion.runs.log import last_event, tell
+from companion.runs.spec import spec_id
 
 LOADED: list[int] = []
 
@@ -44,7 +45,8 @@ def big(spec: Job):
 def environment(spec: Job):
     if not LOADED:
         LOADED.append(spec.seed)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED", "COMPANION_BACKEND")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM", "PYTHONHASHSEED")
+    names = (*names, "COMPANION_BACKEND", "COMPANION_ADAPTERS")
     return {}, {"loaded_for": LOADED[0], "hash": hash("text"), **{name: os.environ.get(name) for name in names}}
 
 
@@ -54,6 +56,12 @@ def fail(spec: Job):
 
 def mistake(spec: Job):
     raise CompanionError("The item has no label; add one.")
+
+
+def fail_on_bad_node(spec: Job):
+    if "TEST_BAD_NODE" in os.environ:
+        raise OSError("No space left on device")
+    time.sleep(0.5)
 
 
 def leave(spec: Job):
@@ -68,6 +76,14 @@ def die(spec: Job):
 def die_with_parent(spec: Job):
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def go_on(spec: Job):
+    checkpoint = Path(os.environ["COMPANION_CHECKPOINTS"]) / f"{spec_id(spec)}.safetensors"
+    if not checkpoint.exists():
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        die_with_parent(spec)
 
 
 def device(spec: Job):
@@ -131,6 +147,8 @@ ACTIONS = {
     for f in (
         fail,
         fail_once,
+        fail_on_bad_node,
+        go_on,
         mistake,
         leave,
         die,

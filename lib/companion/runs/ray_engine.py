@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from companion.origin import code
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
 from companion.runs.log import log_event
 from companion.runs.store import Store
-from companion.runs.worker import Answer, not_stored
+from companion.runs.worker import Answer, not_stored, resolve
 
 VARIABLE = "COMPANION_RAY"
 HERE = "local"
@@ -45,6 +47,8 @@ SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 30
 ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 SECONDS_BETWEEN_LOOKS = 5
+FAILURES = 2
+"""After so many runs in a row that a slot could not make, the next is tried elsewhere before the run has the blame."""
 NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
 
 
@@ -61,6 +65,41 @@ def address() -> str:
             "unset it."
         )
     return named
+
+
+def elsewhere() -> bool:
+    """Whether ``$COMPANION_RAY`` names a cluster whose nodes may be other machines than this one."""
+    return address() not in ("", HERE)
+
+
+def ask(question: str, workers: int, *arguments: str) -> Any:
+    """What a function says in a place for runs on some node of the cluster that ``$COMPANION_RAY`` names.
+
+    Args:
+        question: address of the function, ``module:name``.
+        workers: as :func:`run_all`.
+
+    Raises:
+        CompanionError: the function raised it; or as :func:`run_all`.
+    """
+    with _connected(address() or HERE, workers):
+        import ray
+
+        takes, _ = demand(ray.nodes(), workers)
+        try:
+            asked: Any = ray.remote(_reply).options(**takes)
+            return ray.get(asked.remote(question, arguments))
+        except ray.exceptions.RayError as error:
+            if isinstance(cause := getattr(error, "cause", None), CompanionError):
+                raise cause from None
+            reason = str(error).strip().splitlines()[-1].rstrip(".")
+            raise CompanionError(
+                f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
+            ) from error
+
+
+def _reply(question: str, arguments: Sequence[str]) -> Any:
+    return resolve(question)(*arguments)
 
 
 def run_all(
@@ -93,11 +132,16 @@ def run_all(
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
 
+    told = dict(environment or {})
+    if adapters := paths.adapters():
+        # A node has the variables of where it was started, not those of here.
+        told[paths.ADAPTERS_VARIABLE] = str(adapters)
+
     @contextlib.contextmanager
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
         with _connected(address() or HERE, workers):
-            yield RayPool({**settings, "driver": _holder(store)}, environment or {}, files, workers)
+            yield RayPool({**settings, "driver": _holder(store)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
 
@@ -188,34 +232,58 @@ class RayPool:
         self.arguments = (dict(settings), dict(environment), list(sys.path), ray.put(dict(files)))
         self.code = code()
         self.actors: list[Any] = []
+        self.failures: Counter[Any] = Counter()
         self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), 0
         with contextlib.suppress(OSError):
             self.logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, run_id: str, spec_json: str) -> Answer:
-        """Make one record in a free slot, anew in another one should its node be lost; called from a thread."""
+        """Make one record in a free slot; called from a thread.
+
+        It is begun again in another one should its node be lost, or its slot fail it as it failed the run before. Such
+        a slot is given up, so that a node that fails everything does not take the queue, and had back if the run fails
+        elsewhere too.
+        """
         import ray
 
-        for attempt in range(1, ATTEMPTS + 1):
+        lost, given_up = 0, list[str]()
+        while True:
             slot = self._slot()
             log_event(self.logs, run_id, "sent")
             try:
-                answer, record, files = ray.get(slot.run.remote(run_id, spec_json))
+                answer = self._keep(run_id, *ray.get(slot.run.remote(run_id, spec_json)))
+                node = self._give_up(slot, answer)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayError as error:
                 self._drop(slot)
+                lost += 1
+                answer = {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
                 if self.stopped.is_set():
                     break
                 if self.store.sound(run_id):
                     # The worker put it into the shared folder and was lost before it could say so.
                     return {}
-                log_event(self.logs, run_id, "killed", attempt=attempt, reason=str(error))
+                log_event(self.logs, run_id, "killed", attempt=lost, reason=str(error))
+                if lost == ATTEMPTS:
+                    break
             else:
-                self.free.put(slot)
-                return self._keep(run_id, answer, record, files)
-        return {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
+                if not node:
+                    self.free.put(slot)
+                    break
+                log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
+                given_up.append(node)
+        if answer:
+            with self.lock:
+                self.slots += len(given_up)
+        for node in () if answer else given_up:
+            warnings.warn(
+                f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, "
+                "and the last of them was made elsewhere.",
+                stacklevel=1,
+            )
+        return answer
 
     def stop(self) -> None:
         """End all slots; runs in hand are lost."""
@@ -237,9 +305,10 @@ class RayPool:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
                     reason = str(error).strip().splitlines()[-1]
-                    raise CompanionError(
-                        f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
-                    ) from error
+                    said = f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
+                    if not self._one_less():
+                        raise CompanionError(said) from error
+                    warnings.warn(said, stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
@@ -254,7 +323,8 @@ class RayPool:
             begin = self.free.empty() and self.open < self.slots
             self.open += begin
         if begin:
-            takes = {**self.takes, "max_restarts": 0, "max_task_retries": 0}
+            # Spread, so that a slot in place of another comes to another node.
+            takes = {**self.takes, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
             actor: Any = ray.remote(Slot).options(**takes).remote(*self.arguments)
             self.actors.append(actor)
             # The slot may have to wait for room, and others may become free before it.
@@ -266,6 +336,26 @@ class RayPool:
             if not _count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
                 raise CompanionError(NO_NODE)
         raise CompanionError("The runs were stopped.")
+
+    def _give_up(self, slot: Any, answer: Answer) -> str:
+        """End a slot that now failed ``FAILURES`` runs in a row; its node, or nothing where it stays or is the last."""
+        import ray
+
+        self.failures[slot] = self.failures[slot] + 1 if answer else 0
+        if self.failures[slot] < FAILURES or answer["stop"]:
+            return ""
+        node = str(ray.get(slot.node.remote()))
+        if not self._one_less():
+            return ""
+        self._drop(slot)
+        return node
+
+    def _one_less(self) -> bool:
+        """Count on one slot less; False where there is only one."""
+        with self.lock:
+            less = self.slots > 1
+            self.slots -= less
+        return less
 
     def _drop(self, slot: Any) -> None:
         import ray
@@ -318,6 +408,24 @@ def _holder(store: Store) -> str:
         return ""
 
 
+def _kept() -> Path:
+    """Where a node that does not see the driver's folders keeps the checkpoints of runs that it has not ended."""
+    return paths.cache() / "checkpoints"
+
+
+def _scratch() -> Path:
+    """Name of a new folder for this process's runs; those of processes that are gone are removed."""
+    ours = Path(tempfile.gettempdir()) / f"companion-{socket.gethostname()}"
+    for folder in ours.parent.glob(f"{ours.name}-*-*"):
+        try:
+            os.kill(int(folder.name.split("-")[-2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):
+            continue  # of another user, or not ours
+    return ours.with_name(f"{ours.name}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
 class Slot:
     """One place for runs on a node, a Ray actor: a pool of one worker process, which keeps its base loaded.
 
@@ -335,7 +443,7 @@ class Slot:
     ) -> None:
         self.scratch: Path | None = None
         if _holder(Store(Path(settings["store"]))) != (settings.pop("driver") or None):  # a full disk may keep no name
-            self.scratch = Path(tempfile.gettempdir()) / f"companion-{secrets.token_hex(8)}"
+            self.scratch = _scratch()
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.
             places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
@@ -344,7 +452,8 @@ class Slot:
             if not (file := paths.cache() / name).exists():
                 write_whole(file, content)
         if paths.CHECKPOINTS_VARIABLE in environment:
-            environment[paths.CHECKPOINTS_VARIABLE] = str(self.store.checkpoints)
+            # What is left of a lost slot is gone on from where the next one finds it.
+            environment[paths.CHECKPOINTS_VARIABLE] = str(_kept() if self.scratch else self.store.checkpoints)
         self.pool = LocalPool(settings, {**environment, "PYTHONPATH": python_path(places)})
 
     def complaint(self, driver_code: str) -> str:
@@ -352,19 +461,25 @@ class Slot:
         if code() == driver_code:
             return ""
         return (
-            f"The Ray node {socket.gethostname()} has another companion than this machine; install the same commit "
+            f"The Ray node {self.node()} has another companion than this machine; install the same commit "
             "there, without changes of its own."
         )
+
+    def node(self) -> str:
+        """The name of this node."""
+        return socket.gethostname()
 
     def run(self, run_id: str, spec_json: str) -> tuple[Answer, bytes, dict[str, bytes]]:
         """Make one record; gives the answer, the record and, where the driver's folders are not seen, the logs.
 
-        What this node's own disk refuses fails this run and stops no other.
+        What this node refuses, a full disk or a worker that cannot be started, fails this run and stops no other.
         """
         try:
             return self._run(run_id, spec_json)
         except OSError as error:
-            return {"error": f"the disk of node {socket.gethostname()} failed: {error}", "stop": False}, b"", {}
+            return {"error": f"the disk of node {self.node()} failed: {error}", "stop": False}, b"", {}
+        except CompanionError as error:
+            return {"error": str(error), "stop": False}, b"", {}
         finally:
             if self.scratch:
                 shutil.rmtree(self.scratch, ignore_errors=True)
@@ -379,4 +494,7 @@ class Slot:
         if self.scratch is None:
             return answer, record, {}
         logs = {file.name: file.read_bytes() for file in self.logs.glob("*")}
+        if not answer:
+            for file in _kept().glob(f"{run_id}.*"):
+                file.unlink(missing_ok=True)
         return {**answer, "stop": False} if answer else answer, record, logs

@@ -81,6 +81,20 @@ def test_a_backend_that_cannot_be_had_is_told_before_anything_is_trained(
     assert not list(study.folder.rglob("*.safetensors"))
 
 
+def test_the_nodes_of_a_cluster_say_what_auto_is_and_which_backend_they_have(
+    tiny_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("COMPANION_RAY", "head:6379")
+    monkeypatch.setattr("companion.runs.ray_engine.ask", lambda *told: asked.append(told[0]) or "float16")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    study = replace(tiny_study, profile=replace(tiny_study.profile, dtype="auto", backend="unsloth"))
+    assert study.base["dtype"] == "float16" and study.environment() == {"COMPANION_BACKEND": "unsloth"}
+    assert asked == ["companion.models.base:native_dtype", "companion.models.backend:choose"]
+    monkeypatch.setenv("COMPANION_RAY", "local")
+    assert replace(study).base["dtype"] != "float16" and len(asked) == 2
+
+
 def test_a_second_run_does_nothing(study: Study) -> None:
     before = {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()}
     report = run(study, quiet=True)

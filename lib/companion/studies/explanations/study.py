@@ -99,7 +99,11 @@ class Study:
             return dict(frozen["base"])
         from companion.models.base import locate
 
-        found = locate(self.profile.model, self.profile.revision, self.profile.dtype)
+        dtype = self.profile.dtype
+        if dtype == "auto" and ray_engine.elsewhere():
+            # The machine where the command is typed may have no GPU where the nodes have.
+            dtype = ray_engine.ask("companion.models.base:native_dtype", self.profile.workers)
+        found = locate(self.profile.model, self.profile.revision, dtype)
         named = {"model": self.profile.model, "revision": self.profile.revision}
         return {**named, "weights": found.sha256, "dtype": found.dtype}
 
@@ -118,12 +122,16 @@ class Study:
         """What workers are told beside their specs: the backend.
 
         Raises:
-            CompanionError: it cannot be had on this machine.
+            CompanionError: it cannot be had on this machine, or on a node of the cluster that makes the runs.
         """
         from companion.models import backend
 
-        backend.choose(self.profile.backend)
-        return {backend.VARIABLE: self.profile.backend}
+        wanted = self.profile.backend
+        if not ray_engine.elsewhere():
+            backend.choose(wanted)
+        elif wanted == "unsloth":
+            ray_engine.ask("companion.models.backend:choose", self.profile.workers, wanted)
+        return {backend.VARIABLE: wanted}
 
     def checkpoints(self) -> dict[str, str]:
         """What workers are told so that they keep checkpoints in the store; nothing where the profile wants none."""
