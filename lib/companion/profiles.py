@@ -28,7 +28,8 @@ class Profile:
         revision: commit of a Hugging Face model; ``None`` for the others.
         dtype: ``auto`` (bfloat16 where the GPU or processor computes in it, else float16 on a GPU and float32 on a
             processor), ``bfloat16``, ``float32``, or ``nf4`` (4 bits, computing in what ``auto`` would take).
-        workers: processes that train at the same time, one thread each; on a GPU each holds a model of its own.
+        workers: processes that train at the same time, one thread each, without a GPU no more than there are
+            processors; on a GPU each holds a model of its own.
         studies: study name to its settings.
         backend: ``auto`` (Unsloth where there is a CUDA GPU and Unsloth is installed, else transformers), ``unsloth``
             or ``transformers``.

@@ -265,3 +265,14 @@ def test_training_and_test_share_no_conversation(study: Study) -> None:
 def test_more_items_than_a_source_has(tiny_settings: ExplanationsSettings) -> None:
     with pytest.raises(CompanionError, match="are asked for but only"):
         dataset.build(replace(tiny_settings, train_items=100_000))
+
+
+@pytest.mark.parametrize(("driver", "address", "slots"), [(False, "", 3), (True, "", 12), (False, "host:1", 12)])
+def test_without_a_gpu_no_more_runs_at_a_time_than_processors(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: bool, address: str, slots: int
+) -> None:
+    many = replace(study, profile=replace(study.profile, workers=12))
+    monkeypatch.setattr("companion.studies.explanations.study.GPU_DRIVERS", (str(tmp_path),) if driver else ())
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setenv("COMPANION_RAY", address)
+    assert many.slots() == slots

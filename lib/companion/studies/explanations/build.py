@@ -81,7 +81,7 @@ def _write(study: Study, parts: list[list[Path]], parameters: dict[str, Any], ti
 
     _show(quiet, f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)}, about a minute.")
     for part in parts:
-        for name in execute_all(part, study.folder / "notebooks", parameters, study.profile.workers):
+        for name in execute_all(part, study.folder / "notebooks", parameters, study.slots()):
             _show(quiet, f"notebook {name}")
     write_index(study.folder, title)
     stamp = {"inputs": _inputs(study, notebooks), "outputs": _outputs(study)}

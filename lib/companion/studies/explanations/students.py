@@ -182,7 +182,7 @@ def make(study: Study, specs: Sequence[RunSpec], quiet: bool) -> list[Made]:
         ways = {spec_id(spec): rescore if (kept / spec_id(spec)).is_dir() else execute for spec in specs}
         for work, store in stores.items():
             some = [spec for spec in specs if ways[spec_id(spec)] is work]
-            workers = min(study.profile.workers, max(1, len(some)))
+            workers = min(study.slots(), max(1, len(some)))
             run_all(some, work, store, workers, scratch / "logs", quiet, study.environment()).raise_if_failed()
         now = {run_id: stores[work].read(run_id) for run_id, work in ways.items()}
     recorded = {run_id: study.store.read(run_id) for run_id in ways}

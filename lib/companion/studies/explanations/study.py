@@ -1,6 +1,7 @@
 """The explanations study of one profile: its frozen plan, its records and where they lie."""
 
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,6 +27,8 @@ from companion.studies.explanations.settings import ExplanationsSettings
 
 NAME = "explanations"
 ARM = attrgetter("arm")
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
+"""What NVIDIA's driver puts there on Linux, and under Windows (WSL 2)."""
 DATA_SETTINGS = ("sources", "axes", "train_items", "train_versions", "validation_items", "test_items", "data_seed")
 
 
@@ -133,6 +136,15 @@ class Study:
             ray_engine.ask("companion.models.backend:choose", self.profile.workers, wanted)
         return {backend.VARIABLE: wanted}
 
+    def slots(self) -> int:
+        """Runs at a time: the profile's `workers`, but no more than this machine has processors if it has no GPU.
+
+        The driver's device is looked for, because importing torch takes longer than all of `companion status`.
+        """
+        if ray_engine.elsewhere() or any(map(os.path.exists, GPU_DRIVERS)):
+            return self.profile.workers
+        return min(self.profile.workers, os.cpu_count() or 1)
+
     def checkpoints(self) -> dict[str, str]:
         """What workers are told so that they keep checkpoints in the store; nothing where the profile wants none."""
         minutes = self.profile.checkpoint_minutes
@@ -233,12 +245,12 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
     make = partial(ray_engine.run_all, needed=needed) if ray_engine.address() else run_all
     if not dataset.has_texts(study.data.hash):
         study.build_data()
-    return make(specs, execute, study.store, study.profile.workers, study.logs, quiet, environment, ARM)
+    return make(specs, execute, study.store, study.slots(), study.logs, quiet, environment, ARM)
 
 
 def looks(study: Study) -> Look:
     """What tells again and again where the runs are, and those of the choice of recipe once they are begun."""
-    store, logs, slots = study.store, study.logs, study.profile.workers
+    store, logs, slots = study.store, study.logs, study.slots()
     runs = Grid(store, study.specs(), logs, ARM, slots)
     tuning = Grid(store, study.tuning_specs(), logs, ARM, slots, "tuning runs")
 
