@@ -1,6 +1,7 @@
 """The plan of a profile as text for the terminal, every number with where it comes from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import pandas as pd
@@ -25,7 +26,7 @@ def page(profile: str, measured: bool = False) -> str:
     study = open_study(profile)
     lengths, (specs, tuning) = planner.lengths_of(study), planner.specs_of(study)
     load = planner.workload(specs, study.settings, lengths)
-    speed = measure(study.profile, study.settings.recipe, lengths) if measured else None
+    speed = measure(replace(study.profile, workers=study.slots()), study.settings.recipe, lengths) if measured else None
     parts = [_counts(study, load, planner.workload(tuning, study.settings, lengths), lengths)]
     parts += [_this_machine(study, specs, load, speed)]
     if study.profile.dtype == "nf4":
@@ -58,7 +59,7 @@ def _this_machine(study: Study, specs: Sequence[RunSpec], load: Load, speed: Spe
     if speed:
         lines.append(
             f"Measured now: {_hours(speed.hours(load))} at {speed.trained:.0f} tokens/s trained, {speed.scored:.0f} "
-            f"scored, {speed.written:.0f} written by {study.profile.workers} workers, each with {speed.peak:.1f} GiB."
+            f"scored, {speed.written:.0f} written by {study.slots()} workers, each with {speed.peak:.1f} GiB."
         )
     return "This machine: " + (" ".join(lines) or "no run is logged; --measure trains a few steps and says.")
 

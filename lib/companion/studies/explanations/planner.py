@@ -259,7 +259,7 @@ def logged_hours(study: Study, specs: Sequence[RunSpec]) -> tuple[int, float] | 
     every = [one for some in seconds.values() for one in some]
     means = {spec.arm: seconds.get(spec.arm, every) for spec in specs}
     total = sum(sum(means[spec.arm]) / len(means[spec.arm]) for spec in specs)
-    return len(every), total / study.profile.workers / 3600
+    return len(every), total / study.slots() / 3600
 
 
 def _seconds(log: Path) -> float:
