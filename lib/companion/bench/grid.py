@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from companion.bench.turns import SECONDS, Way
-from companion.bench.workload import LABEL, LABELS, base, batch_of_study, recipe, sequences, tokens
+from companion.bench.workload import LABEL, LABELS, VERSIONS, base, batch_of_study, recipe, sequences, tokens
 from companion.runs.engine import THREAD_VARIABLES, run_all
 from companion.runs.spec import from_json, to_json
 from companion.runs.store import Store
 
 RUNS = 8
-GRID = "grid of 8 runs of 4 steps and 40 items"
 
 
 @dataclass(frozen=True)
 class Run:
-    """`train` steps of five examples with targets of `target` tokens, then `items` scored; `length` is the prompts'."""
+    """`train` steps of a batch with targets of `target` tokens, then `items` scored; `length` is the prompts'."""
 
     seed: int = 0
     target: int = LABEL
     train: int = 4
     items: int = 40
     length: int = 115
+
+
+GRID = f"grid of {RUNS} runs of {Run.train} steps and {Run.items} items"
 
 
 def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -42,7 +44,7 @@ def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     batches = [batch_of_study(draw, spec.target, spec.length) for _ in range(spec.train)]
     opening = tokens(draw, 16)
     prompts = [opening + tokens(draw, spec.length - 16 - item % 20) for item in range(spec.items)]
-    student, _ = finetune(base(), sequences(batches), recipe(5), spec.seed)
+    student, _ = finetune(base(), sequences(batches), recipe(VERSIONS), spec.seed)
     return {"probabilities": score(student, prompts, LABELS, inside=False).probabilities}, {}
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from companion.bench.grid import Run, seconds, specs
 from companion.bench.turns import SECONDS, Way
+from companion.bench.workload import VERSIONS
 from companion.files import write_whole
 from companion.show.style import in_style, new_figure, rendered, settle
 
@@ -24,8 +25,9 @@ GROWTH: dict[str, tuple[int, ...]] = {
 """What grows, and its values; the rest stays as in `Run`, with one run per worker."""
 BLUE = sns.color_palette("colorblind")[0]
 NOTE = (
-    "One run for each core, 20 training examples with targets of 2 tokens, 40 test items, prompts of 115 tokens, but "
-    "for the quantity that grows; an arm more has targets 8 tokens longer."
+    f"One run for each core, {Run.train * VERSIONS} training examples with targets of {Run.target} tokens, "
+    f"{Run.items} test items, prompts of {Run.length} tokens, but for the quantity that grows; an arm more has targets "
+    "8 tokens longer."
 )
 
 
@@ -55,7 +57,7 @@ def grown(quantity: str, value: int) -> tuple[list[Run], int]:
     workers = os.cpu_count() or 1
     match quantity:
         case "training examples":
-            return [replace(run, train=value // 5) for run in specs(workers)], workers
+            return [replace(run, train=value // VERSIONS) for run in specs(workers)], workers
         case "test items":
             return [replace(run, items=value) for run in specs(workers)], workers
         case "prompt length in tokens":

@@ -137,8 +137,9 @@ INTRODUCTIONS = {
     "once), and for all tokens of the examples.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
-    "grid": f"{grid.RUNS} runs of 20 training examples and 40 test items each, start of the workers included: what a "
-    "process for every run loses is loading, the less the longer its run.",
+    "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
+    "items each, start of the workers included: what a process for every run loses is loading, the less the longer its "
+    "run.",
     "commands": "Fresh processes, files in the page cache.",
     "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
     "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",

@@ -12,6 +12,7 @@ from companion.bench.workload import (
     TRAINING,
     Pair,
     base,
+    batch_with_rubric,
     dtype,
     model_folder,
     plain_model,
@@ -24,7 +25,7 @@ LIMIT = "train, long rubric, explanation"
 """The task whose batches' rows the products have."""
 FAST = {"gradient_checkpointing": False, "train_sampling_strategy": "sequential"}
 """Settings of a trainer that make it faster here; `by_length` has sorted what it takes in order."""
-IN_PARTS = tuple(task for task in TRAINING if "rubric" in task)
+IN_PARTS = tuple(task for task, training in TRAINING.items() if training.batch is batch_with_rubric)
 """Tasks whose batches do not fit what the profiles hold at a time."""
 
 

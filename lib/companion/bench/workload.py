@@ -23,6 +23,8 @@ ADAPTER: dict[str, Any] = {
     "lora_alpha": 32,
     "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
 }
+VERSIONS = 5
+"""Versions of one conversation, which are a batch of the study."""
 LABEL, EXPLANATION = 2, 40
 """Tokens of a target: a label alone, and about those of a label with its explanation."""
 
@@ -31,9 +33,9 @@ Pair = tuple[list[int], list[int]]
 
 
 def batch_of_study(draw: random.Random, target: int, length: int = 115) -> list[Pair]:
-    """Five prompts of about `length` tokens, more than a third of which are shared by the five."""
+    """Versions of one conversation: prompts of about `length` tokens, of which they share more than a third."""
     shared = tokens(draw, _about(draw, 0.36 * length, 0.4))
-    return [(shared + tokens(draw, _about(draw, 0.64 * length, 0.45)), _target(draw, target)) for _ in range(5)]
+    return [(shared + tokens(draw, _about(draw, 0.64 * length, 0.45)), _target(draw, target)) for _ in range(VERSIONS)]
 
 
 def batch_with_rubric(draw: random.Random, target: int) -> list[Pair]:
@@ -59,8 +61,8 @@ class Training:
 TRAINING = {
     "train, long rubric, label": Training(8, batch_with_rubric, LABEL),
     "train, long rubric, explanation": Training(8, batch_with_rubric, EXPLANATION),
-    "train as the study, label": Training(5, batch_of_study, LABEL),
-    "train as the study, explanation": Training(5, batch_of_study, EXPLANATION),
+    "train as the study, label": Training(VERSIONS, batch_of_study, LABEL),
+    "train as the study, explanation": Training(VERSIONS, batch_of_study, EXPLANATION),
 }
 
 SCORING = {

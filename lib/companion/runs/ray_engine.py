@@ -92,10 +92,12 @@ def ask(question: str, workers: int, *arguments: str) -> Any:
         except ray.exceptions.RayError as error:
             if isinstance(cause := getattr(error, "cause", None), CompanionError):
                 raise cause from None
-            reason = str(error).strip().splitlines()[-1].rstrip(".")
-            raise CompanionError(
-                f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
-            ) from error
+            raise CompanionError(_cannot_take(error)) from error
+
+
+def _cannot_take(error: Exception) -> str:
+    reason = str(error).strip().splitlines()[-1].rstrip(".")
+    return f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
 
 
 def _reply(question: str, arguments: Sequence[str]) -> Any:
@@ -274,16 +276,21 @@ class RayPool:
                     break
                 log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
                 given_up.append(node)
+        self._blame(given_up, answer)
+        return answer
+
+    def _blame(self, given_up: Sequence[str], answer: Answer) -> None:
+        """Have the slots back that a run made give up where it failed elsewhere too; else name their nodes."""
         if answer:
             with self.lock:
                 self.slots += len(given_up)
-        for node in () if answer else given_up:
+            return
+        for node in given_up:
             warnings.warn(
                 f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, "
                 "and the last of them was made elsewhere.",
                 stacklevel=1,
             )
-        return answer
 
     def stop(self) -> None:
         """End all slots; runs in hand are lost."""
@@ -304,11 +311,9 @@ class RayPool:
             except ray.exceptions.RayError as error:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
-                    reason = str(error).strip().splitlines()[-1]
-                    said = f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
                     if not self._one_less():
-                        raise CompanionError(said) from error
-                    warnings.warn(said, stacklevel=1)
+                        raise CompanionError(_cannot_take(error)) from error
+                    warnings.warn(_cannot_take(error), stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
