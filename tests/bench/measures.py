@@ -1,6 +1,8 @@
 """Things to measure for the benchmark's tests; its processes import this file by name."""
 
+import contextlib
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,3 +44,32 @@ def asleep(task: str) -> float:
     Path(task).write_text(str(os.getpid()), encoding="ascii")
     time.sleep(600)
     return 0.0
+
+
+def first_loss(name: str, task: str) -> tuple[float, int]:
+    """Loss of a trainer's first step, and how many weights it trains; no second step is made, so there is no rate."""
+    if "unsloth" in name:
+        import unsloth  # noqa: F401  (before transformers)
+    import transformers
+
+    from companion.bench import training
+    from companion.models import finetune
+
+    training.STEPS = 0
+    seen: list[tuple[float, int]] = []
+    step, whole = transformers.Trainer.training_step, finetune.finetune
+
+    def told_step(trainer, model, *arguments, **others):
+        loss = step(trainer, model, *arguments, **others)
+        seen.append((float(loss), sum(weight.numel() for weight in model.parameters() if weight.requires_grad)))
+        return loss
+
+    def told_whole(*arguments, **others):
+        student, history = whole(*arguments, **others)
+        seen.append((float(history.loss[0]), sum(weight.numel() for weight in student.weights.values())))
+        return student, history
+
+    transformers.Trainer.training_step, finetune.finetune = told_step, told_whole
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.suppress(ZeroDivisionError):
+        getattr(training, name)(task)
+    return seen[0]

@@ -9,6 +9,7 @@ import pytest
 from companion.bench import growth, page
 from companion.bench.turns import SECONDS, Measured, Way
 from companion.errors import CompanionError
+from companion.origin import commit
 from measures import two
 
 
@@ -27,6 +28,7 @@ def test_all_parts_are_measured_and_one_can_be_measured_again(tmp_path: Path, ca
     assert (tmp_path / "bench.md").read_text() == text
     assert f"{os.cpu_count()} cores" in text and "torch 2." in text
     assert "## Scoring" in text and "## Statistics" in text
+    assert (" with changes.*" in text) == commit().endswith("-dirty") and f"*Commit {commit()[:8]}" in text
     assert "4 [4, 4] examples/s" in text and "0.5 [0.5, 0.5]" in text
     capsys.readouterr()
     page.run(["statistics"], 3, tmp_path)
@@ -51,7 +53,7 @@ def test_rows_of_another_machine_are_not_kept(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    with pytest.raises(CompanionError, match="no part 'speed'.*choose from training, scoring"):
+    with pytest.raises(CompanionError, match="no part 'speed'.*choose from training, profile, scoring"):
         page.run(["training", "speed"], 1, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -61,11 +63,20 @@ def test_the_readme_shows_ratios_of_speeds_only(tmp_path: Path) -> None:
     row |= {"note": "sorted", "machine": "M", "times": 1.0, "times_lowest": 1.0, "times_highest": 1.0}
     ours = {**row, "part": "scoring", "way": "ours", "unit": "examples/s", "median": 8.0}
     theirs = {**ours, "way": "theirs", "median": 2.0, "times": 4.0, "times_lowest": 3.0, "times_highest": 5.0}
+    own, again = {**ours, "task": "u"}, {**theirs, "task": "u", "times": 7.0}
+    single = {**theirs, "way": "single", "note": "alone", "task": "u"}
     nats = {**theirs, "task": "difference", "unit": "nats"}
     growing = {**theirs, "part": "growth", "task": "seeds"}
-    pd.DataFrame([ours, theirs, nats, growing]).to_csv(tmp_path / "bench.csv", index=False)
+    whole = {**ours, "part": "grid", "unit": "s", "task": "grid", "note": ""}
+    rows = [ours, own, theirs, again, single, nats, growing, whole, {**whole, "way": "processes", "times": 2.0}]
+    pd.DataFrame(rows).assign(times_lowest=3.0).to_csv(tmp_path / "bench.csv", index=False)
     shown = page.ratios(tmp_path / "bench.csv")
-    assert "| t      | 8 [1, 3] examples/s | theirs    | 4.0 [3.0, 5.0]  | 1 x 1, sorted |" in shown
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()]
+    assert cells[0] == ["times as fast as", "t", "u", "how"]
+    assert cells[2] == ["**ours** itself", "8 [1, 3] examples/s", "8 [1, 3] examples/s", "1 x 1, sorted"]
+    assert cells[3] == ["theirs", "4.0 [3.0, 5.0]", "7.0 [3.0, 5.0]", "1 x 1, sorted"]
+    assert cells[4] == ["single", "", "4.0 [3.0, 5.0]", "1 x 1, alone"]
+    assert cells[6] == ["times as fast as", "grid", "how"] and cells[9][:2] == ["processes", "2.0 [3.0, 1.0]"]
     assert "difference" not in shown and "seeds" not in shown and shown.endswith("Machine: M.")
     with pytest.raises(CompanionError, match="run make bench"):
         page.ratios(tmp_path / "none.csv")
@@ -85,4 +96,5 @@ def test_every_point_of_growth_is_drawn_and_only_its_quantity_grows(tmp_path: Pa
     assert {run.items for run in growth.grown("test items", 160)[0]} == {160}
     assert {5 * run.train for run in growth.grown("training examples", 80)[0]} == {80}
     assert {run.length for run in growth.grown("prompt length in tokens", 480)[0]} == {480}
+    assert [run.target for run in growth.grown("arms", 4)[0]] == [2, 10, 18, 26]
     assert {way.unit for way in growth.ways()} == {SECONDS}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from companion.runs.ray_engine import CLOSED, VARIABLE
+from companion.runs.ray_cluster import CLOSED, VARIABLE
 from grids import Grid, Nodes, check_whole, kill, snapshot
 
 NOBODY = 65534

@@ -17,8 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from companion.errors import CompanionError
-from companion.runs import engine, ray_engine
-from companion.runs.ray_engine import VARIABLE, RayPool, Slot, demand, run_all
+from companion.runs import engine, ray_cluster, ray_engine
+from companion.runs.ray_cluster import VARIABLE, demand
+from companion.runs.ray_engine import RayPool, Slot, run_all
 from companion.runs.spec import spec_id, to_json
 from companion.runs.store import Store
 from faulty import MOMENTS, RECORDED
@@ -64,15 +65,15 @@ def made_locally(specs, workload, folder):
 def test_a_cluster_is_named_by_host_and_port_or_started_here(monkeypatch, named):
     monkeypatch.setenv(VARIABLE, named)
     with pytest.raises(CompanionError, match=f"COMPANION_RAY is '{named}'; give HOST:PORT"):
-        ray_engine.address()
+        ray_cluster.address()
 
 
 def test_without_the_variable_there_is_no_cluster(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert ray_engine.address() == ""
+    assert ray_cluster.address() == ""
     for named in ("local", "head.example:6379", "10.0.0.1:6379"):
         monkeypatch.setenv(VARIABLE, named)
-        assert ray_engine.address() == named
+        assert ray_cluster.address() == named
 
 
 def test_a_missing_ray_is_one_sentence(workload, tmp_path, monkeypatch):
@@ -229,12 +230,12 @@ def raylet_of(process):
 
 @pytest.mark.slow
 def test_a_node_can_be_asked_what_it_has(cluster, workload):
-    assert ray_engine.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
-    assert ray_engine.elsewhere() and ray_engine.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
+    assert ray_cluster.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
+    assert ray_cluster.elsewhere() and ray_cluster.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
     with pytest.raises(CompanionError, match="The backend unsloth needs a CUDA GPU and torch sees none here"):
-        ray_engine.ask("companion.models.backend:choose", 1, "unsloth")
+        ray_cluster.ask("companion.models.backend:choose", 1, "unsloth")
     with pytest.raises(CompanionError, match="A node cannot take runs: .*No module named 'nowhere'") as told:
-        ray_engine.ask("nowhere:function", 1)
+        ray_cluster.ask("nowhere:function", 1)
     assert "\n" not in str(told.value)
 
 
@@ -510,7 +511,7 @@ class Page(BaseHTTPRequestHandler):
 def test_a_port_that_another_program_has_is_one_sentence(nodes, tmp_path):
     """A program that says nothing, a web server, and a Ray cluster at the port of a node."""
     ray = pytest.importorskip("ray")
-    ray.init(nodes.address, **ray_engine.QUIET)
+    ray.init(nodes.address, **ray_cluster.QUIET)
     ports = [ray.nodes()[0]["NodeManagerPort"]]
     ray.shutdown()
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:

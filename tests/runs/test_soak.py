@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from companion.runs.ray_engine import CLOSED, VARIABLE
+from companion.runs.ray_cluster import CLOSED, VARIABLE
 from companion.runs.store import Store
 from grids import MARK, SOURCES, marked, wait_for
 

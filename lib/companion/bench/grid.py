@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from companion.bench.workload import LABEL, LABELS, VERSIONS, base, batch_of_stu
 from companion.runs.engine import THREAD_VARIABLES, run_all
 from companion.runs.spec import from_json, to_json
 from companion.runs.store import Store
+from companion.runs.worker import die_with
 
 RUNS = 8
 
@@ -49,10 +51,11 @@ def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def ways(cores: int) -> list[Way]:
-    """Eight runs by the engine, and each in a process of its own, as many at a time."""
+    """Eight runs by the engine, each in a process of its own, and by a pool; as many at a time."""
     return [
         Way("companion", (GRID,), engine, f"{cores} workers that keep the base", 1, 1, SECONDS),
         Way("a process for every run", (GRID,), processes, f"{cores} at a time, each loads the base", 1, 1, SECONDS),
+        Way("a plain pool", (GRID,), pool, f"{cores} processes that keep the base, nothing watched", 1, 1, SECONDS),
     ]
 
 
@@ -87,19 +90,33 @@ def processes(_task: str) -> float:
         return time.perf_counter() - start
 
 
+def pool(_task: str) -> float:
+    """Seconds of Python's own process pool, which gives up where a process ends and goes on from nothing."""
+    cores, fresh = os.cpu_count() or 1, get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        with ProcessPoolExecutor(cores, fresh, initializer=die_with, initargs=(os.getpid(),)) as workers:
+            list(workers.map(record, specs(), [folder] * RUNS))
+        return time.perf_counter() - start
+
+
 def _alone(spec: Run, folder: str) -> None:
     environment = os.environ | {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES}
     command = [sys.executable, "-P", "-m", "companion.bench.grid", to_json(spec), folder]
     subprocess.run(command, check=True, env=environment, capture_output=True)
 
 
-def main() -> None:
-    """Make one run in this process: `python -m companion.bench.grid SPEC FOLDER`."""
-    spec = from_json(sys.argv[1], Run)
+def record(spec: Run, folder: str) -> None:
+    """Make one run with one thread and write its record."""
     import torch
 
     torch.set_num_threads(1)
-    Store(Path(sys.argv[2])).write(spec, *work(spec))
+    Store(Path(folder)).write(spec, *work(spec))
+
+
+def main() -> None:
+    """Make one run in this process: `python -m companion.bench.grid SPEC FOLDER`."""
+    record(from_json(sys.argv[1], Run), sys.argv[2])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from companion.bench import bootstraps, commands, grid, growth, scoring, together, training, turns, workload
+from companion.bench import bootstraps, commands, grid, growth, profile, scoring, together, training, turns, workload
 from companion.bench.turns import Measured, Way, take_turns
 from companion.errors import CompanionError
 from companion.files import write_whole
@@ -19,6 +19,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "UNSLOTH_DISABLE_STATISTICS": "1", "CUDA_VISIB
 LIBRARIES = ("torch", "transformers", "peft", "trl", "unsloth", "lm_eval")
 PARTS: dict[str, tuple[str, Callable[[int], list[Way]]]] = {
     "training": ("Training", training.ways),
+    "profile": ("Where a training step's time goes", lambda _: profile.ways()),
     "scoring": ("Scoring", scoring.ways),
     "together": ("Several runs in one pass", together.ways),
     "grid": ("A grid of runs", grid.ways),
@@ -90,16 +91,22 @@ def machine() -> str:
 def page(table: pd.DataFrame) -> str:
     """The Markdown page: the machine, and a table for each part that was measured."""
     parts = [
-        f"## {heading}\n\n{INTRODUCTIONS[name]}\n\n{_shown(table[table['part'] == name])}\n"
+        _part(heading, INTRODUCTIONS[name], table[table["part"] == name])
         for name, (heading, _) in PARTS.items()
         if (table["part"] == name).any()
     ]
-    about = f"Machine: {table['machine'].iloc[0]}. Commit: {', '.join(dict.fromkeys(table['commit'].str[:8]))}."
+    about = f"Machine: {table['machine'].iloc[0]}."
     return "\n".join(["# Speed beside the usual tools", "", about, "", ABOUT, "", *parts])
 
 
+def _part(heading: str, introduction: str, table: pd.DataFrame) -> str:
+    made_by, _, changed = table["commit"].iloc[0].partition("-")
+    commit = f"*Commit {made_by[:8]}{' with changes' if changed else ''}.*"
+    return f"## {heading}\n\n{introduction} {commit}\n\n{_shown(table)}\n"
+
+
 def ratios(file: Path) -> str:
-    """For the README: how many times as fast the first way of a task is as the others.
+    """For the README, a table for each part that is compared: how many times as fast the first way is as the others.
 
     Raises:
         CompanionError: the benchmark was not run.
@@ -107,34 +114,49 @@ def ratios(file: Path) -> str:
     if not file.exists():
         raise CompanionError(f"{file} is missing; run make bench first.")
     table = read(file)
-    others = [row for row in _rows(table) if row.part in COMPARED and _times(row)]
-    firsts = {row.task: row for row in reversed(_rows(table))}
-    shown = {
-        "task": [row.task for row in others],
-        "companion": [_measured(firsts[row.task]) for row in others],
-        "against": [row.way for row in others],
-        "times as fast": [_times(row) for row in others],
-        "how": [", ".join(filter(None, [_layout(row), row.note])) for row in others],
-    }
-    return (
-        f"{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n\nMachine: {table['machine'].iloc[0]}."
-    )
+    parts = [table[table["part"] == part] for part in COMPARED]
+    shown = [_compared(_rows(part)) for part in parts if len(part)]
+    return "\n\n".join([*shown, f"Machine: {table['machine'].iloc[0]}."])
 
 
-COMPARED = ("training", "scoring")
+def _compared(rows: list[Any]) -> str:
+    """A column for each task of the first way: its own figures, then how many times it is as fast as each other."""
+    first = [row for row in rows if row.way == rows[0].way]
+    lines = {(first[0].way, _how(first[0])): {row.task: _measured(row) for row in first}}
+    for row in rows:
+        if row not in first and _times(row):
+            lines.setdefault((row.way, _how(row)), {})[row.task] = _times(row)
+    named = [{"times as fast as": way, **figures, "how": how} for (way, how), figures in lines.items()]
+    named[0]["times as fast as"] = f"**{first[0].way}** itself"
+    return _markdown(pd.DataFrame(named).fillna(""))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return str(table.to_markdown(index=False, disable_numparse=True))
+
+
+def _how(row: Any) -> str:
+    return ", ".join(filter(None, [_layout(row), row.note]))
+
+
+COMPARED = ("training", "scoring", "grid", "statistics")
+"""Parts that the README shows."""
 ABOUT = (
     "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, random tokens. *Long rubric*: batches of 8, prompts of "
     "145 to 195 tokens, the first 95 shared by all. *As the study*: the lengths of profile `cpu`; batches of 5 prompts "
     "of about 115 tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label has 2 "
     "tokens, an explanation about 40. Medians over the rounds, with the lowest and highest; in a round every way has "
     "its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes together; "
-    "memory is the most of each. Made by `make bench`."
+    "memory is the most of each process. Made by `make bench`."
 )
 INTRODUCTIONS = {
     "training": f"{workload.STEPS} optimiser steps after one that is not counted. TRL's own loss needs a GPU; what it "
     "computes, the head at the target tokens only, is done in plain torch. The share of the matrix products' rate "
-    "counts the frozen projections only, forward and backward: for the tokens that are really computed (shared ones "
-    "once), and for all tokens of the examples.",
+    "counts the frozen projections only, forward and backward, for the tokens that are really computed (shared ones "
+    "once).",
+    "profile": "One process of one thread, a step after one that is not counted, by torch's profiler. "
+    "The first three kinds are the matrix products of the frozen layers, of the adapter and of the head; *attention* "
+    "stands for its batched products.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
@@ -162,7 +184,7 @@ def _shown(table: pd.DataFrame) -> str:
         "MiB": [_memory(row) for row in rows],
         "how": table["note"],
     }
-    return str(pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True))
+    return _markdown(pd.DataFrame(shown))
 
 
 def _layout(row: Any) -> str:

@@ -15,11 +15,11 @@ from companion.bench.workload import (
     TRAINING,
     base,
     dtype,
-    model_folder,
     plain_model,
     prompts,
     recipe,
     sequences,
+    tokenizer,
 )
 
 HARNESS = "lm-evaluation-harness"
@@ -32,18 +32,25 @@ COMPARED = 8
 
 
 def ways(cores: int) -> list[Way]:
-    """One thread per process, batches sorted by length, the same dtype; the harness only where it is installed."""
+    """One thread per process, batches sorted by length, the same dtype; the harness only where it is installed.
+
+    The others are timed as PEFT leaves a model, and with the adapter merged into the weights, which ours never does.
+    """
     tasks = tuple(SCORING)
     note = f"left-padded batches of {SCORED} by length"
+    head = "head at the last position only"
     found = [
         Way("companion", tasks, companion, "whole call, adapter set-up included", cores),
         Way("companion, with layer entropies", tasks, companion_inside, "E1, E2, E3 at every block too", cores),
-        Way("plain forward", tasks, forward, f"head at the last position only, {note}", cores),
+        Way("plain forward", tasks, forward, f"adapter merged, {head}, {note}", cores),
+        Way("plain forward, prefix cached", tasks, cached, f"the same, shared tokens computed once, {note}", cores),
         Way("generate", tasks, generate, f"one new token with its logits, {note}", cores),
+        Way("generate, best settings", tasks, generate_best, f"adapter merged, rows of the head copied, {note}", cores),
     ]
     if installed():
         note = f"five one-token answers from one forward per prompt, batches of {SCORED}"
         found.append(Way(HARNESS, tasks, harness, note, cores))
+        found.append(Way(f"{HARNESS}, merged", tasks, harness_merged, f"adapter merged, {note}", cores))
         note = f"{COMPARED} prompts, the base in float32, relative to the five labels"
         found.append(Way(HARNESS, (AGREEMENT,), agreement, note, unit="nats"))
     return found
@@ -69,14 +76,29 @@ def forward(task: str) -> float:
     return _rate(_forward, task)
 
 
+def cached(task: str) -> float:
+    """The same after the keys and values of the tokens that all prompts share."""
+    return _rate(_cached, task)
+
+
 def generate(task: str) -> float:
     """transformers' `generate` of one token with its logits."""
     return _rate(_generate, task)
 
 
+def generate_best(task: str) -> float:
+    """The same with the adapter merged, and the head's rows copied so that they lie together."""
+    return _rate(_generate_best, task)
+
+
 def harness(task: str) -> float:
     """The harness's log-likelihoods of the five labels after each prompt."""
     return _rate(_harness, task)
+
+
+def harness_merged(task: str) -> float:
+    """The same with the adapter merged."""
+    return _rate(_harness_merged, task)
 
 
 def _rate(work: Callable[[str], object], task: str) -> float:
@@ -110,38 +132,82 @@ def _student() -> Any:
     return finetune(base(), sequences(training.batches(1)), recipe(training.size), 0)[0]
 
 
-def _batches(task: str) -> Iterator[dict[str, Any]]:
-    """Left-padded batches by length."""
+def _batches(task: str, skipped: int = 0) -> Iterator[dict[str, Any]]:
+    """Left-padded batches by length, without the first tokens of each prompt."""
     import torch
 
     ordered = sorted(prompts(task, PROMPTS), key=len)
     for start in range(0, PROMPTS, SCORED):
-        chosen = ordered[start : start + SCORED]
+        chosen = [prompt[skipped:] for prompt in ordered[start : start + SCORED]]
         longest = len(chosen[-1])
         ids = torch.tensor([[2] * (longest - len(prompt)) + prompt for prompt in chosen])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in chosen])
         yield {"input_ids": ids, "attention_mask": mask}
 
 
-def _forward(task: str) -> None:
-    """The head gets rows that lie together: given a slice of a batch, torch copies its matrix once per row."""
+def _forward(task: str) -> list[Any]:
     import torch
 
-    causal = _peft_model(dtype()).get_base_model()
     with torch.inference_mode():
-        for batch in _batches(task):
-            rows = causal.model(**batch, use_cache=False).last_hidden_state[:, -1].contiguous()
-            causal.lm_head(rows).float().log_softmax(-1)[:, LABELS]
+        return [_labels(_merged().model(**batch, use_cache=False)) for batch in _batches(task)]
+
+
+def _cached(task: str) -> list[Any]:
+    import copy
+
+    import torch
+
+    from companion.models.attention import common_prefix
+
+    model = _merged().model
+    chosen = prompts(task, PROMPTS)
+    shared = common_prefix(chosen)
+    with torch.inference_mode():
+        start = model(torch.tensor([chosen[0][:shared]]), use_cache=True).past_key_values
+        found = []
+        for batch in _batches(task, shared):
+            past = copy.deepcopy(start)
+            past.batch_repeat_interleave(SCORED)
+            mask = torch.cat([torch.ones(SCORED, shared, dtype=torch.long), batch["attention_mask"]], 1)
+            places = (mask.cumsum(1) - 1)[:, shared:]
+            found.append(_labels(model(batch["input_ids"], mask, places, past, use_cache=True)))
+        return found
+
+
+def _labels(output: Any) -> Any:
+    """Log-probabilities of the labels at the last position.
+
+    The head gets rows that lie together: given a slice of a batch, torch copies its matrix once per row.
+    """
+    rows = output.last_hidden_state[:, -1].contiguous()
+    return _merged().lm_head(rows).float().log_softmax(-1)[:, LABELS]
 
 
 def _generate(task: str) -> None:
+    _one_token(_peft_model(), task)
+
+
+def _generate_best(task: str) -> None:
+    model = _merged()
+    hook = model.lm_head.register_forward_pre_hook(lambda _, rows: (rows[0].contiguous(),))
+    try:
+        _one_token(model, task)
+    finally:
+        hook.remove()
+
+
+def _one_token(model: Any, task: str) -> None:
     settings = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": 2}
     for batch in _batches(task):
-        _peft_model(dtype()).generate(**batch, output_logits=True, return_dict_in_generate=True, **settings)
+        model.generate(**batch, output_logits=True, return_dict_in_generate=True, **settings)
 
 
 def _harness(task: str) -> None:
-    _log_likelihoods(_judge(dtype()), prompts(task, PROMPTS))
+    _log_likelihoods(_judge(_peft_model()), prompts(task, PROMPTS))
+
+
+def _harness_merged(task: str) -> None:
+    _log_likelihoods(_judge(_merged()), prompts(task, PROMPTS))
 
 
 def agreement(_task: str) -> float:
@@ -155,7 +221,7 @@ def agreement(_task: str) -> float:
 
     chosen = [prompt for task in SCORING for prompt in prompts(task, COMPARED // 2)]
     ours = np.log(score(Student(load_base(dtype="float32")), chosen, LABELS, inside=False).probabilities)
-    theirs = _log_likelihoods(_judge("float32"), chosen)
+    theirs = _log_likelihoods(_judge(plain_model("float32")), chosen)
     theirs -= np.log(np.exp(theirs).sum(1, keepdims=True))
     return float(np.abs(ours - theirs).max())
 
@@ -167,19 +233,22 @@ def _log_likelihoods(judge: Any, contexts: list[list[int]]) -> np.ndarray:
     return np.array([value for value, _ in found]).reshape(len(contexts), len(LABELS))
 
 
-@lru_cache(maxsize=2)
-def _judge(kind: str) -> Any:
+@lru_cache
+def _judge(model: Any) -> Any:
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_folder(kind))
-    model = plain_model(kind) if kind == "float32" else _peft_model(kind)
-    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=SCORED, device="cpu", backend="causal")
+    return HFLM(pretrained=model, tokenizer=tokenizer(), batch_size=SCORED, device="cpu", backend="causal")
 
 
-@lru_cache(maxsize=1)
-def _peft_model(kind: str) -> Any:
+@lru_cache
+def _peft_model() -> Any:
     from peft import LoraConfig, get_peft_model
 
-    adapted = get_peft_model(plain_model(kind), LoraConfig(**ADAPTER), autocast_adapter_dtype=False)
+    adapted = get_peft_model(plain_model(dtype()), LoraConfig(**ADAPTER), autocast_adapter_dtype=False)
     return adapted.eval()
+
+
+@lru_cache
+def _merged() -> Any:
+    """What merging leaves: a model without an adapter. Which weights it has makes no difference here."""
+    return plain_model(dtype()).eval()

@@ -1,5 +1,7 @@
 """Training: this project, TRL, Unsloth's CPU backend, the Trainer of transformers, and the limit of the machine."""
 
+import os
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -8,40 +10,46 @@ from typing import Any
 from companion.bench.turns import Measured, Way, rate, wait_for_the_others
 from companion.bench.workload import (
     ADAPTER,
+    SEED,
     STEPS,
     TRAINING,
     Pair,
+    Training,
     base,
-    batch_with_rubric,
     dtype,
     model_folder,
     plain_model,
     recipe,
     sequences,
+    tokenizer,
 )
 
 PRODUCTS = "matrix products of the model alone"
 LIMIT = "train, long rubric, explanation"
 """The task whose batches' rows the products have."""
 FAST = {"gradient_checkpointing": False, "train_sampling_strategy": "sequential"}
-"""Settings of a trainer that make it faster here; `by_length` has sorted what it takes in order."""
-IN_PARTS = tuple(task for task, training in TRAINING.items() if training.batch is batch_with_rubric)
-"""Tasks whose batches do not fit what the profiles hold at a time."""
+"""Settings of a trainer that make it faster here; `by_length` has sorted what it takes in order.
+
+With them PEFT's casts of the adapter's inputs to float32 are left out too, which autocast takes back at once.
+"""
+PASSES = 5
+"""Passes of the products, of which the fastest counts: they are the limit."""
 
 
 def ways(cores: int) -> list[Way]:
     """Ours as in the study, one thread per process; the others as they come, and with what makes them faster here."""
     tasks = tuple(TRAINING)
     loss = "loss at target tokens only, as TRL's own, which needs a GPU"
-    best = f"{dtype()}, no checkpointing, sorted by length"
+    best = f"{dtype()}, no checkpointing, sorted by length, adapter's inputs not cast"
+    fast = "Unsloth's CPU backend, compiled" if compiles() else "Unsloth's CPU backend"
     return [
         Way("companion", tasks, companion, "one adapter, batches computed whole", cores),
         Way("products", (PRODUCTS,), products, "frozen weights, forward and backward", cores, unit="GFLOP/s"),
-        Way("companion, in parts", IN_PARTS, in_parts, "as the profiles: 600 tokens at a time", cores),
+        Way("companion, in parts", tasks, in_parts, "as the profiles: 600 tokens at a time", cores),
         Way("SFTTrainer", tasks, sft_defaults, f"its defaults, {loss}", 1, cores),
         Way("SFTTrainer, best settings", tasks, sft_best, f"{best}, eager attention, {loss}", cores),
         Way("SFTTrainer + Unsloth", tasks, sft_unsloth, f"Unsloth's CPU backend, {best}", cores),
-        Way("SFTTrainer + Unsloth, eager", tasks, sft_unsloth_eager, f"the same with eager attention, {best}", cores),
+        Way("SFTTrainer + Unsloth, best settings", tasks, sft_unsloth_best, f"{fast}, eager attention, {best}", cores),
         Way("Trainer + PEFT", tasks, trainer, f"{best}, eager attention, the model's own loss", cores),
     ]
 
@@ -63,7 +71,7 @@ def _ours(task: str, chosen: Any) -> float:
 
     clock = Clock(chosen.batch_size)
     made = sequences(TRAINING[task].batches(STEPS + 1))
-    finetune(base(), made, chosen, 0, told=lambda done, *_: clock.stepped() if done else None)
+    finetune(base(), made, chosen, SEED, told=lambda done, *_: clock.stepped() if done else None)
     return clock.rate()
 
 
@@ -93,7 +101,7 @@ def sft_defaults(task: str) -> float:
 
 
 def sft_best(task: str) -> float:
-    """TRL's SFTTrainer with what it offers for speed on a CPU; packing and fused losses need a GPU."""
+    """TRL's SFTTrainer with what it offers for speed on a CPU; fused losses need a GPU, compiling gained nothing."""
     from peft import LoraConfig
 
     return _sft_rate(_cpu_sft(), task, FAST, model=_eager_model(), peft_config=LoraConfig(**ADAPTER))
@@ -104,9 +112,16 @@ def sft_unsloth(task: str) -> float:
     return _unsloth_rate(task)
 
 
-def sft_unsloth_eager(task: str) -> float:
-    """The same with an attention whose backward pass is faster on a CPU."""
+def sft_unsloth_best(task: str) -> float:
+    """The same compiled, if this machine can, and with an attention whose backward pass is faster on a CPU."""
+    if compiles():
+        os.environ["UNSLOTH_CPU_COMPILE"] = "1"
     return _unsloth_rate(task, attn_implementation="eager")
+
+
+def compiles() -> bool:
+    """Whether there is a compiler, which torch.compile needs on a CPU."""
+    return shutil.which("g++") is not None
 
 
 def _unsloth_rate(task: str, **choice: str) -> float:
@@ -129,7 +144,7 @@ def trainer(task: str) -> float:
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     model = get_peft_model(_eager_model(), LoraConfig(**ADAPTER))
-    collator = DataCollatorForSeq2Seq(base_tokenizer())
+    collator = DataCollatorForSeq2Seq(tokenizer())
     return _steps_per_second(
         lambda arguments, **parts: Trainer(args=TrainingArguments(**arguments), **parts),
         task,
@@ -137,13 +152,6 @@ def trainer(task: str) -> float:
         model=model,
         data_collator=collator,
     )
-
-
-def base_tokenizer() -> Any:
-    """Tokenizer of the embedded model."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(model_folder(dtype()))
 
 
 def products(_task: str) -> float:
@@ -169,7 +177,7 @@ def products(_task: str) -> float:
             rows[weight.shape[0]] @ weight
 
     multiply()
-    return rate(count, multiply) * flops_per_token() / 1e9
+    return max(rate(count, multiply) for _ in range(PASSES)) * flops_per_token() / 1e9
 
 
 def flops_per_token() -> float:
@@ -194,21 +202,28 @@ def tokens_computed(batch: list[Pair]) -> int:
 def shares(found: list[Measured]) -> list[Measured]:
     """What this project's training reaches of the rate of the model's own products, round by round.
 
-    For the tokens that are computed, those that a batch shares once, and for all tokens of the examples.
+    For the tokens that are computed, those that a batch shares once.
     """
     rates = {(one.way.name, one.task): one.values for one in found}
     limit = rates["products", PRODUCTS]
     made = []
     for task, training in TRAINING.items():
-        batches = training.batches(STEPS + 1)
-        computed = sum(tokens_computed(batch) for batch in batches)
-        whole = sum(len(prompt) + len(reply) - 1 for batch in batches for prompt, reply in batch)
-        for name, tokens in (("tokens computed", computed), ("all tokens", whole)):
-            flops = tokens / (len(batches) * training.size) * flops_per_token() / 1e9
-            way = Way(name, (), companion, "of the rate of the matrix products alone", unit="of 1")
-            reached = [rate * flops / most for rate, most in zip(rates["companion", task], limit, strict=True)]
-            made.append(Measured(way, f"share of the limit: {task}", reached))
+        tokens = sum(tokens_computed(batch) for batch in timed(training))
+        flops = tokens / (STEPS * training.size) * flops_per_token() / 1e9
+        way = Way("companion", (), companion, "of the rate of the matrix products alone", unit="of 1")
+        reached = [rate * flops / most for rate, most in zip(rates["companion", task], limit, strict=True)]
+        made.append(Measured(way, f"share of the limit: {task}", reached))
     return made
+
+
+def timed(training: Training) -> list[list[Pair]]:
+    """The batches of this project's steps but the first, in the order of its seed."""
+    from companion.models.finetune import epoch_batches
+
+    batches = training.batches(STEPS + 1)
+    made = sequences(batches)
+    order = epoch_batches(made, training.size, SEED, epoch=0)
+    return [batches[int(made[numbers[0]].group)] for numbers in order[1:]]
 
 
 def _eager_model() -> Any:
@@ -260,6 +275,7 @@ def by_length(batches: list[list[Pair]]) -> list[Pair]:
 def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
     """Examples per second of a trainer over the steps after its first."""
     from datasets import Dataset
+    from peft.helpers import disable_input_dtype_casting
     from transformers import TrainerCallback
 
     training = TRAINING[task]
@@ -284,5 +300,7 @@ def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: A
         "disable_tqdm": True,
         **settings,
     }
-    make(arguments, train_dataset=Dataset.from_list(made), callbacks=[Told()], **parts).train()
+    trainer = make(arguments, train_dataset=Dataset.from_list(made), callbacks=[Told()], **parts)
+    with disable_input_dtype_casting(trainer.model, active=settings != {}):
+        trainer.train()
     return clock.rate()

@@ -13,8 +13,10 @@ from typing import Any
 
 WHOLE = 1200
 """Tokens of the largest batch, and a little more."""
-STEPS = 2
+STEPS = 3
 """Optimiser steps that are measured, after one that is not."""
+SEED = 0
+"""Of adapters and of the order of batches."""
 LABELS = [33, 34, 35, 36, 37]
 """Token ids of "1" to "5" in the embedded model's vocabulary."""
 VOCABULARY = (100, 49_000)
@@ -69,7 +71,7 @@ SCORING = {
     "score, long rubric": lambda draw: (95, draw.randint(50, 100)),
     "score as the study": lambda draw: (16, draw.choice((46, 60, 75, 90, 105, 120, 145))),
 }
-"""Task -> tokens of a prompt that all share, and its own; in the study prompts of 62 to 213 tokens share 16."""
+"""Task -> tokens of a prompt that all share, and its own; the study's own prompts have 62 to 213 and share 16."""
 
 
 def prompts(task: str, count: int) -> list[list[int]]:
@@ -105,6 +107,13 @@ def model_folder(kind: str) -> str:
     from companion.models.embedded import embedded_folder
 
     return str(embedded_folder(kind))
+
+
+def tokenizer() -> Any:
+    """Tokenizer of the embedded model."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model_folder(dtype()))
 
 
 def plain_model(kind: str, **choice: str) -> Any:

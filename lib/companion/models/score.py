@@ -44,8 +44,8 @@ def score(
 ) -> Scores:
     """One forward pass over prompts (token ids) that end right before the label token; final norm and head in fp32.
 
-    With `inside`, also the entropies of `layer_entropies` at every block, for about three quarters more time. Prompts
-    are batched by length, so that the last bits of a result can depend on the other prompts of the call, never on
+    With `inside`, also the entropies of `layer_entropies` at every block, for about 40 % more time. Prompts are
+    batched by length, so that the last bits of a result can depend on the other prompts of the call, never on
     earlier calls.
 
     Raises:

@@ -2,17 +2,15 @@
 
 Each slot is an actor that keeps one worker process of :mod:`companion.runs.worker`: records have the bytes of the local
 engine's, and a run that crashes takes nothing with it. Every record comes back to this process, which puts it on disk
-before the run counts as done. Ray is imported where a cluster is asked for and nowhere else.
+before the run counts as done.
 """
 
 import contextlib
 import os
 import queue
-import re
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,80 +26,13 @@ from companion.files import write_whole
 from companion.origin import code
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
 from companion.runs.log import log_event
+from companion.runs.ray_cluster import HERE, NO_NODE, address, cannot_take, connected, count, demand
 from companion.runs.store import Store
-from companion.runs.worker import Answer, not_stored, resolve
+from companion.runs.worker import Answer, not_stored
 
-VARIABLE = "COMPANION_RAY"
-HERE = "local"
-QUIET = {"logging_level": "ERROR", "log_to_driver": False}
-CLOSED = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # On every system Ray's switch between the loopback address and all addresses.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-}
-"""Variables for a cluster that is started here; Ray reads them as it is imported."""
-
-OBJECT_STORE = 256 * 2**20
-SECONDS_TO_CONNECT = 10
-SECONDS_TO_ANSWER = 30
-ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 SECONDS_BETWEEN_LOOKS = 5
 FAILURES = 2
 """After so many runs in a row that a slot could not make, the next is tried elsewhere before the run has the blame."""
-NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
-
-
-def address() -> str:
-    """What ``$COMPANION_RAY`` names: ``HOST:PORT`` of a cluster, ``local`` for one that is started here, or nothing.
-
-    Raises:
-        CompanionError: it is something else.
-    """
-    named = os.environ.get(VARIABLE, "")
-    if named not in ("", HERE) and not re.fullmatch(r"[^:/\s]+:\d{1,5}", named):
-        raise CompanionError(
-            f"{VARIABLE} is {named!r}; give HOST:PORT of a Ray cluster's head, {HERE} to start one on this machine, or "
-            "unset it."
-        )
-    return named
-
-
-def elsewhere() -> bool:
-    """Whether ``$COMPANION_RAY`` names a cluster whose nodes may be other machines than this one."""
-    return address() not in ("", HERE)
-
-
-def ask(question: str, workers: int, *arguments: str) -> Any:
-    """What a function says in a place for runs on some node of the cluster that ``$COMPANION_RAY`` names.
-
-    Args:
-        question: address of the function, ``module:name``.
-        workers: as :func:`run_all`.
-
-    Raises:
-        CompanionError: the function raised it; or as :func:`run_all`.
-    """
-    with _connected(address() or HERE, workers):
-        import ray
-
-        takes, _ = demand(ray.nodes(), workers)
-        try:
-            asked: Any = ray.remote(_reply).options(**takes)
-            return ray.get(asked.remote(question, arguments))
-        except ray.exceptions.RayError as error:
-            if isinstance(cause := getattr(error, "cause", None), CompanionError):
-                raise cause from None
-            raise CompanionError(_cannot_take(error)) from error
-
-
-def _cannot_take(error: Exception) -> str:
-    reason = str(error).strip().splitlines()[-1].rstrip(".")
-    return f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
-
-
-def _reply(question: str, arguments: Sequence[str]) -> Any:
-    return resolve(question)(*arguments)
 
 
 def run_all(
@@ -142,73 +73,10 @@ def run_all(
     @contextlib.contextmanager
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
-        with _connected(address() or HERE, workers):
+        with connected(address() or HERE, workers):
             yield RayPool({**settings, "driver": _holder(store)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
-
-
-@contextlib.contextmanager
-def _connected(place: str, workers: int) -> Iterator[None]:
-    """Be connected to the cluster, or to one that is started for this block."""
-    options: dict[str, Any] = dict(QUIET)
-    if place == HERE:
-        for name, value in CLOSED.items():
-            os.environ.setdefault(name, value)
-        options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    try:
-        import ray
-    except ImportError as error:
-        raise CompanionError(
-            f"{VARIABLE} asks for Ray, which is not installed: run `pip install -c constraints.txt -e '.[cluster]'`, "
-            f"or unset {VARIABLE}."
-        ) from error
-    if ray.is_initialized():
-        raise CompanionError(
-            f"This process uses a Ray cluster already; call ray.shutdown() first, or unset {VARIABLE}."
-        )
-    try:
-        try:
-            if place != HERE:
-                _ask_head(place)
-            ray.init(place, **options)
-            if place == HERE and not _only_loopback(ray.nodes()):
-                raise RuntimeError("Ray was imported before, set to listen on every address; use a fresh process")
-        except (OSError, RuntimeError, ValueError, OverflowError, ray.exceptions.RayError) as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise CompanionError(f"The Ray cluster {place!r} cannot be used: {reason}.") from error
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _ask_head(place: str) -> None:
-    """Ask what answers at an address whether it is a cluster that takes us.
-
-    A child asks: Ray tries for minutes where another program has the port or the token is wrong, and then ends the
-    process that asked.
-
-    Raises:
-        OSError: nothing answers, or not the head of a cluster, or it wants another token.
-    """
-    host, port = place.rsplit(":", 1)
-    socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
-    variables = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "PYTHONPATH": python_path(sys.path)}
-    command = [sys.executable, "-P", "-c", ASK_HEAD, place]
-    try:
-        asked = subprocess.run(
-            command, env={**os.environ, **variables}, capture_output=True, timeout=SECONDS_TO_ANSWER, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"what has that port does not answer within {SECONDS_TO_ANSWER} seconds") from error
-    if b"AuthenticationError" in asked.stderr:
-        raise OSError("it wants another token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's")
-    if asked.returncode:
-        raise OSError("what has that port is not the head of a Ray cluster")
-
-
-def _only_loopback(nodes: Sequence[Mapping[str, Any]]) -> bool:
-    return {node["NodeManagerAddress"] for node in nodes} <= {"127.0.0.1", "::1"}
 
 
 class RayPool:
@@ -250,7 +118,7 @@ class RayPool:
         import ray
 
         lost, given_up = 0, list[str]()
-        while True:
+        while lost < ATTEMPTS:
             slot = self._slot()
             log_event(self.logs, run_id, "sent")
             try:
@@ -260,37 +128,35 @@ class RayPool:
                 raise error.cause from None
             except ray.exceptions.RayError as error:
                 self._drop(slot)
-                lost += 1
-                answer = {"error": f"its node was lost {ATTEMPTS} times (or had no memory left)", "stop": False}
                 if self.stopped.is_set():
                     break
                 if self.store.sound(run_id):
                     # The worker put it into the shared folder and was lost before it could say so.
-                    return {}
+                    return self._blamed(given_up, {})
+                lost += 1
                 log_event(self.logs, run_id, "killed", attempt=lost, reason=str(error))
-                if lost == ATTEMPTS:
-                    break
-            else:
-                if not node:
-                    self.free.put(slot)
-                    break
-                log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
-                given_up.append(node)
-        self._blame(given_up, answer)
-        return answer
+                continue
+            if not node:
+                self.free.put(slot)
+                return self._blamed(given_up, answer)
+            log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
+            given_up.append(node)
+        lost_again = f"its node was lost {ATTEMPTS} times (or had no memory left)"
+        return self._blamed(given_up, {"error": lost_again, "stop": False})
 
-    def _blame(self, given_up: Sequence[str], answer: Answer) -> None:
-        """Have the slots back that a run made give up where it failed elsewhere too; else name their nodes."""
+    def _blamed(self, given_up: Sequence[str], answer: Answer) -> Answer:
+        """The answer; slots given up for the run are had back if it failed elsewhere too, else their nodes named."""
         if answer:
             with self.lock:
                 self.slots += len(given_up)
-            return
+            return answer
         for node in given_up:
             warnings.warn(
                 f"The Ray node {node} takes fewer runs from now on: {FAILURES} in a row failed in one of its slots, "
                 "and the last of them was made elsewhere.",
                 stacklevel=1,
             )
+        return answer
 
     def stop(self) -> None:
         """End all slots; runs in hand are lost."""
@@ -312,8 +178,8 @@ class RayPool:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
                     if not self._one_less():
-                        raise CompanionError(_cannot_take(error)) from error
-                    warnings.warn(_cannot_take(error), stacklevel=1)
+                        raise CompanionError(cannot_take(error)) from error
+                    warnings.warn(cannot_take(error), stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
@@ -338,7 +204,7 @@ class RayPool:
         while not self.stopped.is_set():
             with contextlib.suppress(queue.Empty):
                 return self.free.get(timeout=SECONDS_BETWEEN_LOOKS)
-            if not _count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
+            if not count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
                 raise CompanionError(NO_NODE)
         raise CompanionError("The runs were stopped.")
 
@@ -381,28 +247,6 @@ class RayPool:
         except CompanionError as error:
             return not_stored(error)
         return {}
-
-
-def demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, float], int]:
-    """What one slot takes of a node, and how many slots the nodes have: shares of a GPU, or a processor each.
-
-    Args:
-        nodes: as ``ray.nodes()`` gives them.
-        workers: slots of each GPU.
-
-    Raises:
-        CompanionError: there is none.
-    """
-    if gpus := _count(nodes, "GPU"):
-        # Ray counts in ten-thousandths and rounds, and the shares must not add up to more than the card.
-        return {"num_cpus": 0, "num_gpus": 10_000 // workers / 10_000}, gpus * workers
-    if processors := _count(nodes, "CPU"):
-        return {"num_cpus": 1}, processors
-    raise CompanionError(NO_NODE)
-
-
-def _count(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
-    return sum(int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"])
 
 
 def _holder(store: Store) -> str:

@@ -86,7 +86,7 @@ def test_the_nodes_of_a_cluster_say_what_auto_is_and_which_backend_they_have(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
-    monkeypatch.setattr("companion.runs.ray_engine.ask", lambda *told: asked.append(told[0]) or "float16")
+    monkeypatch.setattr("companion.runs.ray_cluster.ask", lambda *told: asked.append(told[0]) or "float16")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     study = replace(tiny_study, profile=replace(tiny_study.profile, dtype="auto", backend="unsloth"))
     assert study.base["dtype"] == "float16" and study.environment() == {"COMPANION_BACKEND": "unsloth"}

@@ -13,7 +13,7 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.profiles import Profile, load_profile, load_settings
-from companion.runs import ray_engine
+from companion.runs import ray_cluster, ray_engine
 from companion.runs.engine import Report, run_all
 from companion.runs.progress import Look, Page, counted
 from companion.runs.spec import RESULT_VERSION, spec_id
@@ -103,9 +103,9 @@ class Study:
         from companion.models.base import locate
 
         dtype = self.profile.dtype
-        if dtype == "auto" and ray_engine.elsewhere():
+        if dtype == "auto" and ray_cluster.elsewhere():
             # The machine where the command is typed may have no GPU where the nodes have.
-            dtype = ray_engine.ask("companion.models.base:native_dtype", self.profile.workers)
+            dtype = ray_cluster.ask("companion.models.base:native_dtype", self.profile.workers)
         found = locate(self.profile.model, self.profile.revision, dtype)
         named = {"model": self.profile.model, "revision": self.profile.revision}
         return {**named, "weights": found.sha256, "dtype": found.dtype}
@@ -130,10 +130,10 @@ class Study:
         from companion.models import backend
 
         wanted = self.profile.backend
-        if not ray_engine.elsewhere():
+        if not ray_cluster.elsewhere():
             backend.choose(wanted)
         elif wanted == "unsloth":
-            ray_engine.ask("companion.models.backend:choose", self.profile.workers, wanted)
+            ray_cluster.ask("companion.models.backend:choose", self.profile.workers, wanted)
         return {backend.VARIABLE: wanted}
 
     def slots(self) -> int:
@@ -141,7 +141,7 @@ class Study:
 
         The driver's device is looked for, because importing torch takes longer than all of `companion status`.
         """
-        if ray_engine.elsewhere() or any(map(os.path.exists, GPU_DRIVERS)):
+        if ray_cluster.elsewhere() or any(map(os.path.exists, GPU_DRIVERS)):
             return self.profile.workers
         return min(self.profile.workers, os.cpu_count() or 1)
 
@@ -242,7 +242,7 @@ def run(study: Study, tuning: bool = False, quiet: bool = False) -> Report:
         return Report(done=(), skipped=ids, failed={})
     environment = study.environment() | study.checkpoints()
     needed = [dataset.texts_file(study.data.hash)]
-    make = partial(ray_engine.run_all, needed=needed) if ray_engine.address() else run_all
+    make = partial(ray_engine.run_all, needed=needed) if ray_cluster.address() else run_all
     if not dataset.has_texts(study.data.hash):
         study.build_data()
     return make(specs, execute, study.store, study.slots(), study.logs, quiet, environment, ARM)
