@@ -62,7 +62,7 @@ test-golden: install ## Whole runs of a tiny model, killed, repeated and compare
 test-all: lint ## All tests, the slow ones too
 	@$(BIN)/pytest
 
-bench: install ## Measure speed and memory beside the usual tools (about an hour, on an idle machine)
+bench: install ## Measure speed and memory beside the usual tools (an hour and a half, on an idle machine)
 	@$(BIN)/python -c 'import lm_eval' 2>/dev/null ||
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/companion bench

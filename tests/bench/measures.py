@@ -55,7 +55,7 @@ def first_loss(name: str, task: str) -> tuple[float, int]:
     from companion.bench import training
     from companion.models import finetune
 
-    training.STEPS = 0
+    training.WARMUP, training.STEPS = 1, 0
     seen: list[tuple[float, int]] = []
     step, whole = transformers.Trainer.training_step, finetune.finetune
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -74,33 +75,33 @@ def test_tokens_computed_are_the_rows_of_the_packed_batch(task: str) -> None:
     )
 
 
-def test_other_trainers_get_batches_of_like_length_a_middle_one_first() -> None:
-    batches = workload.TRAINING["train, long rubric, label"].batches(3)
+def test_other_trainers_get_batches_of_like_length_the_longest_first() -> None:
+    batches = workload.TRAINING["train, long rubric, label"].batches(4)
     pairs = training.by_length(batches)
     assert sorted(pairs) == sorted(pair for batch in batches for pair in batch)
-    lengths = [[len(prompt) for prompt, _ in pairs[start : start + 8]] for start in (8, 0, 16)]
-    assert max(lengths[0]) <= min(lengths[1]) and max(lengths[1]) <= min(lengths[2])
+    lengths = [[len(prompt) for prompt, _ in pairs[start : start + 8]] for start in (8, 16, 24, 0)]
+    assert all(max(one) <= min(other) for one, other in pairwise(lengths))
 
 
-def test_the_first_step_is_not_timed_and_the_second_waits_for_the_other_processes(
+def test_the_warm_up_is_not_timed_and_what_follows_waits_for_the_other_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waited, now = [], iter([100.0, 102.0, 104.0])
+    waited, now = [], iter([100.0, 110.0, 112.0, 114.0])
     monkeypatch.setattr(training, "wait_for_the_others", lambda: waited.append(len(clock.times)))
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(now))
     clock = training.Clock(8)
-    for _ in range(3):
+    for _ in range(training.WARMUP + training.STEPS):
         clock.stepped()
-    assert clock.rate() == 2 * 8 / 4 and waited == [0]
+    assert clock.rate() == 2 * 8 / 4 and waited == [training.WARMUP - 1]
 
 
 @pytest.mark.parametrize("task", workload.TRAINING)
 def test_the_tokens_counted_are_those_of_the_steps_that_are_timed(task: str) -> None:
     chosen = workload.TRAINING[task]
-    all_batches, timed = chosen.batches(training.STEPS + 1), training.timed(chosen)
+    all_batches, timed = chosen.batches(training.WARMUP + training.STEPS), training.timed(chosen)
     assert len(timed) == training.STEPS and all(batch in all_batches for batch in timed)
     order = epoch_batches(workload.sequences(all_batches), chosen.size, training.SEED, 0)
-    assert [batch for batch in all_batches if batch not in timed] == [all_batches[order[0][0] // chosen.size]]
+    assert [all_batches[numbers[0] // chosen.size] for numbers in order[-training.STEPS :]] == timed
 
 
 def test_shares_divide_the_work_done_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

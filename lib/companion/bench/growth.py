@@ -15,12 +15,12 @@ from companion.files import write_whole
 from companion.show.style import in_style, new_figure, rendered, settle
 
 GROWTH: dict[str, tuple[int, ...]] = {
-    "training examples": (10, 20, 40, 80),
-    "test items": (40, 80, 160, 320),
-    "prompt length in tokens": (60, 120, 240, 480),
-    "seeds": (1, 2, 4, 8),
-    "arms": (1, 2, 4, 8),
-    "workers, for 8 runs": (1, 2, 4),
+    "training examples": (10, 30, 60),
+    "test items": (40, 100, 200),
+    "prompt length in tokens": (60, 120, 240),
+    "seeds": (1, 2, 4),
+    "arms": (1, 2, 4),
+    "workers, for 8 runs": tuple(2**power for power in range((os.cpu_count() or 1).bit_length())),
 }
 """What grows, and its values; the rest stays as in `Run`, with one run per worker."""
 BLUE = sns.color_palette("colorblind")[0]

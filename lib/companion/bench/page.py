@@ -143,25 +143,25 @@ COMPARED = ("training", "scoring", "grid", "statistics")
 """Parts that the README shows."""
 ABOUT = (
     "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, random tokens. *Long rubric*: batches of 8, prompts of "
-    "145 to 195 tokens, the first 95 shared by all. *As the study*: the lengths of profile `cpu`; batches of 5 prompts "
-    "of about 115 tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label has 2 "
-    "tokens, an explanation about 40. Medians over the rounds, with the lowest and highest; in a round every way has "
-    "its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes together; "
-    "memory is the most of each process. Made by `make bench`."
+    "145 to 195 tokens, the first 95 shared by all. *As the study*: lengths like those of profile `cpu`; batches of 5 "
+    "prompts of about 115 tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label "
+    "has 2 tokens, an explanation about 40. Medians over the rounds, with the lowest and highest; in a round every way "
+    "has its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes "
+    "together; memory is the most of each process. Made by `make bench`."
 )
 INTRODUCTIONS = {
-    "training": f"{workload.STEPS} optimiser steps after one that is not counted. TRL's own loss needs a GPU; what it "
-    "computes, the head at the target tokens only, is done in plain torch. The share of the matrix products' rate "
-    "counts the frozen projections only, forward and backward, for the tokens that are really computed (shared ones "
-    "once).",
-    "profile": "One process of one thread, a step after one that is not counted, by torch's profiler. "
+    "training": f"{workload.STEPS} optimiser steps after {workload.WARMUP} that are not counted. TRL's own loss needs "
+    "a GPU; what it computes, the head at the target tokens only, is done in plain torch. The share of the matrix "
+    "products' rate counts the frozen projections only, forward and backward, for the tokens that are really computed "
+    "(shared ones once).",
+    "profile": "One process of one thread, a step after two that are not counted, by torch's profiler. "
     "The first three kinds are the matrix products of the frozen layers, of the adapter and of the head; *attention* "
     "stands for its batched products.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
     "items each, start of the workers included: what a process for every run loses is loading, the less the longer its "
-    "run.",
+    "run; one of profile `cpu` takes some fifteen times as long.",
     "commands": "Fresh processes, files in the page cache.",
     "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
     "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",

@@ -19,7 +19,7 @@ def ways() -> list[Way]:
 
 
 def share(task: str) -> float:
-    """Share of one kind of operation in the second step of a training; the first kind profiles it anew."""
+    """Share of one kind of operation in the third step of a training; the first kind profiles it anew."""
     kind, _, training = task.partition(": ")
     if kind == KINDS[0]:
         _shares.update(_profiled(training))
@@ -32,10 +32,10 @@ def _profiled(task: str) -> dict[str, float]:
     from companion.models.finetune import finetune
 
     watched = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
-    made = sequences(TRAINING[task].batches(2))
+    made = sequences(TRAINING[task].batches(3))
 
     def told(done: int, *_: Any) -> None:
-        if done == 1:
+        if done == 2:
             watched.start()
 
     finetune(base(), made, recipe(TRAINING[task].size), SEED, told=told)

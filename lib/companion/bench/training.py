@@ -13,6 +13,7 @@ from companion.bench.workload import (
     SEED,
     STEPS,
     TRAINING,
+    WARMUP,
     Pair,
     Training,
     base,
@@ -55,7 +56,7 @@ def ways(cores: int) -> list[Way]:
 
 
 def companion(task: str) -> float:
-    """This project's `finetune`; examples per second over the steps after its first."""
+    """This project's `finetune`; examples per second over the steps after the first."""
     return _ours(task, recipe(TRAINING[task].size))
 
 
@@ -70,13 +71,13 @@ def _ours(task: str, chosen: Any) -> float:
     from companion.models.finetune import finetune
 
     clock = Clock(chosen.batch_size)
-    made = sequences(TRAINING[task].batches(STEPS + 1))
+    made = sequences(TRAINING[task].batches(WARMUP + STEPS))
     finetune(base(), made, chosen, SEED, told=lambda done, *_: clock.stepped() if done else None)
     return clock.rate()
 
 
 class Clock:
-    """Examples per second over the steps after the first, which warms up; all processes begin the second together."""
+    """Examples per second over the steps after the warm-up; all processes begin the first of them together."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -84,13 +85,13 @@ class Clock:
 
     def stepped(self) -> None:
         """A step is done."""
-        if not self.times:
+        if len(self.times) == WARMUP - 1:
             wait_for_the_others()
         self.times.append(time.perf_counter())
 
     def rate(self) -> float:
         """Examples per second."""
-        return self.size * (len(self.times) - 1) / (self.times[-1] - self.times[0])
+        return self.size * (len(self.times) - WARMUP) / (self.times[-1] - self.times[WARMUP - 1])
 
 
 def sft_defaults(task: str) -> float:
@@ -217,13 +218,13 @@ def shares(found: list[Measured]) -> list[Measured]:
 
 
 def timed(training: Training) -> list[list[Pair]]:
-    """The batches of this project's steps but the first, in the order of its seed."""
+    """The batches of this project's steps after the warm-up, in the order of its seed."""
     from companion.models.finetune import epoch_batches
 
-    batches = training.batches(STEPS + 1)
+    batches = training.batches(WARMUP + STEPS)
     made = sequences(batches)
     order = epoch_batches(made, training.size, SEED, epoch=0)
-    return [batches[int(made[numbers[0]].group)] for numbers in order[1:]]
+    return [batches[int(made[numbers[0]].group)] for numbers in order[WARMUP:]]
 
 
 def _eager_model() -> Any:
@@ -265,15 +266,14 @@ def _sft_rate(trainer_class: Any, task: str, settings: dict[str, Any], **parts: 
 
 
 def by_length(batches: list[list[Pair]]) -> list[Pair]:
-    """The pairs in batches of like length, a middle one first, which is not timed."""
+    """The pairs in batches of like length, the longest first, then the shortest, which are not timed."""
     size = len(batches[0])
     pairs = sorted((pair for batch in batches for pair in batch), key=lambda pair: len(pair[0]) + len(pair[1]))
-    middle = size * (len(batches) // 2)
-    return pairs[middle : middle + size] + pairs[:middle] + pairs[middle + size :]
+    return pairs[-size:] + pairs[:-size]
 
 
 def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: Any) -> float:
-    """Examples per second of a trainer over the steps after its first."""
+    """Examples per second of a trainer over the steps after the warm-up."""
     from datasets import Dataset
     from peft.helpers import disable_input_dtype_casting
     from transformers import TrainerCallback
@@ -287,11 +287,11 @@ def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: A
 
     made = [
         {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
-        for prompt, target in by_length(training.batches(STEPS + 1))
+        for prompt, target in by_length(training.batches(WARMUP + STEPS))
     ]
     arguments = {
         "output_dir": tempfile.mkdtemp(dir="."),
-        "max_steps": STEPS + 1,
+        "max_steps": WARMUP + STEPS,
         "per_device_train_batch_size": training.size,
         "learning_rate": 2e-4,
         "report_to": [],

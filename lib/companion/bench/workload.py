@@ -13,8 +13,8 @@ from typing import Any
 
 WHOLE = 1200
 """Tokens of the largest batch, and a little more."""
-STEPS = 3
-"""Optimiser steps that are measured, after one that is not."""
+WARMUP, STEPS = 2, 2
+"""Optimiser steps that are not measured, in which memory is touched for the first time, and those that are."""
 SEED = 0
 """Of adapters and of the order of batches."""
 LABELS = [33, 34, 35, 36, 37]
