@@ -121,7 +121,7 @@ def ratios(file: Path) -> str:
 
 def _compared(rows: list[Any]) -> str:
     """A column for each task of the first way: its own figures, then how many times it is as fast as each other."""
-    first = [row for row in rows if row.way == rows[0].way]
+    first = [row for row in rows if row.way == rows[0].way and row.unit not in NO_SPEED]
     lines = {(first[0].way, _how(first[0])): {row.task: _measured(row) for row in first}}
     for row in rows:
         if row not in first and _times(row):
@@ -156,7 +156,7 @@ INTRODUCTIONS = {
     "(shared ones once).",
     "profile": "One process of one thread, a step after two that are not counted, by torch's profiler. "
     "The first three kinds are the matrix products of the frozen layers, of the adapter and of the head; *attention* "
-    "stands for its batched products.",
+    "stands for its batched products. The profiler makes small operations look larger than they are.",
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "

@@ -1,4 +1,4 @@
-"""Fine-tune LoRA adapters: exact gradients, on a CPU at several times the speed of a stock trainer.
+"""Fine-tune LoRA adapters: exact gradients, on a CPU faster than stock trainers (README, Speed).
 
 What makes it fast changes no result beyond rounding: prompts share their first tokens (`attention.py`), logits are
 computed at response tokens only, and a batch has no padding. On a GPU the blocks' activations are computed again in the
