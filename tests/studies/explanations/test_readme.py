@@ -45,7 +45,7 @@ def test_every_block_is_replaced_and_the_rest_is_kept(figures: Path) -> None:
     filled = fill(f"above\n{blocks}below\n", figures)
     assert "old" not in filled
     assert "A \\\\1 is so." in filled and "0.500 [0.250, 0.750]" in filled and "label only" in filled
-    assert "| theirs    | 4.0 [4.0, 4.0]  |" in filled
+    assert any(line.split()[:5] == ["|", "theirs", "|", "4.0", "[4.0,"] for line in filled.splitlines())
     assert "wordy" not in filled and "1.000" not in filled
     assert "[All columns and notes](figures/cpu/explanations/claims.md); *profile cpu" in filled
     assert "[All columns and notes](figures/gpu/explanations/T4_arms.md); *profile gpu" in filled
