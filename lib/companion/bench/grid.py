@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def pool(_task: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         with ProcessPoolExecutor(cores, fresh, initializer=die_with, initargs=(os.getpid(),)) as workers:
-            list(workers.map(record, specs(), [folder] * RUNS))
+            list(workers.map(partial(record, folder=folder), specs()))
         return time.perf_counter() - start
 
 

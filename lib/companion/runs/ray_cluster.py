@@ -65,7 +65,7 @@ def ask(question: str, workers: int, *arguments: str) -> Any:
     Raises:
         CompanionError: the function raised it; or as :func:`companion.runs.ray_engine.run_all`.
     """
-    with connected(address() or HERE, workers):
+    with connected(workers):
         import ray
 
         takes, _ = demand(ray.nodes(), workers)
@@ -89,8 +89,9 @@ def _reply(question: str, arguments: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def connected(place: str, workers: int) -> Iterator[None]:
-    """Be connected to the cluster, or to one that is started for this block."""
+def connected(workers: int) -> Iterator[None]:
+    """Be connected to the cluster that ``$COMPANION_RAY`` names, or to one that is started for this block."""
+    place = address() or HERE
     options: dict[str, Any] = dict(QUIET)
     if place == HERE:
         for name, value in CLOSED.items():

@@ -26,7 +26,7 @@ from companion.files import write_whole
 from companion.origin import code
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
 from companion.runs.log import log_event
-from companion.runs.ray_cluster import HERE, NO_NODE, address, cannot_take, connected, count, demand
+from companion.runs.ray_cluster import NO_NODE, cannot_take, connected, count, demand
 from companion.runs.store import Store
 from companion.runs.worker import Answer, not_stored
 
@@ -73,7 +73,7 @@ def run_all(
     @contextlib.contextmanager
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
-        with connected(address() or HERE, workers):
+        with connected(workers):
             yield RayPool({**settings, "driver": _holder(store)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
