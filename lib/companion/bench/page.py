@@ -169,8 +169,8 @@ INTRODUCTIONS = {
 
 
 NO_SPEED = ("of 1", "nats")
-ELSEWHERE = ("grid", "commands", "growth")
-"""Parts whose work is done by processes that the measuring one starts, so that its own memory says nothing."""
+NO_MEMORY = ("profile", "grid", "commands", "growth")
+"""Parts whose memory says nothing: the profiler's own, or work done by processes that the measuring one starts."""
 
 
 def _shown(table: pd.DataFrame) -> str:
@@ -188,12 +188,12 @@ def _shown(table: pd.DataFrame) -> str:
 
 
 def _layout(row: Any) -> str:
-    return "" if row.part in ELSEWHERE or not row.memory_mib else f"{row.processes} x {row.threads}"
+    return "" if row.part in NO_MEMORY or not row.memory_mib else f"{row.processes} x {row.threads}"
 
 
 def _memory(row: Any) -> str:
     """Of all processes together; nothing where it says nothing."""
-    return "" if row.part in ELSEWHERE or not row.memory_mib else f"{row.processes} x {row.memory_mib}"
+    return "" if row.part in NO_MEMORY or not row.memory_mib else f"{row.processes} x {row.memory_mib}"
 
 
 def _rows(table: pd.DataFrame) -> list[Any]:
