@@ -44,7 +44,8 @@ def write_whole(path: Path, content: bytes) -> Path:
     finally:
         # Also on Ctrl-C; after the rename the temporary name is gone already.
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return path
 
@@ -71,10 +72,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network and mounted cloud folders refuse this; the file itself is safe already.
-        with contextlib.suppress(OSError):
+    # Some network and mounted cloud folders refuse this; the file itself is safe already.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import pty
@@ -164,6 +165,22 @@ def test_a_full_disk_stops_the_grid(workload, full_disk, tmp_path):
     assert store.ids() == [] and store.verify() == []
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_that_takes_no_log_either_stops_the_grid(workload, full_disk, monkeypatch, unbuffered):
+    """What a run prints cannot be written then, in the run or after it, which must not hide what became of the run."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    store = Store(full_disk)
+    with contextlib.suppress(OSError), (full_disk / "ballast").open("wb", buffering=0) as ballast:
+        while ballast.write(bytes(4096)):
+            pass
+    specs = [workload.Job(seed) for seed in range(4)]
+    with pytest.raises(
+        CompanionError, match="Stopped after 0 of 4 runs done, 1 failed, because no record can be stored"
+    ):
+        run_all(specs, workload.big, store, 1, full_disk / "logs", quiet=True)
+    assert store.ids() == [] and store.verify() == ["ballast is not the name of a record; move it elsewhere."]
+
+
 def test_what_cannot_be_sent_to_a_worker_is_refused(workload, tmp_path):
     store, logs = Store(tmp_path / "records"), tmp_path / "logs"
     with pytest.raises(CompanionError, match="must stand in a module"):
@@ -221,6 +238,15 @@ def test_a_pool_that_cannot_be_had_changes_no_log(workload, tmp_path):
 
     with pytest.raises(CompanionError, match="no cluster"):
         run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, in_one_group)
+    assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
+
+
+def test_a_tracker_that_is_not_there_changes_no_log(workload, tmp_path, monkeypatch):
+    spec, store, logs = workload.Job(1, "fail"), Store(tmp_path / "records"), tmp_path / "logs"
+    run_all([spec], workload.work, store, 1, logs, quiet=True)
+    monkeypatch.setenv("COMPANION_TRACK", "mlflow")
+    with pytest.raises(CompanionError, match="There is no tracker 'mlflow'"):
+        run_all([spec], workload.work, store, 1, logs, quiet=True)
     assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
 
 

@@ -2,12 +2,14 @@ import errno
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from companion.errors import CompanionError
+from companion.runs import lock
 from companion.runs.lock import folder_lock, held
 
 HOLD = """
@@ -34,14 +36,14 @@ def holder(odd_folder):
 
 
 def test_a_second_process_is_refused_by_name_until_the_first_dies(odd_folder, holder):
-    with pytest.raises(CompanionError, match=f"is in use by process {holder.pid};"), folder_lock(odd_folder):
+    with pytest.raises(CompanionError, match=f"is in use by process {holder.pid} on "), folder_lock(odd_folder):
         pass
     holder.kill()
     holder.wait()
     # The dead holder's child is still alive and has not inherited the lock.
     os.kill(holder.child, 0)
     with folder_lock(odd_folder):
-        assert (odd_folder / ".lock").read_text() == str(os.getpid())
+        assert lock.holder(odd_folder) == f"{os.getpid()} on {socket.gethostname()}"
 
 
 def test_the_lock_is_free_after_an_error_inside(odd_folder):
@@ -80,5 +82,5 @@ def test_the_name_is_on_the_disk_at_once_where_the_disk_can_promise_that(odd_fol
 
     monkeypatch.setattr(os, "fsync", fsync)
     with folder_lock(odd_folder):
-        assert synced == [str(os.getpid())]
-    assert synced == [str(os.getpid()), ""]
+        assert len(synced) == 1
+    assert synced == [f"{os.getpid()} on {socket.gethostname()}", ""]

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import os
+import queue
 import random
 import signal
 import socket
@@ -150,6 +151,49 @@ def test_a_slot_that_cannot_be_asked_is_dropped_for_another(monkeypatch):
     pool, waiting, dropped = object.__new__(RayPool), [bad, good], []
     pool.slots, pool.code, pool._next, pool._drop = 1, "", lambda: waiting.pop(0), dropped.append
     assert pool._slot() is good and dropped == [bad]
+
+
+def test_a_thread_that_waits_begins_a_slot_when_the_one_it_waited_for_has_ended(monkeypatch):
+    """The run of another thread took it along; nobody else would begin one."""
+    nodes, begun, looks = [{"Alive": True, "Resources": {"CPU": 1.0}}], [], []
+    soon = SimpleNamespace(future=lambda: SimpleNamespace(add_done_callback=lambda call: call(None)))
+    actor = SimpleNamespace(complaint=SimpleNamespace(remote=lambda code: soon))
+    options = SimpleNamespace(options=lambda **takes: SimpleNamespace(remote=lambda: begun.append(actor) or actor))
+
+    def look():
+        looks.append(len(begun))
+        pool.open = 0
+        return nodes
+
+    monkeypatch.setitem(importlib.sys.modules, "ray", SimpleNamespace(nodes=look, remote=lambda slot: options))
+    monkeypatch.setattr(ray_engine, "SECONDS_BETWEEN_LOOKS", 0.01)
+    pool = object.__new__(RayPool)
+    pool.free, pool.lock, pool.stopped = queue.SimpleQueue(), threading.Lock(), threading.Event()
+    pool.slots, pool.open, pool.takes, pool.code, pool.actors, pool.arguments = 1, 1, {"num_cpus": 1}, "", [], ()
+    assert pool._next() is actor and looks == [0] and pool.open == 1
+
+
+def test_a_record_that_a_lost_slot_still_wrote_is_no_second_result(workload, tmp_path, monkeypatch):
+    """In a shared folder; the record that is made again has another processor in it."""
+
+    class RayError(Exception):
+        pass
+
+    store, spec, answers = Store(tmp_path / "records"), workload.Job(1), []
+
+    def get(answer):
+        answers.append(answer)
+        if len(answers) == 1:
+            raise RayError("the node is cut off")
+        store.write(spec, workload.values(spec)[0], {"processor": "of the lost node"})
+        return {"error": f"Record {spec_id(spec)} is there with other content", "stop": False}, b"", {}
+
+    errors = SimpleNamespace(RayError=RayError, RayTaskError=type("RayTaskError", (RayError,), {}))
+    monkeypatch.setitem(importlib.sys.modules, "ray", SimpleNamespace(exceptions=errors, get=get))
+    pool, slot = object.__new__(RayPool), SimpleNamespace(run=SimpleNamespace(remote=lambda *run: run))
+    pool.store, pool.logs, pool.stopped, pool.free = store, tmp_path, threading.Event(), queue.SimpleQueue()
+    pool._slot, pool._drop, pool._give_up = lambda: slot, lambda slot: None, lambda slot, answer: ""
+    assert pool.run(spec_id(spec), to_json(spec)) == {} and len(answers) == 2
 
 
 def test_a_worker_that_cannot_be_started_fails_its_run_alone(workload, tmp_path):
@@ -359,7 +403,7 @@ def test_runs_share_the_gpus_that_there_are_and_end_with_them(cluster, workload,
 
 @pytest.mark.golden
 def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
     texts = tmp_path / "cache" / "texts" / "some"
     texts.parent.mkdir(parents=True)
@@ -378,7 +422,7 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
 def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slot(
     cluster, workload, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
     specs, told = [workload.Job(1, "go_on")], {"COMPANION_CHECKPOINTS": str(tmp_path / "not here")}
     report = run_all(
         specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True, environment=told
@@ -389,7 +433,7 @@ def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slo
 
 @pytest.mark.golden
 def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "_holder", lambda store: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
     specs = [workload.Job(seed) for seed in range(4)]
     with pytest.raises(CompanionError, match="Stopped after 0 of 4 runs done, 1 failed, because no record can be"):
         run_all(specs, workload.big, Store(full_disk), 1, tmp_path / "logs", quiet=True)

@@ -157,6 +157,16 @@ def test_verify_names_every_problem_and_changes_nothing(store):
     assert files(store) == before
 
 
+def test_verify_goes_on_after_a_record_that_cannot_be_read(store):
+    loop, cut = (store.write(Spec(seed), ARRAYS, META) for seed in range(2))
+    store.path(loop).unlink()
+    store.path(loop).symlink_to(store.path(loop).name)
+    store.path(cut).write_bytes(store.path(cut).read_bytes()[:-1])
+    problems = store.verify()
+    assert len(problems) == 2
+    assert any(f"Record {loop} in {store.folder} cannot be read: Too many levels" in problem for problem in problems)
+
+
 def test_verify_takes_no_write_in_progress_and_no_run_to_come_for_a_problem(store):
     good, cut = (store.write(Spec(seed), ARRAYS, META) for seed in range(2))
     store.path(cut).write_bytes(store.path(cut).read_bytes()[:-1])

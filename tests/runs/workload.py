@@ -39,6 +39,7 @@ def values(spec: Job):
 
 
 def big(spec: Job):
+    print(f"seed {spec.seed}, big")
     return {"values": np.random.default_rng(spec.seed).normal(size=20_000)}, {}
 
 

@@ -20,7 +20,7 @@ from companion.runs.progress import SECONDS_BETWEEN_LOOKS, Progress
 from companion.runs.spec import id_of_json, to_json
 from companion.runs.status import PHASES, Grid
 from companion.runs.store import Arrays, Store
-from companion.runs.tracking import tracked
+from companion.runs.tracking import tracked, tracker
 from companion.runs.worker import Answer
 
 Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
@@ -100,8 +100,9 @@ def run_all(
         group: spec to the name of the group in which its run is counted, such as its arm.
 
     Raises:
-        CompanionError: a spec or ``work`` cannot be sent to a worker; another process uses the store; or records
-            cannot be written, in which case nothing more is begun.
+        CompanionError: a spec or ``work`` cannot be sent to a worker; the tracker that was asked for is not there;
+            another process uses the store, or it cannot be read; no worker can be started; or records cannot be
+            written. In the last two cases nothing more is begun.
     """
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
@@ -141,6 +142,7 @@ def run_with(
     settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
     if all(store.sound(run_id) for run_id in texts):
         return Report((), tuple(texts), {})
+    tracker()
     with folder_lock(store.folder):
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
@@ -176,9 +178,9 @@ def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: P
     """Hand the runs to the pool; give the failed ones with their reasons, in the order of ``missing``."""
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(pool.slots) as threads:
-        futures = {threads.submit(pool.run, run_id, text): run_id for run_id, text in missing.items()}
-        pending = set(futures)
         try:
+            futures = {threads.submit(pool.run, run_id, text): run_id for run_id, text in missing.items()}
+            pending = set(futures)
             while pending:
                 ended, pending = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
                 for future in ended:
@@ -224,7 +226,11 @@ class LocalPool:
         return Path(self.settings["logs"])
 
     def run(self, run_id: str, spec_json: str) -> Answer:
-        """Make one record in this thread's worker, anew in a fresh one should it die; called from a thread."""
+        """Make one record in this thread's worker, anew in a fresh one should it die; called from a thread.
+
+        Raises:
+            CompanionError: a worker cannot be started.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             worker = self._worker(run_id)
             answer = _ask(worker, {"id": run_id, "spec": spec_json})

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,17 @@ def held(folder: Path) -> bool:
     return False
 
 
+def holder(folder: Path) -> str:
+    """The process that holds the lock of this folder, and its machine; empty where none does or the folder isn't seen.
+
+    Who was killed, or found the disk full, may have left another name or none.
+    """
+    try:
+        return (folder / ".lock").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold ``<folder>/.lock`` for the time of the ``with`` block.
@@ -34,7 +46,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     programs started meanwhile do not inherit it.
 
     Raises:
-        CompanionError: another process holds the folder (it is named by its process id), or the folder cannot be
+        CompanionError: another process holds the folder (it is named by its id and machine), or the folder cannot be
             written.
     """
     try:
@@ -46,23 +58,22 @@ def folder_lock(folder: Path) -> Iterator[None]:
         try:
             _take(file)
         except BlockingIOError:
-            file.seek(0)
-            holder = f"process {file.read().strip() or 'of unknown id'}"
-            raise CompanionError(f"{folder} is in use by {holder}; wait until it ends, or end it.") from None
+            who = f"process {holder(folder) or 'of unknown id'}"
+            raise CompanionError(f"{folder} is in use by {who}; wait until it ends, or end it.") from None
         except OSError as error:
             raise CompanionError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a disk.") from error
-        _note(file, str(os.getpid()))
+        _note(file, f"{os.getpid()} on {socket.gethostname()}")
         try:
             yield
         finally:
             _note(file, "")
 
 
-def _note(file: IO[str], holder: str) -> None:
-    """Write who holds the lock, for whoever asks; where the disk is full, the holder goes without a name."""
+def _note(file: IO[str], who: str) -> None:
+    """Write who holds the lock, for whoever asks; where the disk is full, nobody is named."""
     with contextlib.suppress(OSError):
         os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), holder.encode())
+        os.write(file.fileno(), who.encode())
         os.fsync(file.fileno())  # on a network disk others see it only then
 
 

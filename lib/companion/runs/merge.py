@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from companion.files import write_whole
+from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
 from companion.runs.store import Record, Store
 
@@ -48,7 +48,7 @@ def merge(store: Store, folders: Sequence[Path], wanted: Collection[str]) -> Mer
             elif damage := source.damage(run_id):
                 problems.append(f"{source.path(run_id)} is damaged ({damage}) and was left out.")
             elif not store.has(run_id):
-                write_whole(store.path(run_id), source.path(run_id).read_bytes())
+                store.put(run_id, _content(source.path(run_id)))
                 copied.append(run_id)
             elif gaps := differences(store.read(run_id), source.read(run_id)):
                 problems.append(
@@ -57,6 +57,13 @@ def merge(store: Store, folders: Sequence[Path], wanted: Collection[str]) -> Mer
             else:
                 same += 1
     return Merged(tuple(copied), same, others, tuple(problems))
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CompanionError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def differences(kept: Record, other: Record) -> str:

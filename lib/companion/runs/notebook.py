@@ -49,8 +49,8 @@ class ThisPython(AsyncKernelManager):
         return KernelSpecManager(parent=self, kernel_dirs=[])
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path | None = None) -> Path:
-    """Run a notebook and write the executed copy, with parameters and versions in its metadata.
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> Path:
+    """Run a notebook in its folder and write the executed copy, with parameters and versions in its metadata.
 
     While it runs, ``<output stem>.running.ipynb`` shows how far it is. The output appears only after every code cell
     was run, none failed, and nothing failed in a thread. A notebook that failed is kept as ``failed/<output name>``
@@ -58,7 +58,6 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
 
     Args:
         parameters: values for names in the cell tagged ``parameters``, of the types of the defaults there.
-        cwd: working folder of the notebook, by default the one it lies in.
 
     Returns:
         The output.
@@ -75,7 +74,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
     running = output.with_name(f"{output.stem}.running.ipynb")
     failed = output.parent / "failed" / output.name
     try:
-        executed = _start(node, running, given, (cwd or notebook.parent).resolve())
+        executed = _start(node, running, given, notebook.parent.resolve())
         _verify(executed, token)
     except _Failure as failure:
         raise CompanionError(f"{notebook.name}{failure}{_keep(running, failed)}") from failure.__cause__
@@ -110,7 +109,8 @@ def _start(node: NotebookNode, running: Path, parameters: dict[str, Any], cwd: P
             if not begun and attempt < START_ATTEMPTS and isinstance(error, (RuntimeError, TimeoutError)):
                 continue
             what = "the kernel died" if isinstance(error, DeadKernelError) else f"{type(error).__name__}: {error}"
-            place = f", cell {begun}" if begun else ", before the first cell"
+            before = "" if getattr(error, "errno", None) else ", before the first cell"
+            place = f", cell {begun}" if begun else before
             raise _Failure(f"{place}: {_last_line(what)}.") from error
     raise AssertionError("the last attempt returns or raises")
 
@@ -173,11 +173,13 @@ def _number(node: NotebookNode, execution_count: int | None) -> int:
 
 
 def _cells_begun(running: Path) -> int:
-    """Place of the last cell that was begun, from 1; 0 when none was."""
-    if not running.exists():
+    """Place of the last cell that was begun, from 1; 0 when none was, or a full disk cut the notebook off."""
+    try:
+        cells = load_notebook(running).cells
+    except CompanionError:
         return 0
     number = begun = 0
-    for cell in load_notebook(running).cells:
+    for cell in cells:
         number += not ADDED_TAGS & set(cell.metadata.get("tags", []))
         begun = number if cell.metadata.get("papermill", {}).get("start_time") else begun
     return begun
@@ -191,8 +193,11 @@ def _last_line(text: str) -> str:
 def _keep(running: Path, failed: Path) -> str:
     if not running.exists():
         return ""
-    failed.parent.mkdir(exist_ok=True)
-    running.replace(failed)
+    try:
+        failed.parent.mkdir(exist_ok=True)
+        running.replace(failed)
+    except OSError:
+        return ""
     return f" As far as it ran it is kept as {failed}."
 
 

@@ -10,6 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ CLOSED = {
 OBJECT_STORE = 256 * 2**20
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 30
+SECONDS_TO_WAIT = 60
+"""How long a place is waited for in silence; the process that replies must start first."""
 ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
 
@@ -71,7 +74,10 @@ def ask(question: str, workers: int, *arguments: str) -> Any:
         takes, _ = demand(ray.nodes(), workers)
         try:
             asked: Any = ray.remote(_reply).options(**takes)
-            return ray.get(asked.remote(question, arguments))
+            reply = asked.remote(question, arguments)
+            if not ray.wait([reply], timeout=SECONDS_TO_WAIT)[0]:
+                warnings.warn("Nothing is free on the Ray cluster; waiting for a place.", stacklevel=2)
+            return ray.get(reply)
         except ray.exceptions.RayError as error:
             if isinstance(cause := getattr(error, "cause", None), CompanionError):
                 raise cause from None
@@ -90,7 +96,11 @@ def _reply(question: str, arguments: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def connected(workers: int) -> Iterator[None]:
-    """Be connected to the cluster that ``$COMPANION_RAY`` names, or to one that is started for this block."""
+    """Be connected to the cluster that ``$COMPANION_RAY`` names, or to one that is started for this block.
+
+    Raises:
+        CompanionError: Ray is not installed or in use by this process already, or the cluster cannot be reached.
+    """
     place = address() or HERE
     options: dict[str, Any] = dict(QUIET)
     if place == HERE:

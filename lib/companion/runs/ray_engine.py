@@ -25,6 +25,7 @@ from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.origin import code
 from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
+from companion.runs.lock import holder
 from companion.runs.log import log_event
 from companion.runs.ray_cluster import NO_NODE, cannot_take, connected, count, demand
 from companion.runs.store import Store
@@ -74,7 +75,7 @@ def run_all(
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
         with connected(workers):
-            yield RayPool({**settings, "driver": _holder(store)}, told, files, workers)
+            yield RayPool({**settings, "driver": holder(store.folder)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
 
@@ -104,7 +105,7 @@ class RayPool:
         self.actors: list[Any] = []
         self.failures: Counter[Any] = Counter()
         self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), 0
+        self.lock, self.stopped, self.open, self.answered = threading.Lock(), threading.Event(), 0, False
         with contextlib.suppress(OSError):
             self.logs.mkdir(parents=True, exist_ok=True)
 
@@ -123,6 +124,9 @@ class RayPool:
             log_event(self.logs, run_id, "sent")
             try:
                 answer = self._keep(run_id, *ray.get(slot.run.remote(run_id, spec_json)))
+                if lost and answer and self.store.sound(run_id):
+                    # The worker of the lost slot lived on, and put it into the shared folder.
+                    answer = {}
                 node = self._give_up(slot, answer)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
@@ -132,20 +136,20 @@ class RayPool:
                     break
                 if self.store.sound(run_id):
                     # The worker put it into the shared folder and was lost before it could say so.
-                    return self._blamed(given_up, {})
+                    return self._settle(given_up, {})
                 lost += 1
                 log_event(self.logs, run_id, "killed", attempt=lost, reason=str(error))
                 continue
             if not node:
                 self.free.put(slot)
-                return self._blamed(given_up, answer)
+                return self._settle(given_up, answer)
             log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
             given_up.append(node)
         lost_again = f"its node was lost {ATTEMPTS} times (or had no memory left)"
-        return self._blamed(given_up, {"error": lost_again, "stop": False})
+        return self._settle(given_up, {"error": lost_again, "stop": False})
 
-    def _blamed(self, given_up: Sequence[str], answer: Answer) -> Answer:
-        """The answer; slots given up for the run are had back if it failed elsewhere too, else their nodes named."""
+    def _settle(self, given_up: Sequence[str], answer: Answer) -> Answer:
+        """Have slots given up for the run back if it failed elsewhere too, else name their nodes; gives the answer."""
         if answer:
             with self.lock:
                 self.slots += len(given_up)
@@ -177,17 +181,31 @@ class RayPool:
             except ray.exceptions.RayError as error:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
-                    if not self._one_less():
+                    if not self._one_less() and not self.answered:
                         raise CompanionError(cannot_take(error)) from error
                     warnings.warn(cannot_take(error), stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
+                self.answered = True
                 return slot
         raise CompanionError("The slots of the Ray cluster end as soon as they are started; see its logs.")
 
     def _next(self) -> Any:
-        """The next slot that is free; one more is started as long as there are fewer than the cluster has room for."""
+        """The next slot that is free."""
+        import ray
+
+        while not self.stopped.is_set():
+            # At every look: the slot that was waited for may have ended under another thread's run.
+            self._begin_slot()
+            with contextlib.suppress(queue.Empty):
+                return self.free.get(timeout=SECONDS_BETWEEN_LOOKS)
+            if not count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
+                raise CompanionError(NO_NODE)
+        raise CompanionError("The runs were stopped.")
+
+    def _begin_slot(self) -> None:
+        """Start one more slot if none is free and there are fewer than the cluster has room for."""
         import ray
 
         with self.lock:
@@ -201,12 +219,6 @@ class RayPool:
             # The slot may have to wait for room, and others may become free before it.
             placed = actor.complaint.remote(self.code)
             placed.future().add_done_callback(lambda _: self.free.put(actor))
-        while not self.stopped.is_set():
-            with contextlib.suppress(queue.Empty):
-                return self.free.get(timeout=SECONDS_BETWEEN_LOOKS)
-            if not count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
-                raise CompanionError(NO_NODE)
-        raise CompanionError("The runs were stopped.")
 
     def _give_up(self, slot: Any, answer: Answer) -> str:
         """End a slot that now failed ``FAILURES`` runs in a row; its node, or nothing where it stays or is the last."""
@@ -249,14 +261,6 @@ class RayPool:
         return {}
 
 
-def _holder(store: Store) -> str:
-    """Who holds the lock of the store's folder, if this machine sees that folder."""
-    try:
-        return (store.folder / ".lock").read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return ""
-
-
 def _kept() -> Path:
     """Where a node that does not see the driver's folders keeps the checkpoints of runs that it has not ended."""
     return paths.cache() / "checkpoints"
@@ -291,7 +295,7 @@ class Slot:
         files: dict[str, bytes],
     ) -> None:
         self.scratch: Path | None = None
-        if _holder(Store(Path(settings["store"]))) != (settings.pop("driver") or None):  # a full disk may keep no name
+        if holder(Path(settings["store"])) != (settings.pop("driver") or None):  # a full disk may keep no name
             self.scratch = _scratch()
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.

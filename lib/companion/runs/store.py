@@ -70,11 +70,15 @@ class Store:
         return self.path(run_id).exists()
 
     def sound(self, run_id: str) -> bool:
-        """Whether a record of this id is there and matches its checksum."""
+        """Whether a record of this id is there and matches its checksum.
+
+        Raises:
+            CompanionError: it is there and cannot be read.
+        """
         return self.has(run_id) and not self.damage(run_id)
 
     def ids(self) -> list[str]:
-        """Ids of all records, sorted."""
+        """Ids of all records, sorted; CompanionError if the folder cannot be read."""
         return sorted(file.name.removesuffix(SUFFIX) for file in self._files() if _is_record_name(file.name))
 
     def write(self, spec: Any, arrays: Arrays, meta: Mapping[str, Any]) -> str:
@@ -134,13 +138,21 @@ class Store:
                     problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
             elif not _is_record_name(file.name):
                 problems.append(f"{file.name} is not the name of a record; move it elsewhere.")
-            elif damage := self.damage(file.name.removesuffix(SUFFIX)):
-                problems.append(f"{file.name} is damaged: {damage}; the next run makes it anew.")
+            elif problem := self._problem(file.name.removesuffix(SUFFIX)):
+                problems.append(problem)
         if live:
             return [*problems, f"Runs of {self.folder} are being made now; verify again when they are done."]
         present = set(self.ids())
         missing = [run_id for run_id in dict.fromkeys(expected) if run_id not in present]
         return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]
+
+    def _problem(self, run_id: str) -> str:
+        """What is wrong with a record, in one sentence."""
+        try:
+            damage = self.damage(run_id)
+        except CompanionError as error:
+            return str(error)
+        return damage and f"{run_id}{SUFFIX} is damaged: {damage}; the next run makes it anew."
 
     def mend(self) -> list[str]:
         """Move damaged records to ``damaged/``, after :meth:`sweep`; give one sentence for each.
@@ -187,9 +199,12 @@ class Store:
                 file.unlink()
 
     def _files(self) -> list[Path]:
-        if not self.folder.is_dir():
+        try:
+            there = [file for file in self.folder.iterdir() if not file.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        there = (file for file in self.folder.iterdir() if not file.name.startswith("."))
+        except OSError as error:
+            raise CompanionError(f"{self.folder} cannot be read: {error.strerror}.") from error
         return sorted(file for file in there if file.is_file() or _is_record_name(file.name))
 
     def _bytes(self, run_id: str) -> bytes:
@@ -203,7 +218,11 @@ class Store:
             raise CompanionError(f"Record {run_id} in {self.folder} cannot be read: {error.strerror}.") from error
 
     def damage(self, run_id: str) -> str:
-        """Why the record is not sound; empty when it is."""
+        """Why the record is not sound; empty when it is.
+
+        Raises:
+            CompanionError: it is not there or cannot be read.
+        """
         try:
             _decode(self._bytes(run_id), run_id)
         except _Damage as damage:

@@ -6,6 +6,7 @@ process that started it is gone, however that ended.
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import gc
 import json
@@ -77,19 +78,24 @@ def _read(jobs: queue.SimpleQueue[str]) -> None:
 
 
 def _send_output_to(file: Path) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     with contextlib.suppress(OSError), file.open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
 
 
 def _drop_if_empty(file: Path) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     with contextlib.suppress(OSError):
         if file.stat().st_size == 0:
             file.unlink()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A full disk takes no log; what became of the run must be told all the same.
+        with contextlib.suppress(OSError):
+            stream.flush()
 
 
 def give_back_memory() -> None:
@@ -118,12 +124,18 @@ def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
         arrays, meta = work(spec)
     except (Exception, SystemExit) as error:
         sentence = str(error) if isinstance(error, CompanionError) else f"{type(error).__name__}: {error}"
-        return {"error": sentence, "stop": False}, traceback.format_exc()
+        return {"error": sentence, "stop": _no_room(error)}, traceback.format_exc()
     try:
         Store(Path(settings["store"])).write(spec, arrays, meta)
     except CompanionError as error:
         return not_stored(error), traceback.format_exc()
     return {}, ""
+
+
+def _no_room(error: BaseException) -> bool:
+    """Whether a run found a disk full: what it kept beside its record, or printed, could not be written."""
+    cause = error.__cause__ if isinstance(error, CompanionError) else error
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def not_stored(error: CompanionError) -> Answer:

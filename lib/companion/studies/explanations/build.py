@@ -243,15 +243,18 @@ def merge(profile: str, folders: Sequence[Path], rerun: bool = False) -> tuple[s
     """
     home = open_study(profile, rerun)
     records = [_records_in(folder, home) for folder in folders]
-    study = _joined(home, [Study(home.profile, home.settings, folder.parent) for folder in records])
-    wanted = {spec_id(spec) for spec in (*study.specs(), *study.tuning_specs())}
-    with folder_lock(study.folder):
-        merged = merging.merge(study.store, records, wanted)
-    missing = [spec for spec in study.specs() if not study.store.has(spec_id(spec))]
+    others = [Study(home.profile, home.settings, folder.parent) for folder in records]
+    _first(home, others)  # before the lock, which makes the folder
+    with folder_lock(home.folder):
+        if (first := _first(home, others)) is not home:
+            _adopt(home, first)
+        wanted = {spec_id(spec) for spec in (*home.specs(), *home.tuning_specs())}
+        merged = merging.merge(home.store, records, wanted)
+    missing = [spec for spec in home.specs() if not home.store.has(spec_id(spec))]
     sentence = (
-        f"{len(merged.copied)} records copied to {study.store.folder}, {merged.same} were there already, "
-        f"{merged.others} belong to other runs and were left out; {len(missing)} of {len(study.specs())} runs are "
-        f"missing{missing and f'; {study.command!r} makes them' or ''}."
+        f"{len(merged.copied)} records copied to {home.store.folder}, {merged.same} were there already, "
+        f"{merged.others} belong to other runs and were left out; {len(missing)} of {len(home.specs())} runs are "
+        f"missing{missing and f'; {home.command!r} makes them' or ''}."
     )
     return sentence, merged.problems
 
@@ -266,16 +269,14 @@ def _records_in(folder: Path, study: Study) -> Path:
     raise CompanionError(f"{folder} holds no records; name the other machine's folder {'/'.join(levels[:-1])}.")
 
 
-def _joined(home: Study, others: Sequence[Study]) -> Study:
-    """The study at home, checked against the others; taken from the first of them where there is none at home."""
+def _first(home: Study, others: Sequence[Study]) -> Study:
+    """The study at home, or the first of the others where there is none at home, checked against the rest."""
     first, *rest = [study for study in (home, *others) if study.frozen()] or [home]
     if first.frozen() is None:
         raise CompanionError(f"Neither {home.folder} nor a folder named holds study.json; name a study's folder.")
     for other in rest:
         _refuse_unlike(first, other)
-    if first is not home:
-        _adopt(home, first)
-    return home
+    return first
 
 
 def _refuse_unlike(one: Study, other: Study) -> None:
