@@ -91,6 +91,7 @@ def test_every_point_of_growth_is_drawn_and_only_its_quantity_grows(tmp_path: Pa
     drawn = growth.growth_figure(table)
     ticks = {axes.get_xlabel(): axes.get_xticks().tolist() for axes in drawn.axes}
     assert ticks == {quantity: list(values) for quantity, values in growth.GROWTH.items()}
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] >= 5 for axes in drawn.axes)
     cores = os.cpu_count() or 1
     assert [len(growth.grown("seeds", count)[0]) for count in (1, 8)] == [1, 8]
     assert growth.grown("workers, for 8 runs", 4)[1] == 4 and growth.grown("arms", 4)[1] == cores

@@ -1,1 +1,1 @@
-"""Speed beside the usual tools: every number of figures/bench.csv is measured here, ways taking turns in one run."""
+"""Speed beside the usual tools: every number of figures/bench.csv is measured here, the ways of a part taking turns."""

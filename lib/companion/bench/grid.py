@@ -39,7 +39,7 @@ GRID = f"grid of {RUNS} runs of {Run.train} steps and {Run.items} items"
 
 
 def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train and score as a study's run does."""
+    """Train and score, without layer entropies."""
     from companion.models.finetune import finetune
     from companion.models.score import score
 

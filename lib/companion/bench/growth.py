@@ -88,7 +88,7 @@ def growth_figure(table: pd.DataFrame) -> Figure:
         f"Whole grids, start of the workers included. {NOTE} Bars: lowest to highest of "
         f"{table['rounds'].min()} rounds.",
     )
-    grid = figure.subplots(2, 3, sharey=True)
+    grid = figure.subplots(2, 3)
     for axes, quantity in zip(grid.flat, GROWTH, strict=True):
         points = table[table["task"] == quantity].assign(x=lambda rows: rows["way"].astype(int)).sort_values("x")
         spread = [points["median"] - points["lowest"], points["highest"] - points["median"]]

@@ -192,7 +192,7 @@ def _layout(row: Any) -> str:
 
 
 def _memory(row: Any) -> str:
-    """Of all processes together; nothing where it says nothing."""
+    """The most of one process, times their number; nothing where it says nothing."""
     return "" if row.part in NO_MEMORY or not row.memory_mib else f"{row.processes} x {row.memory_mib}"
 
 

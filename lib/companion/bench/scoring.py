@@ -1,4 +1,4 @@
-"""Scoring: this project against `generate` and the log-likelihoods of lm-evaluation-harness."""
+"""Scoring: this project against a plain forward pass, `generate`, and lm-evaluation-harness' log-likelihoods."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ HARNESS = "lm-evaluation-harness"
 AGREEMENT = "largest difference of a label's log-probability"
 PROMPTS = 64
 SCORED = 8
-"""Prompts of a batch of the other tools: the faster of 8 and 32 here; this project takes 32."""
+"""Prompts of a batch of the other tools, faster in trials than 32; this project takes 32."""
 COMPARED = 8
 """Prompts on which scores are compared with the harness, in float32."""
 

@@ -38,7 +38,7 @@ PASSES = 5
 
 
 def ways(cores: int) -> list[Way]:
-    """Ours as in the study, one thread per process; the others as they come, and with what makes them faster here."""
+    """Ours computing batches whole and as the profiles do; the others as they come and with what is faster here."""
     tasks = tuple(TRAINING)
     loss = "loss at target tokens only, as TRL's own, which needs a GPU"
     best = f"{dtype()}, no checkpointing, sorted by length, adapter's inputs not cast"
@@ -56,7 +56,7 @@ def ways(cores: int) -> list[Way]:
 
 
 def companion(task: str) -> float:
-    """This project's `finetune`; examples per second over the steps after the first."""
+    """This project's `finetune`; examples per second over the steps after the warm-up."""
     return _ours(task, recipe(TRAINING[task].size))
 
 

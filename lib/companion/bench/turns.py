@@ -1,4 +1,4 @@
-"""Ways to do one thing take turns, each in processes of its own, so that a busy moment of the machine hits all."""
+"""Ways to do one thing take turns, each in its own processes, so that a slow spell of the machine hits all alike."""
 
 import contextlib
 import os

@@ -1,8 +1,8 @@
 """What all tools are given: random token ids, because only lengths matter, and one model with one adapter.
 
-Two kinds of training are measured. In one all prompts share a long instruction (that of the usual benchmarks of this
-method: instruction and rubric first). The other has the lengths of the study's profile `cpu`: a batch is five versions
-of one conversation, which share what comes before the reply (medians there: prompts of 110 tokens, 38 of them shared).
+Two kinds of training are measured. In one all prompts share a long instruction, with a rubric. The other has the
+lengths of the study's profile `cpu`: a batch is five versions of one conversation, which share what comes before the
+reply (medians there: prompts of 110 tokens, 38 of them shared).
 """
 
 import random
@@ -133,7 +133,7 @@ def base() -> Any:
 
 
 def recipe(batch_size: int) -> Any:
-    """The recipe all train with: rank 16, batches computed whole, a constant rate."""
+    """The recipe of this project's trainings: rank 16, batches computed whole, a constant rate."""
     from companion.models.finetune import Recipe
 
     return Recipe(
