@@ -67,7 +67,7 @@ bench: install ## Measure speed and memory beside the usual tools (an hour and a
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/companion bench
 
-readme: install ## Fill the README's tables from the recorded cpu run
+readme: install ## Fill the README's tables from the recorded runs and the benchmark
 	@$(BIN)/companion readme
 
 lab: install ## Open the notebooks in JupyterLab

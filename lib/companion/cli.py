@@ -283,7 +283,7 @@ def rate(
 
 @app.command()
 def readme() -> None:
-    """Fill the README's claims and arms with the tables of the recorded cpu run."""
+    """Fill the README's tables from the recorded runs and the benchmark."""
     from companion.studies.explanations.readme import update
 
     if not (file := paths.home() / "README.md").is_file():
