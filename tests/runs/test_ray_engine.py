@@ -219,6 +219,17 @@ def test_a_node_keeps_the_checkpoint_of_a_run_that_failed(workload, tmp_path, mo
     assert list(made.parent.iterdir()) == [failed]
 
 
+def test_a_node_forgets_the_checkpoint_of_a_run_that_never_came_back(workload, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
+    old, young = (tmp_path / "checkpoints" / name for name in ("old.safetensors", "young.safetensors"))
+    old.parent.mkdir()
+    for file, days in ((old, 31), (young, 29)):
+        file.touch()
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    slot_elsewhere(workload, tmp_path)
+    assert list(old.parent.iterdir()) == [young]
+
+
 def test_a_slot_removes_what_slots_that_are_gone_left_on_its_node(workload, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with subprocess.Popen(["true"]) as ended:

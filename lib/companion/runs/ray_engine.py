@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from companion.runs.worker import Answer, not_stored
 SECONDS_BETWEEN_LOOKS = 5
 FAILURES = 2
 """After so many runs in a row that a slot could not make, the next is tried elsewhere before the run has the blame."""
+SECONDS_KEPT = 30 * 24 * 3600
+"""How long a node that does not see the driver's folders keeps the checkpoint of a run that it has not ended."""
 
 
 def run_all(
@@ -266,6 +269,14 @@ def _kept() -> Path:
     return paths.cache() / "checkpoints"
 
 
+def _forget_old() -> None:
+    """Remove the checkpoints of runs that were lost here and went on elsewhere, which nobody else does."""
+    for file in _kept().glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > SECONDS_KEPT:
+                file.unlink()
+
+
 def _scratch() -> Path:
     """Name of a new folder for this process's runs; those of processes that are gone are removed."""
     ours = Path(tempfile.gettempdir()) / f"companion-{socket.gethostname()}"
@@ -295,6 +306,7 @@ class Slot:
         files: dict[str, bytes],
     ) -> None:
         self.scratch: Path | None = None
+        _forget_old()
         if holder(Path(settings["store"])) != (settings.pop("driver") or None):  # a full disk may keep no name
             self.scratch = _scratch()
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}

@@ -165,6 +165,7 @@ def test_adapters_are_kept_in_training_only_where_the_variable_says(
     spec = next(spec for spec in study.specs() if (spec.arm, spec.seed) == ("label", 1))
     file = study.store.path(spec_id(spec))
     before = file.read_bytes()
+    (tmp_path / "kept" / f".{spec_id(spec)}-left" / "by a worker that was killed").mkdir(parents=True)
     for kept in (None, tmp_path / "kept"):
         if kept is not None:
             monkeypatch.setenv(paths.ADAPTERS_VARIABLE, str(kept))

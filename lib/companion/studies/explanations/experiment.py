@@ -234,7 +234,8 @@ def _keep(student: Any, folder: Path) -> None:
     """Write the adapter in place of an earlier one of the same run."""
     from companion.models.lora import save_adapter
 
-    shutil.rmtree(folder, ignore_errors=True)
+    for left in (folder, *folder.parent.glob(f".{folder.name}-*")):  # the latter by a worker that was killed meanwhile
+        shutil.rmtree(left, ignore_errors=True)
     with whole_folder(folder) as working:
         save_adapter(student, working)
 
