@@ -20,9 +20,11 @@ CHOICE = --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter 1,$(RERUN)),--r
 QUICK := -m "not slow and not golden"
 GOLDEN := -m "golden and not slow"
 
-# A mistake is told before anything is installed.
-ifneq ($(filter command,$(foreach name,profile study rerun python,$(origin $(name)))),)
-$(error Settings are written in capitals: PROFILE, STUDY, RERUN, PYTHON)
+# A mistake is told before anything is installed; what has a _ in its name is for the environment (COMPANION_RAY=local).
+SETTINGS := PROFILE STUDY RERUN PYTHON
+STRANGE := $(foreach name,$(filter-out $(SETTINGS),$(.VARIABLES)),$(if $(findstring _,$(name)),,$(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(strip $(STRANGE)),)
+$(error There is no setting $(strip $(STRANGE)); the settings are $(SETTINGS), in capitals)
 endif
 ifneq ($(filter figures status verify,$(MAKECMDGOALS)),)
 ifeq ($(filter $(PROFILES),$(PROFILE)),)

@@ -23,8 +23,10 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (("verify", "PROFILE="), "There is no profile ''; choose one of"),
         (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
-        (("figures", "profile=cpu"), "Settings are written in capitals"),
-        (("figures", "rerun=1"), "Settings are written in capitals"),
+        (("figures", "profile=cpu"), "There is no setting profile; the settings are PROFILE STUDY RERUN PYTHON, in"),
+        (("figures", "rerun=1"), "There is no setting rerun;"),
+        (("figures", "PROFIL=cpu"), "There is no setting PROFIL;"),
+        (("figures", "PROFILE=cpu", "RERUM=1"), "There is no setting RERUM;"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_installed(arguments: tuple[str, ...], sentence: str) -> None:
