@@ -45,11 +45,19 @@ def test_a_table_of_another_shape_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_rows_of_another_machine_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_whole_run_takes_the_place_of_another_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page.run(["scoring"], 1, tmp_path)
+    before = (tmp_path / "bench.csv").read_bytes()
     monkeypatch.setattr(page, "machine", lambda: "another")
-    page.run(["statistics"], 1, tmp_path)
-    assert set(page.read(tmp_path / "bench.csv")["part"]) == {"statistics"}
+    with pytest.raises(
+        CompanionError, match=r"measured on another machine .*here: another.*measure all parts, or .*--to"
+    ):
+        page.run(["statistics"], 1, tmp_path)
+    assert (tmp_path / "bench.csv").read_bytes() == before
+    page.run(["statistics"], 1, tmp_path / "elsewhere")
+    page.run((), 1, tmp_path)
+    table = page.read(tmp_path / "bench.csv")
+    assert set(table["machine"]) == {"another"} and set(table["part"]) == {"scoring", "statistics"}
 
 
 def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

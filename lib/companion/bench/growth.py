@@ -25,9 +25,9 @@ GROWTH: dict[str, tuple[int, ...]] = {
 """What grows, and its values; the rest stays as in `Run`, with one run per worker."""
 BLUE = sns.color_palette("colorblind")[0]
 NOTE = (
-    f"One run for each core, {Run.train * VERSIONS} training examples with targets of {Run.target} tokens, "
-    f"{Run.items} test items, prompts of {Run.length} tokens, but for the quantity that grows; an arm more has targets "
-    "8 tokens longer."
+    f"{os.cpu_count() or 1} runs on as many cores, {Run.train * VERSIONS} training examples with targets of "
+    f"{Run.target} tokens, {Run.items} test items, prompts of {Run.length} tokens, but for the quantity that grows; an "
+    "arm more has targets 8 tokens longer."
 )
 
 
@@ -97,6 +97,5 @@ def growth_figure(table: pd.DataFrame) -> Figure:
         axes.set_xticks(points["x"])
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-    for axes in grid[:, 0]:
         axes.set_ylabel("seconds")
     return settle(figure)

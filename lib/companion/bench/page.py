@@ -33,10 +33,10 @@ PARTS: dict[str, tuple[str, Callable[[int], list[Way]]]] = {
 def run(parts: Sequence[str] = (), rounds: int = 5, folder: Path | None = None) -> str:
     """Measure these parts (default: all) and write the files into `folder` (default: figures); gives the page's text.
 
-    Parts that are not measured now keep what this machine measured before with the same libraries.
+    Parts that are not measured now keep what was measured before.
 
     Raises:
-        CompanionError: an unknown part.
+        CompanionError: an unknown part; or some are measured beside others of another machine or other libraries.
     """
     for name in parts:
         if name not in PARTS:
@@ -44,10 +44,20 @@ def run(parts: Sequence[str] = (), rounds: int = 5, folder: Path | None = None) 
     os.environ.update(OFFLINE)
     os.environ.setdefault("COMPANION_CACHE", str(cache()))
     target = folder or home() / "figures"
+    if parts:
+        _refuse_unlike(target / "bench.csv")
     for name in parts or PARTS:
         found = take_turns(PARTS[name][1](os.cpu_count() or 1), rounds, lambda line: print(line, flush=True))
         _keep(target / "bench.csv", name, measured_rows(name, found))
     return publish(target)
+
+
+def _refuse_unlike(file: Path) -> None:
+    if file.exists() and (there := set(read(file).get("machine", []))) - {machine()}:
+        raise CompanionError(
+            f"{file} shows what was measured on another machine or with other libraries ({'; '.join(sorted(there))}; "
+            f"here: {machine()}), and a page shows one; measure all parts, or name another folder with --to."
+        )
 
 
 def measured_rows(part: str, found: list[Measured]) -> pd.DataFrame:
