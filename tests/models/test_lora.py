@@ -26,6 +26,7 @@ def test_saved_adapter_is_read_by_plain_peft(
     base = make_base()
     student, _ = finetune(base, make_sequences(8, 3), recipe, seed=0)
     save_adapter(student, tmp_path / "adapter")
+    assert {file.stat().st_mode & 0o444 for file in (tmp_path / "adapter").iterdir()} == {0o444}
     assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",

@@ -161,6 +161,7 @@ def save_adapter(student: Student, folder: Path) -> None:
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
     save_file(student.weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors lets its owner alone read it
     config.save_pretrained(str(folder))
 
 
