@@ -190,7 +190,8 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Students of each arm; verdicts need four.")] = 5,
     arms: Annotated[str, typer.Option(help="Arms separated by commas; else base and the main ones.")] = "",
     sizes: Annotated[
-        tuple[int, int, int], typer.Option(help="Most rows to train on, to choose the recipe on, to test on.")
+        tuple[int, int, int],
+        typer.Option(metavar="N N N", help="Most rows to train on, to choose the recipe on, to test on."),
     ] = (800, 100, 400),
     text_words: Annotated[int, typer.Option(help="Words of a text that are shown.")] = 120,
     quiet: QUIET = False,
@@ -293,13 +294,19 @@ def readme() -> None:
 
 @app.command()
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="Parts to measure anew; none: all of them.")] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Of training, profile, scoring, together, grid, commands, statistics, growth; all if none is named."
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often every way has its turn.")] = 5,
+    to: Annotated[Path | None, typer.Option(help="Folder of bench.csv, bench.md and figure; else figures.")] = None,
 ) -> None:
-    """Measure speed and memory beside the usual tools, side by side in one run (figures/bench.md)."""
+    """Measure speed and memory beside the usual tools, side by side (figures/bench.md)."""
     from companion.bench.page import run
 
-    typer.echo(run(parts or (), rounds))
+    typer.echo(run(parts or (), rounds, to))
 
 
 def _check_study(study: str) -> None:

@@ -87,7 +87,7 @@ INDEX = (
 {% endmacro %}
 """
     + _HEAD
-    + """<p class="note">Every file here can be deleted and made again from the records.</p>
+    + """<p class="note">Every table, figure and page can be deleted and made again from the records.</p>
 {% for title, outputs in parts %}
 <h2>{{ title }}</h2>
 {% for output in outputs %}

@@ -51,14 +51,20 @@ def test_numbers_are_ordered_by_size(tmp_path: Path):
 
 
 def test_named_labels_keep_their_order_even_where_one_is_not_used(tmp_path: Path):
-    found = labels_of(tmp_path, "poor", "fine", labels=("poor", "fair", "fine"))
+    with pytest.warns(UserWarning, match="has no row with the label fair; it can be answered all the same"):
+        found = labels_of(tmp_path, "poor", "fine", labels=("poor", "fair", "fine"))
     assert found.labels == ("poor", "fair", "fine") and list(found.rows["label"]) == [1, 3]
+
+
+def test_labels_that_differ_in_capitals_only_are_told(tmp_path: Path):
+    with pytest.warns(UserWarning, match=r"differ in capitals only \(Good and good\); each counts"):
+        assert labels_of(tmp_path, "good", "bad", "Good").labels == ("bad", "good", "Good")
 
 
 @pytest.mark.parametrize(
     ("given", "labels", "message"),
     [
-        (["yes", "yes"], (), "1 different labels"),
+        (["yes", "yes"], (), "1 different label \\(yes\\); 2 to 20"),
         ([str(n) for n in range(21)], (), "21 different labels"),
         (["yes", "maybe"], ("yes", "no"), "outside the set yes, no: maybe"),
         (["yes", "x" * 60], (), "is a text"),
@@ -78,10 +84,15 @@ def test_unknown_columns_are_named_with_those_there_are(tmp_path: Path):
     ("name", "content", "message"),
     [
         ("rows.xlsx", b"", "none of the formats"),
-        ("rows.csv", b"", "could not be read as csv"),
+        ("rows.csv", b"", "could not be read as csv: it is empty"),
+        (
+            "rows.csv",
+            b"answer;verdict\nopen;1\n",
+            "no column .*; its columns are answer;verdict. .* save it with commas",
+        ),
         ("rows.csv", b"answer,verdict\n", "has no rows"),
         ("rows.csv", b'answer,verdict\n"open,1\n', "could not be read as csv"),
-        ("rows.csv", b"answer,verdict\n\xff\xfe,1\n", "could not be read as csv"),
+        ("rows.csv", b"answer,verdict\n\xff\xfe,1\n", "could not be read as csv: it is not in UTF-8"),
         ("rows.parquet", b"PAR1", "could not be read as parquet"),
         ("rows.json", b"[1, 2]", "no column"),
         ("rows.json", b"{", "could not be read as json"),

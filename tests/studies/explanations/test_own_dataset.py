@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from companion import paths
 from companion.errors import CompanionError
-from companion.studies.explanations.dataset import label_count, load_examples
+from companion.studies.explanations.dataset import SPLITS, label_count, load_examples
 from companion.studies.explanations.own_data import Labelled
-from companion.studies.explanations.own_dataset import BORROWED_WORDS, build, prompt_text
+from companion.studies.explanations.own_dataset import BORROWED_WORDS, build, described, prompt_text
 from companion.studies.explanations.own_study import open_own
 
 
@@ -40,6 +40,14 @@ def test_groups_stay_together_and_shares_are_kept():
     assert items["level"].isna().all()
 
 
+def test_what_was_understood_is_one_sentence():
+    rows = labelled(names=("no", "yes"))
+    data = build(Labelled(rows.rows, ("no", "yes", "unused"), ordered=False), options(), "mine")
+    counts = data.items.groupby(["label", "split"]).size()
+    no, yes = (" + ".join(str(counts[label, split]) for split in SPLITS) for label in (1, 2))
+    assert described(data) == f"Rows by label (train + validation + test): no {no}, yes {yes}, unused 0 + 0 + 0."
+
+
 def test_the_sizes_are_upper_limits():
     items = build(labelled(400, 400), options(sizes=[50, 9, 31]), "mine").items
     assert items["split"].value_counts().to_dict() == {"train": 50, "test": 31, "validation": 9}
@@ -59,7 +67,7 @@ def test_a_group_too_large_to_be_one_of_several_is_trained_on_and_its_rows_are_d
 
 
 def test_texts_that_look_the_same_once_cut_stay_together():
-    with pytest.raises(CompanionError, match="60 rows in 1 groups are too few"):
+    with pytest.raises(CompanionError, match="60 rows make 1 group, too few"):
         build(labelled(), options(text_words=1), "mine")
 
 
@@ -132,7 +140,7 @@ def test_a_text_cannot_open_a_line_or_a_field():
 
 @pytest.mark.parametrize(
     ("count", "groups", "names", "sentence"),
-    [(5, 5, ("a", "b"), "too few to train"), (60, 3, ("a", "b"), "60 rows in 3 groups are too few")],
+    [(5, 5, ("a", "b"), "too few to train"), (60, 3, ("a", "b"), "60 rows make 3 groups, too few")],
 )
 def test_too_little_is_one_sentence(count, groups, names, sentence):
     with pytest.raises(CompanionError, match=sentence):

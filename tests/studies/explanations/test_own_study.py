@@ -9,7 +9,7 @@ import pytest
 from companion.errors import CompanionError
 from companion.profiles import Profile
 from companion.runs.spec import spec_id
-from companion.studies.explanations import own_tables
+from companion.studies.explanations import build, own_tables
 from companion.studies.explanations.analysis import calibration, layer_values, learning
 from companion.studies.explanations.own_study import OwnStudy, open_own, run
 from companion.studies.explanations.publish import publish_tuning
@@ -119,6 +119,16 @@ def test_other_settings_and_another_table_are_refused(own: OwnStudy, table: Path
 def test_mistakes_are_one_sentence(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(CompanionError, match=sentence):
         open_own("mine.csv", **options)  # type: ignore[arg-type]
+
+
+def test_a_table_with_a_mistake_leaves_no_folder(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPANION_HOME", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "your_data.ipynb").touch()
+    for options, sentence in (({"label": "kind"}, "no column 'kind'"), ({"labels": "yes,no"}, "outside the set")):
+        with pytest.raises(CompanionError, match=sentence):
+            build.compare(True, table=str(table), profile="smoke", **options)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_the_folder_is_named_after_the_table() -> None:

@@ -76,6 +76,18 @@ def test_a_clear_gain_is_supported_and_a_clear_loss_contradicted():
     assert worse["1a"].verdict == "contradicted"
 
 
+def test_no_interval_is_wider_than_what_is_possible():
+    """Two seeds leave one degree of freedom, of which t has a quantile of 13 at 95 %, and of 51 in a family of four."""
+    results = made({"label": 0.3, "explanation": 0.6, "shuffled": 0.5}, seeds=2, groups=12, size=(1, 2))
+    rows = results.predictions
+    for column in ("correct", "peak_mass"):
+        rows[column] = rows[column].where(rows["arm"] != "explanation", 1.0 - rows["seed"])
+    found = verdicts(results)
+    assert {(found[claim].low, found[claim].high) for claim in ("1a", "2d", "3d")} == {(-1, 1)}
+    gain = difference(results, "explanation", "label", "correct")
+    assert (gain.low, gain.high) == (-1, 1)
+
+
 def test_the_claim_about_all_cells_is_left_out():
     assert "1b" not in verdicts(made({"label": 0.5, "explanation": 0.5}))
 

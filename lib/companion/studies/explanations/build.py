@@ -67,6 +67,8 @@ def compare(quiet: bool = False, **options: Any) -> str:
         # The notebook works in a folder of its own.
         options["table"] = str(Path(options["table"]).resolve())
     own = own_study.open_own(**options)
+    if own.frozen() is None:
+        own.build_data(quiet)  # before the lock, which makes the folder: what is wrong with the table leaves nothing
     with folder_lock(own.folder):
         own_study.run(own, quiet)
         return _write(own, [[notebook]], options, f"Labels with and without explanations: {own.folder.name}", quiet)

@@ -1,8 +1,10 @@
 """A reader's own labelled texts: a table with a text, a label and perhaps an explanation in each row."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -54,9 +56,9 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
     chosen = {role: name for role, name in vars(columns).items() if name}
     lacking = [name for name in chosen.values() if name not in table.columns]
     if lacking:
-        raise CompanionError(
-            f"{data} has no column {', '.join(map(repr, lacking))}; its columns are {_listed(list(table.columns))}."
-        )
+        hint = " It seems to be separated by semicolons; save it with commas." if _semicolons(table) else ""
+        there = _listed(list(table.columns))
+        raise CompanionError(f"{data} has no column {', '.join(map(repr, lacking))}; its columns are {there}.{hint}")
     rows = pd.DataFrame({role: table[name].map(_as_text) for role, name in chosen.items()})
     rows = rows.reindex(columns=["text", "label", "explanation", "group"], fill_value="")
     rows["group"] = rows["group"].where(rows["group"] != "", rows["text"])
@@ -64,6 +66,10 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
     names = _ordered(rows["label"], labels, data)
     numbered = rows["label"].map({name: place for place, name in enumerate(names, 1)})
     return Labelled(rows.assign(label=numbered), names, bool(labels) or all(map(_is_number, names)))
+
+
+def _semicolons(table: pd.DataFrame) -> bool:
+    return len(table.columns) == 1 and ";" in str(table.columns[0])
 
 
 def _table(data: str, revision: str | None) -> pd.DataFrame:
@@ -81,6 +87,12 @@ def _table(data: str, revision: str | None) -> pd.DataFrame:
         raise CompanionError(f"{file} is none of the formats {', '.join(readers)}; save it as one of them.")
     try:
         table = readers[file.suffix](file)
+    except UnicodeDecodeError as error:
+        raise CompanionError(
+            f"{file} could not be read as {file.suffix[1:]}: it is not in UTF-8; save it in that encoding."
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise CompanionError(f"{file} could not be read as {file.suffix[1:]}: it is empty.") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CompanionError(f"{file} could not be read as {file.suffix[1:]} ({reason}).") from error
@@ -154,13 +166,20 @@ def _ordered(found: pd.Series, labels: Sequence[str], data: str) -> tuple[str, .
         names = tuple(sorted(there, key=float if all(map(_is_number, there)) else str.casefold))
     if not LABELS[0] <= len(there) or len(names) > LABELS[1]:
         raise CompanionError(
-            f"{data} has {len(there)} different labels ({_listed(sorted(there))}); {LABELS[0]} to {LABELS[1]} can be "
-            "told apart."
+            f"{data} has {len(there)} different {'label' if len(there) == 1 else 'labels'} ({_listed(sorted(there))}); "
+            f"{LABELS[0]} to {LABELS[1]} can be told apart."
         )
     if long := [name for name in names if len(name) > LABEL_CHARACTERS]:
         raise CompanionError(
             f"The label {long[0][:LABEL_CHARACTERS]!r}... of {data} is a text; name a column of short labels."
         )
+    if unused := [name for name in names if name not in there]:
+        warnings.warn(
+            f"{data} has no row with the label {_listed(unused)}; it can be answered all the same.", stacklevel=4
+        )
+    folded = pairwise(sorted(names, key=lambda name: (name.casefold(), name)))
+    if alike := [f"{one} and {other}" for one, other in folded if one.casefold() == other.casefold()]:
+        warnings.warn(f"{data} has labels that differ in capitals only ({_listed(alike)}); each counts.", stacklevel=4)
     return names
 
 

@@ -62,6 +62,16 @@ def build(labelled: Labelled, settings: "OwnSettings", name: str) -> Data:
     return Data(with_shortcuts(table, shortcuts.word_classifier), pd.DataFrame(columns=list(RATINGS)), facts)
 
 
+def described(data: Data) -> str:
+    """What was understood of the table, in one sentence: rows of each label, to train, validate and test on."""
+    counts = pd.crosstab(data.items["label"], data.items["split"]).reindex(columns=SPLITS, fill_value=0)
+    counts = counts.reindex(range(1, len(data.facts["labels"]) + 1), fill_value=0)
+    rows = [
+        f"{name} {' + '.join(map(str, row))}" for name, row in zip(data.facts["labels"], counts.to_numpy(), strict=True)
+    ]
+    return f"Rows by label ({' + '.join(SPLITS)}): {', '.join(rows)}."
+
+
 def _explained(rows: pd.DataFrame, settings: "OwnSettings") -> pd.DataFrame:
     """Rows with an explanation of few enough words; without such a column, words of the text stand in for it."""
     if settings.explanation:
@@ -104,8 +114,9 @@ def _split(rows: pd.DataFrame, settings: "OwnSettings") -> pd.DataFrame:
     least = counts.groupby("split")["source"].nunique().reindex(SPLITS, fill_value=0).min()
     if least < 2:
         raise CompanionError(
-            f"{len(rows)} rows in {len(groups)} groups are too few to train, validate and test on groups of their own: "
-            "give more rows, or a group column with more values and smaller groups."
+            f"{len(rows)} rows make {len(groups)} {'group' if len(groups) == 1 else 'groups'}, too few to train, "
+            "validate and test on groups of their own (rows with one text belong together): give more rows, or a group "
+            "column with more values and smaller groups."
         )
     return rows.loc[counts["place"]].reset_index(drop=True).assign(split=counts["split"], source=counts["source"])
 

@@ -102,7 +102,7 @@ class OwnStudy(Study):
     table: str
     revision: str | None
     unit: ClassVar[str] = "group"
-    elsewhere: ClassVar[str] = "give the comparison another name"
+    elsewhere: ClassVar[str] = "give the comparison another name (--name)"
 
     @property
     def texts(self) -> str:
@@ -157,6 +157,10 @@ class OwnStudy(Study):
         return {name: json.loads(json.dumps(getattr(self.settings, name))) for name in OWN_DATA_SETTINGS}
 
     def _build(self, quiet: bool) -> Data:
+        return self._built
+
+    @cached_property
+    def _built(self) -> Data:
         one = self.settings
         columns = Columns(one.text, one.label, one.explanation or None, one.group or None)
         labelled = read_labelled(self.table, columns, one.labels, self.revision)
@@ -248,6 +252,8 @@ def run(own: OwnStudy, quiet: bool = False) -> Report:
     Raises:
         CompanionError: the table can't be read or has changed, or a run failed.
     """
+    if not quiet:
+        print(own_dataset.described(own.data), file=sys.stderr)
     if own.tuned:
         if not quiet:
             print("First the learning rate is chosen on validation rows, then the arms are compared.", file=sys.stderr)

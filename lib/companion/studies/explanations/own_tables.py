@@ -91,9 +91,9 @@ def level(results: Results, arm: str, column: str) -> Estimate:
 
 
 def difference(results: Results, treated: str, control: str, column: str) -> Estimate:
-    """Mean paired difference of a column, treated minus control, over groups and seeds."""
+    """Mean paired difference of a column, treated minus control, over groups and seeds, its interval cut likewise."""
     table = paired.source_by_seed(analysis.pairs(results, treated, control, column))
-    return paired.t_test(table, results.unit)
+    return analysis.within(paired.t_test(table, results.unit), -HIGHEST[column], HIGHEST[column])
 
 
 def accuracy_points(results: Results) -> pd.DataFrame:

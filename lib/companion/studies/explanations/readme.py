@@ -16,7 +16,18 @@ BLOCKS = {
     "claims": ("cpu", NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
     "arms": ("cpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
     "longer": ("gpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
-    "feedbackqa": ("cpu", "feedbackqa", "T4_arms", ("arm", "accuracy [interval]", "difference [interval]")),
+    "feedbackqa": (
+        "cpu",
+        "feedbackqa",
+        "T4_arms",
+        (
+            "arm",
+            "accuracy [interval]",
+            "difference [interval]",
+            "negative log-likelihood (nats) [interval]",
+            "nll difference [interval]",
+        ),
+    ),
 }
 """Block -> profile, study or comparison, its recorded table, and those of the table's columns that the README shows."""
 

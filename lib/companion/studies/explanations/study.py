@@ -196,7 +196,7 @@ class Study:
         if changes:
             raise CompanionError(
                 f"{self.folder} was made with other settings than profile {self.profile.name} has now "
-                f"({'; '.join(changes)}); restore them, or move that folder away."
+                f"({'; '.join(changes)}); restore them, or {self.elsewhere}."
             )
         return frozen
 
