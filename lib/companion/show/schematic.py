@@ -28,7 +28,11 @@ STAGES = (
     Stage(
         "conversations",
         "split and degraded",
-        (("train_items", "training item", "training items"), ("test_items", "test item", "test items")),
+        (
+            ("train_items", "training item", "training items"),
+            ("validation_items", "validation", "validation"),
+            ("test_items", "test", "test"),
+        ),
     ),
     Stage(
         "ratings",

@@ -463,6 +463,7 @@ def pipeline_counts(study: Study) -> dict[str, int]:
         "sources": items["source"].nunique(),
         "texts": items["item"].str.rpartition("-")[0].nunique(),
         "train_items": int(of_split["train"]),
+        "validation_items": int(of_split["validation"]),
         "test_items": int(of_split["test"]),
         "axes": items["axis"].nunique(),
         "ratings": len(study.data.ratings),
