@@ -58,7 +58,7 @@ def test_named_labels_keep_their_order_even_where_one_is_not_used(tmp_path: Path
 
 def test_labels_that_differ_in_capitals_only_are_told(tmp_path: Path):
     with pytest.warns(UserWarning, match=r"differ in capitals only \(Good and good\); each counts"):
-        assert labels_of(tmp_path, "good", "bad", "Good").labels == ("bad", "good", "Good")
+        assert labels_of(tmp_path, "good", "bad", "Good").labels == ("bad", "Good", "good")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def figures(tmp_path: Path) -> Path:
         "high": 0.75,
     }
     arms = {"arm": "label", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "kappa": 0.125, "mae": 1.0}
-    arms |= {"difference": 0.0, "difference_low": -0.25, "difference_high": 0.25}
+    for name in ("difference", "nll", "nll_difference"):
+        arms |= {name: 0.0, f"{name}_low": -0.25, f"{name}_high": 0.25}
     for profile, study in {(profile, study) for profile, study, *_ in BLOCKS.values()}:
         folder, origin = tmp_path / profile / study, Provenance(study, profile, ("0123456789abcdef",), "abc")
         write_table(

@@ -163,7 +163,8 @@ def _ordered(found: pd.Series, labels: Sequence[str], data: str) -> tuple[str, .
             raise CompanionError(f"{data} has labels outside the set {', '.join(labels)}: {_listed(strange)}.")
         names = tuple(labels)
     else:
-        names = tuple(sorted(there, key=float if all(map(_is_number, there)) else str.casefold))
+        # Sorted twice, for labels that differ in capitals only, or as 1 and 1.0, must not stand in an order of chance.
+        names = tuple(sorted(sorted(there), key=float if all(map(_is_number, there)) else str.casefold))
     if not LABELS[0] <= len(there) or len(names) > LABELS[1]:
         raise CompanionError(
             f"{data} has {len(there)} different {'label' if len(there) == 1 else 'labels'} ({_listed(sorted(there))}); "
