@@ -31,8 +31,11 @@ HIGHEST = {
     "absolute_error": np.inf,
     "brier": 2.0,
     "nll": np.inf,
+    "peak_mass": 1.0,
     "output_entropy": np.inf,
+    "label_entropy": np.inf,
 }
+"""The most that a column of `Results.predictions` can be; the least is 0."""
 
 
 def pairs(results: Results, treated: str, control: str, column: str) -> pd.DataFrame:
@@ -71,6 +74,12 @@ def within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
     """The estimate with its interval cut at what is possible; a few seeds can make a t interval longer than that."""
     low, high = np.clip([estimate.low, estimate.high], lowest, highest)
     return replace(estimate, low=float(low), high=float(high))
+
+
+def possible(estimate: Estimate, column: str) -> Estimate:
+    """A difference of two means of a column, with its interval cut at what is possible."""
+    highest = HIGHEST.get(column, np.inf)
+    return within(estimate, -highest, highest)
 
 
 def design_table(settings: ExplanationsSettings, comparisons: int) -> pd.DataFrame:

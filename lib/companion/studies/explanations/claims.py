@@ -24,7 +24,7 @@ from companion.stats.estimate import Estimate
 from companion.stats.ratio import gap_closed
 from companion.stats.verdict import Claim as Side
 from companion.stats.verdict import Verdict, verdict
-from companion.studies.explanations.analysis import bootstrap, pairs, within
+from companion.studies.explanations.analysis import bootstrap, pairs, possible
 from companion.studies.explanations.results import Results
 from companion.studies.explanations.settings import ExplanationsSettings
 
@@ -191,14 +191,16 @@ def _family(results: Results, comparisons: Sequence[Comparison], learnt: Abstrac
     """Claims tested together: intervals of level 1 - 0.05 / m, p Holm-adjusted over the m."""
     size = len(comparisons)
     tables = [difference_table(results, one) for one in comparisons]
-    estimates = [paired.t_test(table, results.unit, 1 - 0.05 / size) for table in tables]
+    estimates = [
+        possible(paired.t_test(table, results.unit, 1 - 0.05 / size), one.column)
+        for table, one in zip(tables, comparisons, strict=True)
+    ]
     # a reader's own data can have too many groups to flip the sign of each; there p is that of the interval's t
-    shown = [_possible(estimate, one.column) for estimate, one in zip(estimates, comparisons, strict=True)]
     flipped = all(len(table) <= paired.MOST_UNITS for table in tables)
     raw = [paired.sign_flip(table.mean(axis=1)) for table in tables] if flipped else [one.p for one in estimates]
     how = f"exact sign-flip over {results.unit}s, students held fixed" if flipped else "of the same t"
     claims = []
-    for one, table, estimate, p in zip(comparisons, tables, shown, paired.holm(raw), strict=True):
+    for one, table, estimate, p in zip(comparisons, tables, estimates, paired.holm(raw), strict=True):
         decided, note = _if_learnt(verdict(estimate, one.side), _needed(one, estimate), learnt)
         claims.append(
             Claim(
@@ -218,11 +220,6 @@ def _family(results: Results, comparisons: Sequence[Comparison], learnt: Abstrac
             )
         )
     return claims
-
-
-def _possible(estimate: Estimate, column: str) -> Estimate:
-    """A difference's interval, cut at what is possible; shares lie between 0 and 1."""
-    return within(estimate, -1.0, 1.0) if column in ("correct", "peak_mass") else estimate
 
 
 def _needed(one: Comparison, estimate: Estimate) -> set[str]:
@@ -334,7 +331,7 @@ def _equal(results: Results, margin: float) -> Claim:
     """Equivalence on the axes on which true explanations taught something, where label alone would not do as well."""
     taught = taught_axes(results, "explanation")
     differences = _accuracy_gain(results, "shuffled", "explanation", taught)
-    found = equivalence(differences, margin)
+    found = possible(equivalence(differences, margin), "correct")
     apart = verdict(paired.t_test(differences), "equivalent", margin) == "contradicted"
     helped = paired.t_test(_accuracy_gain(results, "explanation", "label", taught)).low > 0
     shown = verdict(found, "equivalent", margin) == "supported"
@@ -348,14 +345,13 @@ def _equal(results: Results, margin: float) -> Claim:
         notes.append(f"Shuffled explanations were not shown to beat {_rival_name(results)} there.")
     supported = taught and shown and helped and rated
     decided: Verdict = "supported" if supported else "contradicted" if apart and taught else "undecided"
-    interval = _possible(found, "correct")
     return Claim(
         id="2d",
         statement=f"Shuffled explanations rate as accurately as true ones, within {margin:g} of accuracy.",
         test=f"{found.method}, margin {margin:g} fixed in the profile before any result",
         estimate=found.estimate,
-        low=interval.low,
-        high=interval.high,
+        low=found.low,
+        high=found.high,
         level="90 % inside to support, 95 % outside to contradict",
         p=found.p,
         n=_size(differences, results.unit),
@@ -380,7 +376,7 @@ def _majority_gain(results: Results, arm: str, axes: Sequence[str] = ()) -> Esti
     rows = rows[rows["axis"].isin(axes)] if axes else rows
     rows = rows.merge(_rival(results), on=["item", "axis"])
     gain = rows.assign(difference=rows["correct"] - (rows["rival"] == rows["label"]))
-    return _possible(paired.t_test(paired.source_by_seed(gain)), "correct")
+    return possible(paired.t_test(paired.source_by_seed(gain)), "correct")
 
 
 def _rival(results: Results) -> pd.DataFrame:

@@ -4,7 +4,6 @@ One data set cannot say how sources differ, so the unit is the group of test ite
 intervals are those of the paper's study with groups in the place of sources (``stats.estimate.mean_error``).
 """
 
-import numpy as np
 import pandas as pd
 
 from companion.show.claims import claims_view, write_claims
@@ -19,7 +18,6 @@ from companion.studies.explanations.results import Results
 
 ORDERED_ONLY = ("kappa", "mae", "within_one")
 SHARPNESS = ("output_entropy", "label_entropy", "peak_mass")
-HIGHEST = {"correct": 1.0, "peak_mass": 1.0, "nll": np.inf, "output_entropy": np.inf, "label_entropy": np.inf}
 
 
 def data_table(own: OwnStudy) -> pd.DataFrame:
@@ -87,13 +85,13 @@ def _limits(name: str, estimate: Estimate) -> dict[str, object]:
 def level(results: Results, arm: str, column: str) -> Estimate:
     """Mean of a column in one arm over groups and seeds, its interval cut at what is possible."""
     rows = results.predictions[results.predictions["arm"] == arm].rename(columns={column: "difference"})
-    return analysis.within(paired.t_test(paired.source_by_seed(rows), results.unit), 0.0, HIGHEST[column])
+    return analysis.within(paired.t_test(paired.source_by_seed(rows), results.unit), 0.0, analysis.HIGHEST[column])
 
 
 def difference(results: Results, treated: str, control: str, column: str) -> Estimate:
     """Mean paired difference of a column, treated minus control, over groups and seeds, its interval cut likewise."""
     table = paired.source_by_seed(analysis.pairs(results, treated, control, column))
-    return analysis.within(paired.t_test(table, results.unit), -HIGHEST[column], HIGHEST[column])
+    return analysis.possible(paired.t_test(table, results.unit), column)
 
 
 def accuracy_points(results: Results) -> pd.DataFrame:
