@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             f"The folder {folder} could not be written ({error.strerror or error}); nothing half-written is left. "
             "Make room or choose a folder that can be written, then try again."
         ) from error
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of `whole_folder` for this name; nobody else may be writing it."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from companion import paths
 from companion.errors import CompanionError
-from companion.files import whole_folder
+from companion.files import drop_unfinished, whole_folder
 from companion.origin import origin
 from companion.runs.log import tell
 from companion.runs.spec import spec_id
@@ -234,8 +234,8 @@ def _keep(student: Any, folder: Path) -> None:
     """Write the adapter in place of an earlier one of the same run."""
     from companion.models.lora import save_adapter
 
-    for left in (folder, *folder.parent.glob(f".{folder.name}-*")):  # the latter by a worker that was killed meanwhile
-        shutil.rmtree(left, ignore_errors=True)
+    drop_unfinished(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder) as working:
         save_adapter(student, working)
 
