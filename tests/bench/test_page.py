@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
 
+from companion import cli
 from companion.bench import growth, page
 from companion.bench.turns import SECONDS, Measured, Way
 from companion.errors import CompanionError
@@ -58,6 +60,11 @@ def test_only_a_whole_run_takes_the_place_of_another_machines(tmp_path: Path, mo
     page.run((), 1, tmp_path)
     table = page.read(tmp_path / "bench.csv")
     assert set(table["machine"]) == {"another"} and set(table["part"]) == {"scoring", "statistics"}
+
+
+def test_the_help_names_every_part() -> None:
+    parts = get_type_hints(cli.bench, include_extras=True)["parts"]
+    assert f"Of {', '.join(page.PARTS)}; all" in parts.__metadata__[0].help
 
 
 def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

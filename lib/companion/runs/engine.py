@@ -142,7 +142,7 @@ def run_with(
     settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
     if all(store.sound(run_id) for run_id in texts):
         return Report((), tuple(texts), {})
-    tracker()
+    tracker()  # one that is not there is told before a log or a cluster is touched
     with folder_lock(store.folder):
         damages = store.mend()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}

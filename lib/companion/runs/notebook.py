@@ -109,6 +109,7 @@ def _start(node: NotebookNode, running: Path, parameters: dict[str, Any], cwd: P
             if not begun and attempt < START_ATTEMPTS and isinstance(error, (RuntimeError, TimeoutError)):
                 continue
             what = "the kernel died" if isinstance(error, DeadKernelError) else f"{type(error).__name__}: {error}"
+            # A full disk cuts the running copy off, which then says of no cell that it was begun.
             before = "" if getattr(error, "errno", None) else ", before the first cell"
             place = f", cell {begun}" if begun else before
             raise _Failure(f"{place}: {_last_line(what)}.") from error

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -87,18 +87,20 @@ def _table(data: str, revision: str | None) -> pd.DataFrame:
         raise CompanionError(f"{file} is none of the formats {', '.join(readers)}; save it as one of them.")
     try:
         table = readers[file.suffix](file)
-    except UnicodeDecodeError as error:
-        raise CompanionError(
-            f"{file} could not be read as {file.suffix[1:]}: it is not in UTF-8; save it in that encoding."
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise CompanionError(f"{file} could not be read as {file.suffix[1:]}: it is empty.") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CompanionError(f"{file} could not be read as {file.suffix[1:]} ({reason}).") from error
+        raise CompanionError(f"{file} could not be read as {file.suffix[1:]}{_reason(error)}.") from error
     if table.empty:
         raise CompanionError(f"{file} has no rows.")
     return table
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, as the end of a sentence."""
+    if isinstance(error, UnicodeDecodeError):
+        return ": it is not in UTF-8; save it in that encoding"
+    if isinstance(error, pd.errors.EmptyDataError):
+        return ": it is empty"
+    return f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 
 
 def _json_lines(file: Path) -> pd.DataFrame:
@@ -174,14 +176,19 @@ def _ordered(found: pd.Series, labels: Sequence[str], data: str) -> tuple[str, .
         raise CompanionError(
             f"The label {long[0][:LABEL_CHARACTERS]!r}... of {data} is a text; name a column of short labels."
         )
+    _tell_doubts(names, there, data)
+    return names
+
+
+def _tell_doubts(names: Sequence[str], there: Set[str], data: str) -> None:
+    """Warn of labels that may be a slip: those no row has, and those that differ in capitals only."""
     if unused := [name for name in names if name not in there]:
         warnings.warn(
-            f"{data} has no row with the label {_listed(unused)}; it can be answered all the same.", stacklevel=4
+            f"{data} has no row with the label {_listed(unused)}; it can be answered all the same.", stacklevel=5
         )
     folded = pairwise(sorted(names, key=lambda name: (name.casefold(), name)))
     if alike := [f"{one} and {other}" for one, other in folded if one.casefold() == other.casefold()]:
-        warnings.warn(f"{data} has labels that differ in capitals only ({_listed(alike)}); each counts.", stacklevel=4)
-    return names
+        warnings.warn(f"{data} has labels that differ in capitals only ({_listed(alike)}); each counts.", stacklevel=5)
 
 
 def _is_number(label: str) -> bool:
