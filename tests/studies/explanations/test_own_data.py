@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -137,3 +138,9 @@ def test_too_many_malformed_lines_are_an_error(tmp_path: Path):
 def test_what_is_not_there_gets_a_sentence(data: str, revision: str | None, message: str):
     with pytest.raises(CompanionError, match=message):
         read_labelled(data, COLUMNS, revision=revision)
+
+
+def test_the_digest_is_that_of_the_bytes_read(tmp_path: Path):
+    for ending in (".csv", ".jsonl"):
+        file = written(tmp_path, ending)
+        assert read_labelled(file, COLUMNS).digest == hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -25,7 +25,7 @@ def labelled(count=60, groups=20, names=("no", "yes"), explanation="because it s
             "group": [f"group {number % groups}" for number in range(count)],
         }
     )
-    return Labelled(rows, tuple(names), ordered=False)
+    return Labelled(rows, tuple(names), ordered=False, digest="0" * 64)
 
 
 def options(**changes):

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -68,10 +70,35 @@ def test_seven_labels_go_all_the_way(trained: OwnStudy) -> None:
     assert len(publish_tuning(trained)) == 2
 
 
-def test_it_can_be_read_where_the_table_is_not(trained: OwnStudy) -> None:
-    again = replace(trained, table="gone.jsonl")
-    assert run(again, quiet=True).done == ()
-    assert load_results(again).predictions.equals(load_results(trained).predictions)
+def test_the_table_is_looked_at_each_time(trained: OwnStudy, table: Path, tmp_path: Path) -> None:
+    assert (
+        json.loads((trained.folder / "study.json").read_text())["table"]
+        == hashlib.sha256(table.read_bytes()).hexdigest()
+    )
+    assert run(replace(trained), quiet=True).done == ()
+    gone, other = tmp_path / "mine.jsonl", tmp_path / "others.jsonl"
+    with pytest.raises(CompanionError, match=f"There is no file {gone}"):
+        run(replace(trained, table=str(gone)), quiet=True)
+    other.write_text(table.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    for place in (other, gone):
+        place.write_text(table.read_text(encoding="utf-8").replace("ends in 3", "ends in three"), encoding="utf-8")
+        changed = replace(trained, table=str(place))
+        for look in (lambda: run(changed, quiet=True), lambda: load_results(changed), changed.specs):  # noqa: B023
+            with pytest.raises(CompanionError, match=f"results of another table than {place} is now; give the compari"):
+                look()
+
+
+def test_results_older_than_the_digest_are_known_by_their_data(trained: OwnStudy, table: Path, tmp_path: Path) -> None:
+    old = tmp_path / "mine"
+    shutil.copytree(trained.folder, old)
+    facts = json.loads((old / "study.json").read_text())
+    del facts["table"]
+    (old / "study.json").write_text(json.dumps(facts))
+    assert run(replace(trained, folder=old), quiet=True).done == ()
+    other = tmp_path / "other.jsonl"
+    other.write_text(table.read_text(encoding="utf-8").replace("ends in 3", "ends in three"), encoding="utf-8")
+    with pytest.raises(CompanionError, match="results of another table"):
+        run(replace(trained, folder=old, table=str(other)), quiet=True)
 
 
 def test_nothing_is_planned_before_the_recipes_are_compared(own: OwnStudy) -> None:
@@ -98,7 +125,7 @@ def test_other_settings_and_another_table_are_refused(own: OwnStudy, table: Path
         changed.frozen()
     other = tmp_path / "mine.jsonl"
     other.write_text(table.read_text(encoding="utf-8").replace("number 3", "number three"), encoding="utf-8")
-    with pytest.raises(CompanionError, match="file and columns now give .*; give the comparison another name"):
+    with pytest.raises(CompanionError, match="results of another table than .*; give the comparison another name"):
         replace(own, table=str(other)).build_data()
 
 

@@ -1,5 +1,7 @@
 """A reader's own labelled texts: a table with a text, a label and perhaps an explanation in each row."""
 
+import hashlib
+import io
 import json
 import warnings
 from collections.abc import Callable, Sequence, Set
@@ -11,7 +13,6 @@ import pandas as pd
 
 from companion.corpora.filters import tidy
 from companion.corpora.malformed import leave_out
-from companion.corpora.native import numbered_lines
 from companion.errors import CompanionError
 
 LABELS = (2, 20)
@@ -33,11 +34,13 @@ class Labelled:
     """Rows ready to be split: columns text, label (1 to the number of labels), explanation (may be empty), group.
 
     ``labels`` are the labels' own names, in their order; ``ordered`` says whether that order means anything.
+    ``digest`` is the sha256 of what was read: the bytes of a file, or the name and the commit of a hub data set.
     """
 
     rows: pd.DataFrame
     labels: tuple[str, ...]
     ordered: bool
+    digest: str
 
 
 def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revision: str | None = None) -> Labelled:
@@ -52,7 +55,7 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
         CompanionError: nothing of that name, a file that can't be read, a column that is not there, labels outside the
             set, fewer than two or more than twenty, or too many rows without a text or a label.
     """
-    table = _table(data, revision)
+    table, digest = _table(data, revision)
     chosen = {role: name for role, name in vars(columns).items() if name}
     lacking = [name for name in chosen.values() if name not in table.columns]
     if lacking:
@@ -65,33 +68,35 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
     rows = _usable(rows, data)
     names = _ordered(rows["label"], labels, data)
     numbered = rows["label"].map({name: place for place, name in enumerate(names, 1)})
-    return Labelled(rows.assign(label=numbered), names, bool(labels) or all(map(_is_number, names)))
+    return Labelled(rows.assign(label=numbered), names, bool(labels) or all(map(_is_number, names)), digest)
 
 
 def _semicolons(table: pd.DataFrame) -> bool:
     return len(table.columns) == 1 and ";" in str(table.columns[0])
 
 
-def _table(data: str, revision: str | None) -> pd.DataFrame:
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+def _table(data: str, revision: str | None) -> tuple[pd.DataFrame, str]:
+    """The table and the sha256 of what it was read from; a file is read once, so that both are of the same bytes."""
+    readers: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
         ".csv": lambda file: pd.read_csv(file, dtype=str, keep_default_na=False),
         ".tsv": lambda file: pd.read_csv(file, dtype=str, keep_default_na=False, sep="\t"),
-        ".jsonl": _json_lines,
-        ".json": lambda file: pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))),
+        ".jsonl": lambda file: _json_lines(file, data),
+        ".json": lambda file: pd.DataFrame(json.loads(file.getvalue().decode("utf-8"))),
         ".parquet": pd.read_parquet,
     }
     file = Path(data)
     if not file.exists():
-        return _hub_table(data, revision)
+        return _hub_table(data, revision), hashlib.sha256(f"{data}@{revision}".encode()).hexdigest()
     if file.suffix not in readers:
         raise CompanionError(f"{file} is none of the formats {', '.join(readers)}; save it as one of them.")
     try:
-        table = readers[file.suffix](file)
+        content = file.read_bytes()
+        table = readers[file.suffix](io.BytesIO(content))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CompanionError(f"{file} could not be read as {file.suffix[1:]}{_reason(error)}.") from error
     if table.empty:
         raise CompanionError(f"{file} has no rows.")
-    return table
+    return table, hashlib.sha256(content).hexdigest()
 
 
 def _reason(error: Exception) -> str:
@@ -103,10 +108,11 @@ def _reason(error: Exception) -> str:
     return f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 
 
-def _json_lines(file: Path) -> pd.DataFrame:
+def _json_lines(file: io.BytesIO, data: str) -> pd.DataFrame:
     """Rows of a JSON Lines file; a few lines that are no JSON objects are left out."""
     rows, bad = [], []
-    lines = list(numbered_lines(file))
+    numbered = enumerate(io.TextIOWrapper(file, encoding="utf-8"), 1)
+    lines = [(number, line) for number, line in numbered if line.strip()]
     for number, line in lines:
         try:
             row = json.loads(line)
@@ -116,7 +122,7 @@ def _json_lines(file: Path) -> pd.DataFrame:
             rows.append(row)
         else:
             bad.append(number)
-    leave_out(str(file), bad, len(lines), "are no JSON objects")
+    leave_out(data, bad, len(lines), "are no JSON objects")
     return pd.DataFrame(rows)
 
 

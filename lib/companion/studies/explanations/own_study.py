@@ -21,7 +21,7 @@ from companion.studies.explanations import own_dataset, study
 from companion.studies.explanations.analysis import tuning_table
 from companion.studies.explanations.dataset import Data
 from companion.studies.explanations.experiment import RunSpec, plan
-from companion.studies.explanations.own_data import Columns, read_labelled
+from companion.studies.explanations.own_data import Columns, Labelled, read_labelled
 from companion.studies.explanations.settings import (
     Arm,
     ExplanationsSettings,
@@ -96,7 +96,11 @@ class OwnSettings:
 
 @dataclass(frozen=True)
 class OwnStudy(Study):
-    """A comparison on own data; ``table`` (a file or a hub name, with its revision) is read once, to make the data."""
+    """A comparison on own data.
+
+    ``table`` (a file or a hub name, with its revision) is read by every command: results of another table, or of one
+    that was changed since, are refused.
+    """
 
     settings: OwnSettings  # type: ignore[assignment]  # all that Study asks of its settings is there
     table: str
@@ -160,11 +164,35 @@ class OwnStudy(Study):
         return self._built
 
     @cached_property
-    def _built(self) -> Data:
+    def _labelled(self) -> Labelled:
         one = self.settings
         columns = Columns(one.text, one.label, one.explanation or None, one.group or None)
-        labelled = read_labelled(self.table, columns, one.labels, self.revision)
-        return own_dataset.build(labelled, one, self.folder.name)
+        return read_labelled(self.table, columns, one.labels, self.revision)
+
+    @cached_property
+    def _built(self) -> Data:
+        return own_dataset.build(self._labelled, self.settings, self.folder.name)
+
+    def _identity(self) -> dict[str, Any]:
+        return {**super()._identity(), "table": self._labelled.digest}
+
+    def frozen(self) -> dict[str, Any] | None:
+        """The frozen facts, after the table was compared with the one that they were made from.
+
+        Raises:
+            CompanionError: as in `Study`; or the table cannot be read, or is not the one that the results are of.
+        """
+        frozen = super().frozen()
+        # A folder older than the digest is known by its data set, which the table must still give.
+        same = frozen is None or (
+            frozen["table"] == self._labelled.digest if "table" in frozen else frozen["data"] == self._built.hash
+        )
+        if not same:
+            raise CompanionError(
+                f"{self.folder} holds the results of another table than {self.table} is now; {self.elsewhere}, or give "
+                "the table that they were made from."
+            )
+        return frozen
 
 
 def open_own(

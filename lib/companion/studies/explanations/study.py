@@ -184,7 +184,7 @@ class Study:
             return None
         try:
             frozen: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            then = {key: frozen[key] for key in (*self._identity(), "base", "data")}
+            then = {key: frozen[key] for key in ("settings", "profile_model", "result_version", "base", "data")}
             changes = _changes(then, self._identity())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CompanionError(f"{file} is damaged; delete it and run again.") from error
