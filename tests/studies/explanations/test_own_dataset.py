@@ -42,7 +42,7 @@ def test_groups_stay_together_and_shares_are_kept():
 
 def test_what_was_understood_is_one_sentence():
     rows = labelled(names=("no", "yes"))
-    data = build(Labelled(rows.rows, ("no", "yes", "unused"), ordered=False), options(), "mine")
+    data = build(Labelled(rows.rows, ("no", "yes", "unused"), ordered=False, digest="0" * 64), options(), "mine")
     counts = data.items.groupby(["label", "split"]).size()
     no, yes = (" + ".join(str(counts[label, split]) for split in SPLITS) for label in (1, 2))
     assert described(data) == f"Rows by label (train + validation + test): no {no}, yes {yes}, unused 0 + 0 + 0."
@@ -58,7 +58,9 @@ def test_a_group_too_large_to_be_one_of_several_is_trained_on_and_its_rows_are_d
     # The first half is one group and sorted by label: its first rows alone would all say no.
     rows = given_rows.rows.assign(group=["all"] * 100 + [f"g{number}" for number in range(100)])
     rows["label"] = [1] * 50 + [2] * 50 + [1, 2] * 50
-    items = build(Labelled(rows, given_rows.labels, ordered=False), options(sizes=[80, 20, 40]), "mine").items
+    items = build(
+        Labelled(rows, given_rows.labels, ordered=False, digest="0" * 64), options(sizes=[80, 20, 40]), "mine"
+    ).items
     assert items.groupby("source").size().where(lambda size: size > 1).dropna().index.size == 1
     large = items[items["source"].isin(items["source"].value_counts().index[:1])]
     assert set(large["split"]) == {"train"} and len(large) > 30
@@ -77,7 +79,7 @@ def test_equal_texts_never_straddle(count, groups, repeats):
     given_rows = labelled(count, groups)
     twice = pd.concat([given_rows.rows, *[given_rows.rows.head(9).assign(group="other")] * repeats], ignore_index=True)
     try:
-        data = build(Labelled(twice, given_rows.labels, ordered=False), options(), "mine")
+        data = build(Labelled(twice, given_rows.labels, ordered=False, digest="0" * 64), options(), "mine")
     except CompanionError as error:
         assert "too few" in str(error) or "one label only" in str(error)
         return
@@ -121,7 +123,7 @@ def test_rows_without_an_explanation_are_dropped_and_counted():
 def test_without_reasons_words_of_the_text_are_borrowed():
     given_rows = labelled(explanation="")
     long = given_rows.rows.assign(text=[f"{number} " * 50 for number in range(60)])
-    data = build(Labelled(long, given_rows.labels, ordered=False), options(explanation=""), "mine")
+    data = build(Labelled(long, given_rows.labels, ordered=False, digest="0" * 64), options(explanation=""), "mine")
     assert {len(one.explanation.split()) for one in load_examples(data.hash, "train")} == {BORROWED_WORDS}
 
 
