@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from companion import cli, paths
-from companion.studies.explanations import build
+from companion.studies import commands
 
 
 def companion(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -79,7 +79,7 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "status", interrupt)
+    monkeypatch.setattr(commands, "show_status", interrupt)
     assert main("status") == 130
     assert capsys.readouterr().err == "companion: interrupted; run the same command again to go on.\n"
 
@@ -122,7 +122,7 @@ def test_status_and_verify_before_anything_was_run(
 def test_what_verify_praises_is_the_folder_it_looked_at(
     main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "verify", lambda *_: [])
+    monkeypatch.setattr(commands, "verify_study", lambda _: [])
     assert main("verify", "-p", "smoke", "--rerun") == 0
     assert capsys.readouterr().out.startswith(f"{paths.results('smoke', 'explanations', rerun=True)}: every record")
 

@@ -12,8 +12,8 @@ import pytest
 from companion import paths, profiles
 from companion.errors import CompanionError
 from companion.profiles import load_profile, load_settings, validate
-from companion.studies.explanations.experiment import plan
 from companion.studies.explanations.settings import ExplanationsSettings
+from companion.studies.explanations.training.experiment import plan
 
 NAMES = sorted(file.stem for file in (Path(profiles.__file__).parent / "profiles").glob("*.yaml"))
 

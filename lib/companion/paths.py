@@ -9,7 +9,8 @@ from companion.errors import CompanionError
 
 ADAPTERS_VARIABLE = "COMPANION_ADAPTERS"
 CHECKPOINTS_VARIABLE = "COMPANION_CHECKPOINTS"
-"""Environment variable that tells workers where to keep checkpoints; set by a study, not by its user."""
+MINUTES_VARIABLE = "COMPANION_CHECKPOINT_MINUTES"
+"""Environment variables that tell workers where and how often to keep checkpoints; set by a study, not by its user."""
 RERUN_ENDING = "-rerun"
 """What a re-run's folder adds to the name of its profile."""
 
@@ -63,9 +64,33 @@ def profile_file(profile: str) -> Path:
     return folder / f"{profile}.yaml"
 
 
-def results(profile: str, study: str, rerun: bool = False) -> Path:
-    """Folder of one study's records, tables and figures; a re-run lands beside the recorded one, never over it."""
+def results(profile: str, study: str = "", rerun: bool = False) -> Path:
+    """Folder of one study's records, tables and figures; a re-run lands beside the recorded one, never over it.
+
+    Without a study: the folder of the profile, which holds those of its studies and the page over all.
+    """
     return home() / "figures" / (f"{profile}{RERUN_ENDING}" if rerun else profile) / study
+
+
+def notebooks(study: str) -> list[Path]:
+    """Source notebooks of one study in reading order.
+
+    Raises:
+        CompanionError: there are none.
+    """
+    folder = home() / "notebooks" / study
+    if not (found := sorted(folder.glob("[0-9]*.ipynb"))):
+        raise CompanionError(f"{folder} holds no notebooks; let COMPANION_HOME name a clone of the repository.")
+    return found
+
+
+def overview_notebook() -> Path:
+    """Source notebook that shows all studies of a profile.
+
+    Raises:
+        CompanionError: it is not there.
+    """
+    return _notebook("00_overview.ipynb")
 
 
 def own_notebook() -> Path:
@@ -74,22 +99,11 @@ def own_notebook() -> Path:
     Raises:
         CompanionError: it is not there.
     """
-    file = home() / "notebooks" / "your_data.ipynb"
+    return _notebook("your_data.ipynb")
+
+
+def _notebook(name: str) -> Path:
+    file = home() / "notebooks" / name
     if not file.is_file():
         raise CompanionError(f"There is no {file}; let COMPANION_HOME name a clone of the repository.")
     return file
-
-
-def notebooks(study: str) -> list[Path]:
-    """Source notebooks of one study in reading order, the overview last because it shows what the others made.
-
-    Raises:
-        CompanionError: there are none.
-    """
-    folder = home() / "notebooks"
-    found, overview = sorted((folder / study).glob("[0-9]*.ipynb")), folder / "00_overview.ipynb"
-    if not (found and overview.is_file()):
-        raise CompanionError(
-            f"{folder} does not hold the notebooks; let COMPANION_HOME name a clone of the repository."
-        )
-    return [*found, overview]

@@ -7,7 +7,7 @@ from typing import get_type_hints
 import pandas as pd
 import pytest
 
-from companion import cli
+from companion.cli import shared as cli
 from companion.bench import growth, page
 from companion.bench.turns import SECONDS, Measured, Way
 from companion.errors import CompanionError

@@ -84,7 +84,7 @@ def test_facts_of_a_run_on_a_cpu(make_base: Make) -> None:
 
 def test_the_start_of_a_run_imports_nothing_that_unsloth_changes() -> None:
     code = (
-        "import sys, companion.studies.explanations.experiment\n"
+        "import sys, companion.studies.explanations.training.experiment\n"
         "from companion.models import backend\n"
         "assert backend.start() == 'transformers'\n"
         "print(*sorted(set(sys.modules) & {'transformers', 'peft', 'trl', 'unsloth'}))\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import companion.models.finetune as training
 import companion.models.score as scoring
-from companion.studies.explanations import experiment
+from companion.studies.explanations.training import experiment
 
 MARKS, MOMENT = "TEST_MARKS", "TEST_MOMENT"
 

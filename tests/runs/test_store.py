@@ -19,6 +19,7 @@ from companion.runs.store import DTYPES, Store
 @dataclass(frozen=True)
 class Spec:
     seed: int
+    result_version: int = 1
     axes: tuple[str, ...] = ("on_topic",)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Tiny:
     seed: int
+    result_version: int = 1
 
 
 @lru_cache(maxsize=1)

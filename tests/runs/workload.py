@@ -22,6 +22,7 @@ class Job:
     seed: int
     action: str = "work"
     folder: str = ""
+    result_version: int = 1
 
 
 def work(spec: Job):

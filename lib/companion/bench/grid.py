@@ -33,6 +33,7 @@ class Run:
     train: int = 4
     items: int = 40
     length: int = 115
+    result_version: int = 1
 
 
 GRID = f"grid of {RUNS} runs of {Run.train} steps and {Run.items} items"

@@ -155,7 +155,11 @@ def watch(look: Look) -> Sequence[Status]:
     statuses = look()
     try:
         shown.open()
-        while any(one.live for one in statuses) or any(one.whole.waiting for one in statuses[:1]) or not statuses:
+        while (
+            any(one.live for one in statuses)
+            or any(one.whole.waiting for one in statuses if not one.optional)
+            or not statuses
+        ):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             before, statuses = statuses, look()
             shown.refresh(ended=[one.whole for one in before] != [one.whole for one in statuses])

@@ -12,8 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from companion.errors import CompanionError
 
-RESULT_VERSION = 3
-"""Raised by hand whenever a change of the code changes results, so that old records are not taken for new ones."""
+VERSION_FIELD = "result_version"
+"""Field of every spec, with the current version of its kind of run as the default. The default is raised by hand when
+a change of the code changes results, so that old records are not taken for new ones; specs of an older version keep
+the ids of their records."""
 
 Spec = TypeVar("Spec")
 
@@ -32,17 +34,19 @@ def id_of_json(text: str) -> str:
 
 
 def to_json(spec: Any) -> str:
-    """Write a frozen dataclass as canonical JSON: class name, result version and fields, with sorted keys.
+    """Write a frozen dataclass as canonical JSON: class name, result version and other fields, with sorted keys.
 
     Floats are written by ``repr`` (the shortest text that reads back to the same number), characters beyond ASCII as
     escapes; ``-0.0`` is written as ``0.0`` because the two are equal.
 
     Raises:
-        CompanionError: not a frozen dataclass; a value that JSON cannot hold (an array, a path, NaN, ...); or a value
-            that is not of its declared type (``1`` for a float), so that reading back would not give an equal spec.
+        CompanionError: not a frozen dataclass with a result version; a value that JSON cannot hold (an array, a path,
+            NaN, ...); or a value that is not of its declared type (``1`` for a float), so that reading back would not
+            give an equal spec.
     """
     if not is_dataclass(spec) or isinstance(spec, type) or not spec.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise CompanionError(f"A spec must be an instance of a frozen dataclass, not {type(spec).__name__}.")
+    current_version(type(spec))
     text = _text(spec)
     back = _build(text, type(spec))
     if back != spec or _text(back) != text:
@@ -53,6 +57,18 @@ def to_json(spec: Any) -> str:
     return text
 
 
+def current_version(kind: type) -> int:
+    """The result version that the code makes of one kind of run.
+
+    Raises:
+        CompanionError: the class of the specs does not say.
+    """
+    version = getattr(kind, VERSION_FIELD, None)
+    if not isinstance(version, int):
+        raise CompanionError(f"The spec {kind.__name__} needs a field '{VERSION_FIELD}: int = 1'.")
+    return version
+
+
 def from_json(text: str, kind: type[Spec]) -> Spec:
     """Read back what :func:`to_json` wrote; ``kind`` is the dataclass.
 
@@ -60,14 +76,17 @@ def from_json(text: str, kind: type[Spec]) -> Spec:
         CompanionError: not such a text, another class, another result version, or fields that do not fit.
     """
     spec = _build(text, kind)
+    version, current = getattr(spec, VERSION_FIELD), current_version(kind)
+    if version != current:
+        raise CompanionError(f"The stored spec has result version {version}, the code {current}; run again.")
     if _text(spec) != text:
         raise CompanionError(f"The stored spec does not fit {kind.__name__}; its fields have changed since: {text}.")
     return spec
 
 
 def _text(spec: Any) -> str:
-    name = type(spec).__name__
-    content = {"class": name, "result_version": RESULT_VERSION, "fields": _plain(spec, name)}
+    name, values = type(spec).__name__, _plain(spec, type(spec).__name__)
+    content = {"class": name, "result_version": values.pop(VERSION_FIELD), "fields": values}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -97,16 +116,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _build(text: str, kind: type[Spec]) -> Spec:
     try:
         content = json.loads(text)
-        name, version, values = content["class"], content["result_version"], content["fields"]
+        name, version, values = content["class"], content[VERSION_FIELD], dict(content["fields"])
     except (ValueError, KeyError, TypeError) as error:
         raise CompanionError(f"This is not a spec: {text[:80]!r}.") from error
     if name != kind.__name__:
         raise CompanionError(f"The stored spec is a {name}, not a {kind.__name__}; it belongs to other code.")
-    if version != RESULT_VERSION:
-        raise CompanionError(f"The stored spec has result version {version}, the code {RESULT_VERSION}; run again.")
     try:
         # mypy does not see that a class is hashable.
-        built: Spec = _adapter(kind).validate_json(json.dumps(values))  # type: ignore[arg-type]
+        built: Spec = _adapter(kind).validate_json(json.dumps({**values, VERSION_FIELD: version}))  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in (kind.__name__, *first["loc"]))

@@ -83,6 +83,7 @@ class Status:
         live: whether a process is making runs of this store.
         seconds_left: estimated; None where nothing is being made or nothing is known yet.
         what: what the runs are called.
+        optional: whether nothing waits for these runs.
     """
 
     groups: tuple[Counts, ...]
@@ -91,6 +92,7 @@ class Status:
     live: bool = False
     seconds_left: float | None = None
     what: str = "runs"
+    optional: bool = False
 
     @property
     def whole(self) -> Counts:
@@ -107,6 +109,7 @@ class Grid:
         group: spec to the name of its group, such as its arm.
         slots: how many runs are made at the same time, as far as is known.
         what: what the runs are called.
+        optional: whether nothing waits for these runs.
     """
 
     def __init__(
@@ -117,8 +120,9 @@ class Grid:
         group: Callable[[Any], str],
         slots: int = 1,
         what: str = "runs",
+        optional: bool = False,
     ) -> None:
-        self.store, self.logs, self.slots, self.what = store, logs, slots, what
+        self.store, self.logs, self.slots, self.what, self.optional = store, logs, slots, what, optional
         self.runs = {spec_id(spec): (group(spec), str(spec)) for spec in specs}
         self._read: dict[str, tuple[tuple[int, int], Event]] = {}
 
@@ -137,7 +141,7 @@ class Grid:
         took = {run_id: number(lasts[run_id], "seconds") for run_id in _of(states, "done")}
         usual = self._usual({run_id: seconds for run_id, seconds in took.items() if seconds is not None}, running)
         left = self._seconds_left(running, _of(states, "waiting"), usual) if live else None
-        return Status(self._counts(states), tuple(running.values()), failed, live, left, self.what)
+        return Status(self._counts(states), tuple(running.values()), failed, live, left, self.what, self.optional)
 
     def _last(self, run_id: str) -> Event:
         file = log_file(self.logs, run_id)

@@ -237,7 +237,7 @@ class Store:
             return True
         raise CompanionError(
             f"Record {run_id} in {self.folder} is there with other content: the same spec gave two different results. "
-            "Raise RESULT_VERSION if the code changed, or move the old record away."
+            "Raise result_version in the class of its spec if the code changed, or move the old record away."
         )
 
     def _move_aside(self, run_id: str) -> Path:

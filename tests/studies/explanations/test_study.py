@@ -17,14 +17,16 @@ from companion.models.finetune import epoch_batches
 from companion.profiles import Profile
 from companion.runs.log import events, log_file
 from companion.runs.spec import spec_id
-from companion.studies.explanations import analysis, dataset
-from companion.studies.explanations import study as studies
-from companion.studies.explanations.claims import ledger
-from companion.studies.explanations.publish import publish_tuning
-from companion.studies.explanations.results import load_results
+from companion.studies import study as studies
+from companion.studies.explanations.data import dataset, texts
+from companion.studies.explanations.results import analysis
+from companion.studies.explanations.results.claims import ledger
+from companion.studies.explanations.results.publish import publish_tuning
+from companion.studies.explanations.results.results import load_results
 from companion.studies.explanations.settings import ExplanationsSettings
-from companion.studies.explanations.study import Study, run
-from companion.studies.explanations.targets import CONTROLS, PRIMARY, Pool, target
+from companion.studies.explanations.study import ExplanationsStudy
+from companion.studies.explanations.training.targets import CONTROLS, PRIMARY, Pool, target
+from companion.studies.study import run
 
 pytestmark = pytest.mark.golden
 
@@ -32,29 +34,29 @@ pytestmark = pytest.mark.golden
 @pytest.fixture(scope="module")
 def study(
     tiny_profile: Profile, tiny_settings: ExplanationsSettings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Study]:
+) -> Iterator[ExplanationsStudy]:
     folder = tmp_path_factory.mktemp("tiny study") / "Übung" / "explanations"
-    made = Study(tiny_profile, tiny_settings, folder)
+    made = ExplanationsStudy(tiny_profile, tiny_settings, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPANION_CACHE", str(folder / "cache"))
         run(made, quiet=True).raise_if_failed()
         yield made
 
 
-def test_every_run_is_recorded_and_whole(study: Study) -> None:
+def test_every_run_is_recorded_and_whole(study: ExplanationsStudy) -> None:
     ids = [spec_id(spec) for spec in study.specs()]
     assert study.store.verify(ids) == []
     assert sorted(study.store.ids()) == sorted(ids)
 
 
-def test_records_tell_what_held_the_model(study: Study) -> None:
+def test_records_tell_what_held_the_model(study: ExplanationsStudy) -> None:
     for spec in study.specs():
         meta = study.store.read(spec_id(spec)).meta
         assert (meta["backend"], meta["device"], meta["compute"]) == ("transformers", "cpu", "float32")
         assert ("parts_of_a_batch" in meta) == (spec.arm != "base")
 
 
-def test_logs_tell_every_phase_of_a_run(study: Study) -> None:
+def test_logs_tell_every_phase_of_a_run(study: ExplanationsStudy) -> None:
     for spec in study.specs():
         told = events(log_file(study.logs, spec_id(spec)).read_bytes())
         phases = [name for name, _ in groupby(event["event"] for event in told)]
@@ -72,7 +74,7 @@ def test_logs_tell_every_phase_of_a_run(study: Study) -> None:
 
 
 def test_a_backend_that_cannot_be_had_is_told_before_anything_is_trained(
-    tiny_study: Study, monkeypatch: pytest.MonkeyPatch
+    tiny_study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     study = replace(tiny_study, profile=replace(tiny_study.profile, backend="unsloth"))
@@ -82,7 +84,7 @@ def test_a_backend_that_cannot_be_had_is_told_before_anything_is_trained(
 
 
 def test_the_nodes_of_a_cluster_say_what_auto_is_and_which_backend_they_have(
-    tiny_study: Study, monkeypatch: pytest.MonkeyPatch
+    tiny_study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
@@ -95,14 +97,14 @@ def test_the_nodes_of_a_cluster_say_what_auto_is_and_which_backend_they_have(
     assert replace(study).base["dtype"] != "float16" and len(asked) == 2
 
 
-def test_a_second_run_does_nothing(study: Study) -> None:
+def test_a_second_run_does_nothing(study: ExplanationsStudy) -> None:
     before = {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()}
     report = run(study, quiet=True)
     assert (report.done, report.failed) == ((), {})
     assert {file: file.stat().st_mtime_ns for file in study.store.folder.iterdir()} == before
 
 
-def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
+def test_a_fresh_process_makes_the_same_bytes(study: ExplanationsStudy) -> None:
     spec = next(spec for spec in study.specs() if spec.arm == "shuffled")
     file = study.store.path(spec_id(spec))
     before = file.read_bytes()
@@ -112,7 +114,7 @@ def test_a_fresh_process_makes_the_same_bytes(study: Study) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which must not be imported yet")
-def test_a_cluster_makes_the_same_bytes(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_makes_the_same_bytes(study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPANION_RAY", "local")
     files = [study.store.path(spec_id(spec)) for spec in study.specs() if spec.arm in ("base", "explanation")][:3]
     before = [file.read_bytes() for file in files]
@@ -122,7 +124,9 @@ def test_a_cluster_makes_the_same_bytes(study: Study, monkeypatch: pytest.Monkey
     assert [file.read_bytes() for file in files] == before
 
 
-def test_a_cluster_is_given_the_texts_and_misspelt_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_is_given_the_texts_and_misspelt_refused(
+    study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("companion.runs.store.Store.sound", lambda store, run_id: False)
     monkeypatch.setattr("companion.runs.ray_engine.run_all", lambda *settings, **more: (settings, more))
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
@@ -133,18 +137,20 @@ def test_a_cluster_is_given_the_texts_and_misspelt_refused(study: Study, monkeyp
         run(study, quiet=True)
 
 
-def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuning_chooses_the_lowest_log_loss_on_validation_items(
+    study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert isinstance(publish_tuning(study), str)
     monkeypatch.setenv("COMPANION_CACHE", str(study.folder / "cache"))
     grid = replace(study.settings.tuning, learning_rates=(1e-5, 0.02), arms=("label",))
     recipe = replace(study.settings.recipe, learning_rate=0.02)
-    tuned = Study(study.profile, replace(study.settings, recipe=recipe, tuning=grid), study.folder)
+    tuned = ExplanationsStudy(study.profile, replace(study.settings, recipe=recipe, tuning=grid), study.folder)
     run(tuned, tuning=True, quiet=True).raise_if_failed()
     publish_tuning(tuned)
     table = pd.read_csv(tuned.folder / "T0_tuning.csv")
     assert table["learning_rate"].tolist() == [1e-5, 0.02]
     assert table["chosen"].sum() == 1
-    labels = np.array([example.label for example in dataset.load_examples(tuned.data.hash, "validation")])
+    labels = np.array([example.label for example in texts.load_examples(tuned.data.hash, "validation")])
     losses: dict[float, list[float]] = {1e-5: [], 0.02: []}
     for spec in tuned.tuning_specs():
         arrays, recipe = tuned.store.read(spec_id(spec)).arrays, spec.recipe or {}
@@ -156,7 +162,7 @@ def test_tuning_chooses_the_lowest_log_loss_on_validation_items(study: Study, mo
         tuned.store.path(spec_id(spec)).unlink()
 
 
-def test_a_damaged_record_is_made_again(study: Study) -> None:
+def test_a_damaged_record_is_made_again(study: ExplanationsStudy) -> None:
     run_id = spec_id(next(spec for spec in study.specs() if spec.arm == "base"))
     file = study.store.path(run_id)
     whole = file.read_bytes()
@@ -166,7 +172,7 @@ def test_a_damaged_record_is_made_again(study: Study) -> None:
     assert file.read_bytes() == whole
 
 
-def test_results_hold_every_arm_seed_axis_and_item(study: Study) -> None:
+def test_results_hold_every_arm_seed_axis_and_item(study: ExplanationsStudy) -> None:
     predictions = load_results(study).predictions
     settings = study.settings
     test_rows = (study.data.items["split"] == "test").sum()
@@ -176,13 +182,13 @@ def test_results_hold_every_arm_seed_axis_and_item(study: Study) -> None:
     assert not predictions.isna().any().any()
 
 
-def test_labels_in_results_are_those_of_the_data_table(study: Study) -> None:
+def test_labels_in_results_are_those_of_the_data_table(study: ExplanationsStudy) -> None:
     items = study.data.items.set_index(["item", "axis"])
     for row in load_results(study).predictions.itertuples():
         assert row.label == items.loc[(row.item, row.axis), "label"]
 
 
-def test_every_estimate_and_the_ledger_can_be_made(study: Study) -> None:
+def test_every_estimate_and_the_ledger_can_be_made(study: ExplanationsStudy) -> None:
     results = load_results(study)
     assert len(analysis.cell_table(results, 50)) == 4
     assert len(analysis.arm_table(results, 50)) == 10
@@ -192,10 +198,10 @@ def test_every_estimate_and_the_ledger_can_be_made(study: Study) -> None:
     assert len({claim.id for claim in ledger(results, study.settings)}) == 12
 
 
-def test_arms_see_the_same_batches(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arms_see_the_same_batches(study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPANION_CACHE", str(study.folder / "cache"))
     tokenizer = load_base(study.profile.model, None, "float32").tokenizer
-    pool = Pool(dataset.load_examples(study.data.hash, "train"))
+    pool = Pool(texts.load_examples(study.data.hash, "train"))
     orders = set()
     for arm in (*PRIMARY, *CONTROLS):
         sequences = [target(example, arm, 0, tokenizer, pool) for example in pool]
@@ -206,18 +212,18 @@ def test_arms_see_the_same_batches(study: Study, monkeypatch: pytest.MonkeyPatch
 
 
 def test_plan_is_frozen_and_survives_without_texts(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: ExplanationsStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
-    again = Study(study.profile, study.settings, study.folder)
+    again = ExplanationsStudy(study.profile, study.settings, study.folder)
     assert [spec_id(spec) for spec in again.specs()] == [spec_id(spec) for spec in study.specs()]
     assert len(load_results(again).predictions) > 0
     assert not list(tmp_path.iterdir())
 
 
-def test_other_settings_never_overwrite_a_recorded_plan(study: Study) -> None:
+def test_other_settings_never_overwrite_a_recorded_plan(study: ExplanationsStudy) -> None:
     before = {file: file.read_bytes() for file in study.folder.rglob("*.json")}
-    other = Study(study.profile, replace(study.settings, train_items=2), study.folder)
+    other = ExplanationsStudy(study.profile, replace(study.settings, train_items=2), study.folder)
     for look in (other.specs, other.freeze, lambda: run(other, quiet=True)):
         sentence = r"made with other settings than profile tiny has now \(train_items was 3 and is 2\); restore"
         with pytest.raises(CompanionError, match=sentence):
@@ -225,21 +231,23 @@ def test_other_settings_never_overwrite_a_recorded_plan(study: Study) -> None:
     assert {file: file.read_bytes() for file in study.folder.rglob("*.json")} == before
 
 
-def test_a_raised_result_version_is_told_with_both_numbers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raised_result_version_is_told_with_both_numbers(
+    study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(studies, "RESULT_VERSION", 99)
     with pytest.raises(CompanionError, match=r"recorded with result version \d+, this code makes 99; move the folder"):
         study.frozen()
 
 
-def test_another_recipe_plans_other_runs_beside_the_recorded(study: Study) -> None:
+def test_another_recipe_plans_other_runs_beside_the_recorded(study: ExplanationsStudy) -> None:
     recipe = replace(study.settings.recipe, lora_alpha=1)
-    other = Study(study.profile, replace(study.settings, recipe=recipe), study.folder)
+    other = ExplanationsStudy(study.profile, replace(study.settings, recipe=recipe), study.folder)
     shared = {spec_id(spec) for spec in other.specs()} & {spec_id(spec) for spec in study.specs()}
     assert shared == {spec_id(spec) for spec in study.specs() if spec.arm == "base"}
 
 
-def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) -> None:
-    copy = Study(study.profile, study.settings, tmp_path)
+def test_damaged_plan_and_data_are_one_sentence(study: ExplanationsStudy, tmp_path: Path) -> None:
+    copy = ExplanationsStudy(study.profile, study.settings, tmp_path)
     dataset.save(study.data, tmp_path / "data")
     for content in (b"{", b"[]", b"{}", b"\xff"):
         (tmp_path / "study.json").write_bytes(content)
@@ -254,7 +262,7 @@ def test_damaged_plan_and_data_are_one_sentence(study: Study, tmp_path: Path) ->
         dataset.load(tmp_path / "data")
 
 
-def test_training_and_test_share_no_conversation(study: Study) -> None:
+def test_training_and_test_share_no_conversation(study: ExplanationsStudy) -> None:
     conversations = study.data.items["item"].str.rpartition("-")[0]
     assert (study.data.items.groupby(conversations)["split"].nunique() == 1).all()
     assert study.data.items["item"].nunique() > conversations.nunique()
@@ -269,7 +277,7 @@ def test_more_items_than_a_source_has(tiny_settings: ExplanationsSettings) -> No
 
 @pytest.mark.parametrize(("driver", "address", "slots"), [(False, "", 3), (True, "", 12), (False, "host:1", 12)])
 def test_without_a_gpu_no_more_runs_at_a_time_than_processors(
-    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: bool, address: str, slots: int
+    study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: bool, address: str, slots: int
 ) -> None:
     many = replace(study, profile=replace(study.profile, workers=12))
     monkeypatch.setattr("companion.studies.explanations.study.GPU_DRIVERS", (str(tmp_path),) if driver else ())

@@ -7,8 +7,6 @@ from pydantic.dataclasses import dataclass
 
 from companion.models.endpoint import Endpoint
 from companion.profiles import STRICT, Count
-from companion.studies.explanations.annotate import MergeRule
-from companion.studies.explanations.prompts import CONTEXT_WORDS
 
 Axis = Literal["naturalness", "comprehensiveness", "on_topic"]
 TrainedArm = Literal[
@@ -26,7 +24,10 @@ Arm = Literal["base", TrainedArm]
 StandIn = Literal["assistant", "chat_high", "chat_low", "faq", "qa", "scripted"]
 OriginalName = Literal["arena", "hh_chosen", "hh_rejected", "amazonqa", "coqa", "cornell"]
 SourceName = Literal[StandIn, OriginalName]
+MergeRule = Literal["mean", "median", "majority", "trimmed_mean"]
 Item = TypeVar("Item")
+CONTEXT_WORDS = 45
+"""Words of context kept before the response unless told otherwise, over all turns; older words go first."""
 N_ANNOTATORS = 3
 """Three models with four prompts give the twelve answers of which eight must be readable."""
 

@@ -1,0 +1,77 @@
+"""The tables and claims of this study that a notebook writes in one call."""
+
+import numpy as np
+import pandas as pd
+
+from companion.runs.spec import spec_id
+from companion.show.claims import claims_view, write_claims
+from companion.studies.explanations.data import gold
+from companion.studies.explanations.results.analysis import levels_known, merge_table, tuning_table
+from companion.studies.explanations.results.claims import ledger, shared_note
+from companion.studies.explanations.results.results import Results
+from companion.studies.explanations.study import ExplanationsStudy
+from companion.studies.publish import publish_table, records_origin
+
+
+def publish_tuning(study: ExplanationsStudy) -> pd.DataFrame | str:
+    """Write T0_tuning, the recipes compared on validation items; where that was not run, one sentence instead."""
+    ids = [spec_id(spec) for spec in study.tuning_specs()]
+    if not all(map(study.store.has, ids)):
+        return f"No recipes were compared here: 'companion tune -p {study.profile.name}' does it."
+    records = [study.store.read(run_id) for run_id in ids]
+    seeds, labels = len(study.settings.tuning.seeds), records[0].arrays["probabilities"].shape[1]
+    one_cell = f"{study.settings.validation_items} items a cell"
+    items = one_cell if study.unit == "source" else f"{(study.data.items['split'] == 'validation').sum()} items"
+    note = (
+        f"Means over the axes; n = {seeds} seed{'s' * (seeds > 1)}, {items}; a uniform guess has "
+        f"{np.log(labels):.3f} nats. One recipe for all arms, by a rule fixed before: the lowest "
+        "negative log-likelihood, mean of the arms shown. Each arm alone might prefer another recipe."
+    )
+    origin = records_origin(study, records)
+    return publish_table(study, tuning_table(study, records), "T0_tuning", "Recipes on validation items", note, origin)
+
+
+MERGE_CAPTION = "Merge rules for twelve scores: error against the {truth}"
+SIMULATED_NOTE = (
+    "Simulated annotators with opposing biases and additive noise: that favours averages over votes and single "
+    "prompts. Validation and test items; intervals: bootstrap over sources and items (95 %); difference: "
+    "error minus that of the mean, same items; the best single prompt is chosen on training items."
+)
+MODELS_NOTE = (
+    "Language models rated replies made worse by known amounts. Validation and test items; intervals: bootstrap over "
+    "sources and items (95 %); difference: error minus that of the mean, same items; the best single prompt is chosen "
+    "on training items."
+)
+GOLD_NOTE = (
+    "Gold: the mean of two raters. The best single prompt is chosen on one half of the items, judged on the other."
+)
+
+
+def publish_merge(study: ExplanationsStudy) -> pd.DataFrame | str:
+    """Write T2_merge, the merge rules against the known levels or the gold set; a sentence where there is neither."""
+    if levels_known(study.data.items):
+        note = MODELS_NOTE if study.settings.annotators else SIMULATED_NOTE
+        return publish_table(study, merge_table(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note)
+    if (people := gold.rated(study.profile.name, study.settings.axes)) is None:
+        return gold.no_gold_set(study.profile.name)
+    table = gold.rule_errors(study.data.ratings, people, study.settings.data_seed)
+    return publish_table(study, table, "T2_merge", MERGE_CAPTION.format(truth="gold set"), GOLD_NOTE)
+
+
+def publish_claims(study: ExplanationsStudy, results: Results) -> pd.DataFrame:
+    """Write the claims ledger as csv, md, tex and an HTML page and return what a reader sees of it."""
+    one = study.settings
+    axes = len(one.axes) if one.students == "joint" else 1
+    sources = len(study.data.facts["sources"])
+    passes = one.train_items * one.train_versions * sources * axes * one.recipe.epochs
+    note = (
+        f"{study.size}; each student is trained on {passes} examples, and a label beside an explanation weighs about "
+        "1/39 of its loss: verdicts speak of that much training. They need four seeds, and the arm ahead "
+        "(3a to 3d: both) must be shown to beat the most frequent training label. Each family, and 1b, 2c, 2d alone, "
+        "errs in about 5 % of such studies, the claims table as a whole in up to 30 %. Assumed: effects of sources and "
+        "seeds are roughly symmetric; where some students collapse, errors are several times more frequent (many times "
+        f"where all axes of a seed do). {shared_note(results)}"
+    )
+    claims = ledger(results, one)
+    write_claims(claims, study.folder, note, results.provenance)
+    return claims_view(claims)

@@ -1,0 +1,288 @@
+"""The model card of exported students: what they are, what was measured, and what not to use them for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from companion.runs.spec import spec_id
+from companion.show.names import axis_name, measure_name
+from companion.show.tables import markdown_table
+from companion.show.text import interval_text, number_text
+from companion.stats.metrics import metrics
+from companion.studies.explanations.data.annotate import SIMULATED
+from companion.studies.explanations.results import analysis
+from companion.studies.explanations.results.claims import learnt_table
+from companion.studies.explanations.results.results import Results, load_results, probability_names
+from companion.studies.explanations.settings import CONTEXT_WORDS
+from companion.studies.explanations.students.usage import GGUF, MERGED, Made, explains, template
+from companion.studies.explanations.study import ExplanationsStudy
+from companion.studies.explanations.training.experiment import RunSpec, base_of
+from companion.studies.explanations.training.targets import ARMS, EXPLANATION_LEAD, LABEL_LEAD, LEVELS
+
+EMBEDDED_ID, EMBEDDED_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"
+MEASURES = {"correct": "accuracy", "within_one": "within_one", "absolute_error": "mae", "nll": "nll"}
+
+TEMPLATE = """---
+{{ card_data }}
+---
+
+# {{ title }}
+
+{{ summary }}
+
+{% for sentence in verdicts %}* {{ sentence }}
+{% endfor %}
+## What it is
+
+* **Base model**: {{ base }}.
+* **Trained to write**: {{ target }} (arm `{{ spec.arm }}`). Seed {{ spec.seed }}, {{ recipe }}.
+* **Trained on**: {{ examples }}, data set `{{ spec.data }}`. Labels and explanations: {{ annotators }}.
+* **Made by**: {{ runs }} of profile `{{ profile }}` of a re-run of arXiv 2511.02044; commit {{ commit }}.
+{% for sentence in agreement %}* {{ sentence }}
+{% endfor %}
+## What was measured
+
+{% for axis, table in tables.items() %}{{ axis[0] | upper }}{{ axis[1:] }}:
+
+{{ table }}
+
+{% endfor %}{{ note }}
+
+## What it is for, and what not
+
+{{ limits }}
+
+## How to use it
+
+    companion rate FOLDER conversations.jsonl{{ " --explain" if explains != "none" }}
+
+rates each line of a file and gives a probability for each label. A line is
+`{"context": [{"speaker": "A", "text": "Where is the station?"}], "response": "Behind the park."}`.
+
+With PEFT alone{{ several }}:
+
+```python
+{{ snippet }}
+```
+{% for sentence in files %}
+{{ sentence }}
+{% endfor %}
+## Licences
+
+Base model: {{ licence }}. The sources of the training texts have licences of their own; whether they bind an adapter is
+for whoever passes it on to judge:
+
+{{ sources }}
+"""
+
+SNIPPET = '''import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+{opening}
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.{dtype}{revision})
+model = PeftModel.from_pretrained(model, "{folder}").eval()
+prompt = """{prompt}"""
+prompt = prompt.replace("{{context}}", "Where is the station?").replace("{{reply}}", "Behind the park.")
+inputs = tokenizer(prompt, return_tensors="pt")
+{reading}'''
+PROBABILITIES_OF_LABELS = """with torch.no_grad():
+    logits = model(**inputs).logits[0, -1]
+print(logits[{ids}].float().softmax(-1))  # probabilities of {labels}"""
+WRITING = """written = model.generate(**inputs, max_new_tokens=80, do_sample=False)[0, inputs.input_ids.shape[1] :]
+print(tokenizer.decode(written, skip_special_tokens=True))  # the explanation, then the label"""
+
+
+def write_card(study: ExplanationsStudy, made: Sequence[Made], folder: Path) -> Path:
+    """Write ``README.md``, a card in the Hugging Face format, for one student or several of one arm and seed.
+
+    The metrics are those of the record, and of the records of all seeds of the arm that are there, axis by axis.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    spec, licence = made[0].spec, _licence(made[0].spec)
+    data = ModelCardData(
+        base_model=EMBEDDED_ID if spec.model == "embedded" else spec.model if spec.revision else None,
+        language="en",
+        library_name="peft",
+        license=licence,
+        metrics=["accuracy", "mae"],
+        pipeline_tag="text-generation",
+        tags=["lora", "arxiv:2511.02044", f"companion-{spec.arm.replace('_', '-')}"],
+    )
+    facts = {"licence": licence or "as its owners state", **_what(study, made), **_measured(study, made)}
+    card = ModelCard.from_template(data, template_str=TEMPLATE, **facts, **_use(made, folder))
+    file = folder / "README.md"
+    file.write_text(f"{card}\n", encoding="utf-8")
+    return file
+
+
+def _licence(spec: RunSpec) -> str | None:
+    """The hub's name of the base model's licence, as far as it can be learnt."""
+    from httpx import HTTPError
+    from huggingface_hub import model_info
+
+    if spec.model == "embedded":
+        return EMBEDDED_LICENCE
+    try:
+        card = model_info(spec.model, revision=spec.revision).card_data if spec.revision else None
+    except (HTTPError, OSError, ValueError):
+        return None
+    return card.license if card and isinstance(card.license, str) else None
+
+
+def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
+    """Who the students are and where they come from."""
+    spec, base = made[0].spec, base_of(made[0].spec)
+    axes = [axis for one in made for axis in one.spec.axes]
+    sources = pd.DataFrame(study.data.facts["sources"])[["name", "package", "version", "licence"]]
+    release = " (a 4-bit release, converted to 16 bits or more)" if spec.model == "embedded" else ""
+    items = study.data.items
+    return {
+        "spec": spec,
+        "title": f"A rater of {_listed([axis_name(axis) for axis in axes])}, arm {spec.arm}, seed {spec.seed}",
+        "summary": f"{'A LoRA adapter' if len(made) == 1 else 'LoRA adapters'} on {base.name} to rate a reply in an "
+        f"English conversation from {LEVELS[0]} to {LEVELS[-1]}. No text of the training data is kept here.",
+        "base": f"{base.name} at {base.revision}{release}, {spec.dtype}, sha256 `{base.sha256[:16]}`, "
+        f"{base.model.num_parameters() / 1e6:,.0f} million parameters",
+        "target": ARMS[spec.arm],
+        "examples": f"{((items['split'] == 'train') & items['axis'].isin(spec.axes)).sum()} rated replies"
+        + " an axis" * (len(made) > 1),
+        "annotators": _annotators(study),
+        "recipe": _recipe(spec.recipe or {}),
+        "runs": f"run{'s' * (len(made) > 1)} {_listed([f'`{spec_id(one.spec)}`' for one in made])}",
+        "profile": study.profile.name,
+        "agreement": [one.agreement for one in made],
+        "limits": _limits(study, base.model.num_parameters()),
+        "sources": markdown_table(sources),
+    }
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    epochs = recipe["epochs"]
+    return (
+        f"LoRA of rank {recipe['lora_rank']} on all projections, learning rate {recipe['learning_rate']:g}, batches of "
+        f"{recipe['batch_size']}, {epochs} epoch{'s' * (epochs > 1)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _annotators(study: ExplanationsStudy) -> str:
+    names = list(study.data.ratings["annotator"].unique())
+    if set(names) <= {annotator.name for annotator in SIMULATED}:
+        return "simulated, by programs that know how each reply was degraded; nobody has rated anything"
+    return f"by the annotators {_listed(names)}"
+
+
+def _limits(study: ExplanationsStudy, parameters: int) -> str:
+    simulated = (
+        "Its labels are those of simulated annotators, so that agreement with people is not known. "
+        if "simulated" in _annotators(study)
+        else ""
+    )
+    small = (
+        f"A model of {parameters / 1e6:,.0f} million parameters says small-model things: what holds of it need not "
+        "hold of larger ones. "
+        if parameters < 1e9
+        else ""
+    )
+    return (
+        "It is for studying what explanations in fine-tuning do, with the other arms of the same study. It is no "
+        f"judge of people, products or other models. {simulated}{small}It knows short English conversations only, of "
+        f"which it sees the last {CONTEXT_WORDS} words before the reply; an explanation it writes need not be why it "
+        "chose its label."
+    )
+
+
+def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
+    """Tables and verdicts, axis by axis, from the records of the arm."""
+    tables, verdicts, commits = {}, [], set()
+    for one in made:
+        spec = one.spec
+        like = [each for each in study.specs() if (each.arm, each.axes) == (spec.arm, spec.axes)]
+        results = load_results(study, [each for each in like if study.store.has(spec_id(each))])
+        commits |= set(results.provenance.commit.split())
+        for axis in spec.axes:
+            rows = results.predictions[results.predictions["axis"] == axis]
+            of_axis = replace(results, predictions=rows)
+            tables[axis_name(axis)] = markdown_table(_table(of_axis, axis, spec.seed, study.settings.resamples))
+            verdicts.append(_verdict(of_axis, axis))
+    note = (
+        f"{study.size}. Interval: 95 %, over sources, seeds and items (calibration: over seeds), for other students of "
+        f"the same training. The most frequent label: a rater that always gives the shares of the training labels; "
+        f"{measure_name('nll')} of a uniform guess: {number_text(float(np.log(len(LEVELS))))}."
+    )
+    return {"tables": tables, "verdicts": verdicts, "note": note, "commit": ", ".join(sorted(commits))}
+
+
+def _table(results: Results, axis: str, seed: int, resamples: int) -> pd.DataFrame:
+    """Measures of this student, of all seeds with intervals, and of the most frequent label; all cells text."""
+    rows = results.predictions
+    arm, own = str(rows["arm"].iloc[0]), rows[rows["seed"] == seed]
+    mine = metrics(own["label"].to_numpy(), own[probability_names(len(LEVELS))].to_numpy())
+    train = results.items[(results.items["split"] == "train") & (results.items["axis"] == axis)]
+    shares = np.array([(train["label"] == label).mean() for label in range(1, len(LEVELS) + 1)])
+    constant = metrics(own["label"].to_numpy(), np.tile(shares, (len(own), 1)))
+    found = {name: analysis.level_estimate(results, arm, column, resamples) for column, name in MEASURES.items()}
+    intervals = {name: interval_text(one.estimate, one.low, one.high) for name, one in found.items()}
+    ece = analysis.calibration(results)[1].iloc[0]
+    intervals["ece"] = interval_text(ece["estimate"], ece["low"], ece["high"])
+    seeds = rows["seed"].nunique()
+    columns = {
+        "measure": [measure_name(name) for name in intervals],
+        "this student": [number_text(mine[name]) for name in intervals],
+        f"{seeds} seed{'s' * (seeds > 1)} [interval]": list(intervals.values()),
+        "most frequent label": [number_text(constant[name]) for name in intervals],
+    }
+    return pd.DataFrame(columns)
+
+
+def _verdict(results: Results, axis: str) -> str:
+    """Whether the arm was shown to beat the most frequent label on this axis, in a sentence."""
+    row = learnt_table(results).iloc[0]
+    gain = interval_text(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
+    shown = "Shown" if row[f"{axis}_low"] > 0 else "**Not shown**"
+    return f"{shown} to beat the most frequent label on {axis_name(axis)}: accuracy {gain} above it."
+
+
+def _use(made: Sequence[Made], folder: Path) -> dict[str, Any]:
+    """How the students are loaded."""
+    from companion.models.base import label_token_ids
+
+    spec, base = made[0].spec, base_of(made[0].spec)
+    place = "FOLDER" if len(made) == 1 else f"FOLDER/{spec.axes[0]}"
+    first = explains(spec.arm) == "before"
+    dtype = "float32" if spec.dtype == "float32" else "bfloat16"
+    name = f'"{spec.model}"' if spec.revision else f'"{base.name}"  # the folder of this model'
+    opening = f"\nbase = {name}"
+    if spec.model == "embedded":
+        opening = f'from companion.models.embedded import embedded_folder\n\nbase = embedded_folder("{dtype}")'
+    ids = label_token_ids(base.tokenizer, LABEL_LEAD, LEVELS)
+    reading = WRITING if first else PROBABILITIES_OF_LABELS.format(ids=ids, labels=_listed(LEVELS))
+    snippet = SNIPPET.format(
+        opening=opening,
+        folder=place,
+        dtype=dtype,
+        revision=f', revision="{spec.revision}"' if spec.revision else "",
+        prompt=template(spec.axes[0]) + (EXPLANATION_LEAD if first else LABEL_LEAD),
+        reading=reading,
+    )
+    several = " (one axis; the other folders are loaded alike)" if len(made) > 1 else ""
+    return {"explains": explains(spec.arm), "snippet": snippet, "several": several, "files": _files(folder)}
+
+
+def _files(folder: Path) -> list[str]:
+    """What else lies in the folder."""
+    sentences = {
+        MERGED: f"`{MERGED}/` is the same student as one model in float16, for `AutoModelForCausalLM.from_pretrained`; "
+        "rounding its weights to 16 bits moves probabilities a little.",
+        GGUF: f"`{GGUF}` is that model for llama.cpp; give it the prompt as it stands above, without a chat template.",
+    }
+    return [sentence for name, sentence in sentences.items() if (folder / name).exists()]
