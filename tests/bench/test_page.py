@@ -7,9 +7,9 @@ from typing import get_type_hints
 import pandas as pd
 import pytest
 
-from companion.cli import shared as cli
 from companion.bench import growth, page
 from companion.bench.turns import SECONDS, Measured, Way
+from companion.cli import shared as cli
 from companion.errors import CompanionError
 from companion.origin import commit
 from measures import two
