@@ -26,8 +26,8 @@ def test_a_run_that_decides_nothing_points_to_one_that_does(tmp_path: Path) -> N
     one = StudyOverview(ExplanationsStudy, (quick, cpu))
     assert one.clearest is cpu
     assert one.hint == (
-        "Profile quick: 0 supported, 0 contradicted, 3 undecided. This run is too small to decide anything; the recorded "
-        "run cpu decides more."
+        "Profile quick: 0 supported, 0 contradicted, 3 undecided. This run is too small to decide anything; the "
+        "recorded run cpu decides more."
     )
     table = one.table()
     assert list(table["claim"]) == ["a1", "a2", "a10"]

@@ -216,7 +216,7 @@ class Study(ABC):
         return min(self.profile.workers, os.cpu_count() or 1)
 
     def checkpoints(self) -> dict[str, str]:
-        """Environment variables that make workers keep checkpoints in the store; none unless the profile asks for them."""
+        """Environment variables that make workers keep checkpoints; none unless the profile asks for them."""
         minutes = self.profile.checkpoint_minutes
         if minutes is None:
             return {}
