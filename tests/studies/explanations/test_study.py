@@ -146,7 +146,7 @@ def test_tuning_chooses_the_lowest_log_loss_on_validation_items(
     grid = replace(study.settings.tuning, learning_rates=(1e-5, 0.02), arms=("label",))
     recipe = replace(study.settings.recipe, learning_rate=0.02)
     tuned = ExplanationsStudy(study.profile, replace(study.settings, recipe=recipe, tuning=grid), study.folder)
-    run(tuned, tuning=True, quiet=True).raise_if_failed()
+    run(tuned, tuned.tuning_specs(), quiet=True).raise_if_failed()
     publish_tuning(tuned)
     table = pd.read_csv(tuned.folder / "T0_tuning.csv")
     assert table["learning_rate"].tolist() == [1e-5, 0.02]

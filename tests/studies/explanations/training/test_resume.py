@@ -18,7 +18,7 @@ import companion
 import killed_training
 from companion.profiles import Profile
 from companion.runs.spec import spec_id
-from companion.studies import study as studies
+from companion.studies.explanations import study as studies
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.study import run
