@@ -11,6 +11,7 @@ ADAPTERS_VARIABLE = "COMPANION_ADAPTERS"
 CHECKPOINTS_VARIABLE = "COMPANION_CHECKPOINTS"
 MINUTES_VARIABLE = "COMPANION_CHECKPOINT_MINUTES"
 """Environment variables that tell workers where and how often to keep checkpoints; set by a study, not by its user."""
+PROFILES = Path(__file__).parent / "profiles"
 RERUN_ENDING = "-rerun"
 """What a re-run's folder adds to the name of its profile."""
 
@@ -48,20 +49,24 @@ def checkpoints() -> Path | None:
     return Path(named) if named else None
 
 
+def profile_names() -> list[str]:
+    """Names of all profiles, sorted."""
+    return sorted(file.stem for file in PROFILES.glob("*.yaml"))
+
+
 def profile_file(profile: str) -> Path:
     """YAML file of one profile.
 
     Raises:
         CompanionError: there is no such profile (the sentence lists those there are), or its name is that of a re-run.
     """
-    folder = Path(__file__).parent / "profiles"
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    names = profile_names()
     if profile not in names:
         hint = "leave out .yaml" if profile.removesuffix(".yaml") in names else f"choose one of {', '.join(names)}"
         raise CompanionError(f"There is no profile {profile!r}; {hint}.")
     if profile.endswith(RERUN_ENDING):
         raise CompanionError(f"The profile {profile} needs another name: {RERUN_ENDING} marks the folders of RERUN=1.")
-    return folder / f"{profile}.yaml"
+    return PROFILES / f"{profile}.yaml"
 
 
 def results(profile: str, study: str = "", rerun: bool = False) -> Path:

@@ -35,6 +35,7 @@ class Profile:
             or ``transformers``.
         checkpoint_minutes: how often the state of a training is kept, so that one that is cut off goes on inside its
             run; without it, it begins anew.
+        recorded: whether its results are kept in the repository, to be shown beside those of other profiles.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Profile:
     studies: dict[str, dict[str, Any]]
     backend: Literal["auto", "unsloth", "transformers"] = "auto"
     checkpoint_minutes: Annotated[float, Field(ge=0)] | None = None
+    recorded: bool = False
 
 
 def load_profile(name: str) -> Profile:

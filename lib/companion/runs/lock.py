@@ -39,11 +39,14 @@ def holder(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold ``<folder>/.lock`` for the time of the ``with`` block.
 
     The lock (``flock``) belongs to the open file: the system releases it when the process ends in whatever way, and
     programs started meanwhile do not inherit it.
+
+    Args:
+        patience: seconds for which a lock that another process holds is waited for.
 
     Raises:
         CompanionError: another process holds the folder (it is named by its id and machine), or the folder cannot be
@@ -56,7 +59,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         raise CompanionError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
     with file:
         try:
-            _take(file)
+            _take(file, patience)
         except BlockingIOError:
             who = f"process {holder(folder) or 'of unknown id'}"
             raise CompanionError(f"{folder} is in use by {who}; wait until it ends, or end it.") from None
@@ -77,8 +80,8 @@ def _note(file: IO[str], who: str) -> None:
         os.fsync(file.fileno())  # on a network disk others see it only then
 
 
-def _take(file: IO[str]) -> None:
-    end = time.monotonic() + PATIENCE
+def _take(file: IO[str], patience: float) -> None:
+    end = time.monotonic() + patience
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 """The claims ledger: each statement of a paper with the test that decides it and the verdict of this run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -110,8 +110,13 @@ def _notes(claims: Sequence[Claim], note: str) -> str:
 
 def verdict_summary(claims: Sequence[Claim]) -> str:
     """How many claims have each verdict, as ``2 supported, 1 contradicted, 4 undecided``."""
-    verdicts = [claim.verdict for claim in claims]
-    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SYMBOLS)
+    return count_verdicts([claim.verdict for claim in claims])
+
+
+def count_verdicts(verdicts: Iterable[str]) -> str:
+    """The same of verdicts alone."""
+    found = list(verdicts)
+    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in SYMBOLS)
 
 
 def _page(claims: Sequence[Claim], note: str, provenance: Provenance) -> bytes:

@@ -113,6 +113,46 @@ INDEX = (
 """
 )
 
+OVERVIEW = (
+    _HEAD
+    + """<p class="note">Verdicts are computed from intervals. They speak of the model, the data and the length of
+training of their profile only.</p>
+{% for section in sections %}
+<section>
+<h2>{{ section.title }}</h2>
+<p>{{ section.statement }} (<a href="https://arxiv.org/abs/{{ section.paper }}">arXiv {{ section.paper }}</a>)</p>
+<p><strong>{{ section.hint }}</strong></p>
+{% if section.pages %}
+<p>All tables, figures and notebooks:
+{% for link, name in section.pages %}<a href="{{ link }}">{{ name }}</a>{{ ", " if not loop.last }}{% endfor %}</p>
+{% endif %}
+<div class="pictures">
+{% for link, caption in section.pictures %}
+<figure>
+<a href="{{ link }}"><img src="{{ link }}" alt="{{ caption }}"></a>
+<figcaption>{{ caption }}</figcaption>
+</figure>
+{% endfor %}
+</div>
+{% if section.table | length > 1 %}
+<div class="scroll"><table>
+<tr>{% for cell in section.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in section.table[1:] %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>
+{% endif %}
+</section>
+{% endfor %}
+{% if others %}
+<h2>Comparisons on own data</h2>
+<ul>{% for link, name in others %}<li><a href="{{ link }}">{{ name }}</a></li>{% endfor %}</ul>
+{% endif %}
+</body>
+</html>
+"""
+)
+
 
 def fill(template: str, **values: Any) -> bytes:
     """``template`` with ``values``, each escaped, as UTF-8; a name without a value is an error of ours and raises."""

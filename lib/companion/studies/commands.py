@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,18 @@ def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool
             its folder. Of several studies the others are finished first.
     """
     names = studies_of(profile, study)
-    told = _for_each(names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet)
-    return "\n".join([*told, overview.build(profile, rerun, quiet)])
+    told, failed = _for_each(names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet)
+    told.append(overview.build(profile, rerun, quiet))
+    _raise_if_failed(names, failed)
+    return "\n".join(told)
 
 
 def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool = False) -> str:
-    """Make the missing records of the studies of a profile; returns a sentence for each."""
+    """Make the missing records of the studies of a profile; returns a sentence for each.
+
+    Raises:
+        CompanionError: as `make_figures`.
+    """
 
     def make(name: str) -> str:
         one = open_study(name, profile, rerun)
@@ -53,11 +59,14 @@ def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool
             report = _make_missing(one, quiet)
         return f"{name}: {len(report.done)} runs made, {len(report.skipped)} were there already."
 
-    return "\n".join(_for_each(studies_of(profile, study), make, quiet))
+    names = studies_of(profile, study)
+    told, failed = _for_each(names, make, quiet)
+    _raise_if_failed(names, failed)
+    return "\n".join(told)
 
 
-def _for_each(names: Sequence[str], work: Callable[[str], str], quiet: bool) -> list[str]:
-    """What ``work`` says of each study; with several studies one that fails is named after the others are finished."""
+def _for_each(names: Sequence[str], work: Callable[[str], str], quiet: bool) -> tuple[list[str], dict[str, str]]:
+    """What ``work`` says of each study, and why it failed of those that failed; a single study raises by itself."""
     told, failed = [], dict[str, str]()
     for name in names:
         try:
@@ -68,12 +77,15 @@ def _for_each(names: Sequence[str], work: Callable[[str], str], quiet: bool) -> 
                 raise
             failed[name] = f"{type(error).__name__}: {error} (--debug shows where)" if unforeseen else str(error)
             show_progress(quiet, f"{name} failed: {failed[name]}")
+    return told, failed
+
+
+def _raise_if_failed(names: Sequence[str], failed: Mapping[str, str]) -> None:
     if failed:
+        finished = ", ".join(name for name in names if name not in failed) or "none"
         reasons = [f"  {name}: {reason}" for name, reason in failed.items()]
-        finished = " and ".join(name for name in names if name not in failed) or "none"
         headline = f"{len(failed)} of {len(names)} studies failed (finished: {finished}):"
         raise CompanionError("\n".join([headline, *reasons]))
-    return told
 
 
 def build(study: Study, profile: str, rerun: bool, quiet: bool) -> str:

@@ -1,6 +1,156 @@
-"""The page and the tables over all studies of a profile."""
+"""All studies of a profile at a glance: what each paper says, this run's verdicts, and those of the recorded runs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from companion import paths
+from companion.profiles import load_profile
+from companion.runs.lock import folder_lock
+from companion.show.claims import SYMBOLS, count_verdicts
+from companion.show.outputs import natural_key
+from companion.show.overview import Picture, Section, write_overview
+from companion.studies.registry import studies_of, study_class, study_names
+from companion.studies.stamp import hash_inputs, is_built, write_stamp
+from companion.studies.study import Study
+
+LOCK_SECONDS = 120.0
+"""How long the page of a profile is waited for: another command may be writing it."""
 
 
-def build(profile: str, rerun: bool, quiet: bool) -> str:
-    """Write the page over all studies; returns one sentence."""
-    return profile
+@dataclass(frozen=True)
+class Result:
+    """What lies in one folder of results, ``figures/<profile>/<study>``; any of it may be missing."""
+
+    profile: str
+    folder: Path
+    main_figure: str
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """The claims ledger, one row per claim; no rows where there is none."""
+        file = self.folder / "claims.csv"
+        if not file.is_file():
+            return pd.DataFrame(columns=["id", "statement", "verdict"])
+        return pd.read_csv(file, dtype={"id": str, "statement": str, "verdict": str})
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Claim to verdict, with its symbol."""
+        pairs = zip(self.claims["id"].map(str), self.claims["verdict"].map(str), strict=True)
+        return {claim: f"{SYMBOLS.get(verdict, '')} {verdict}" for claim, verdict in pairs}
+
+    @property
+    def decided(self) -> int:
+        """How many claims are supported or contradicted."""
+        return int((self.claims["verdict"] != "undecided").sum())
+
+    def picture(self, name: str) -> Path | None:
+        """A figure of this folder, if it is there."""
+        file = self.folder / f"{name}.png"
+        return file if file.is_file() else None
+
+
+@dataclass(frozen=True)
+class StudyOverview:
+    """One study: what its class says, and its results, this profile's first, then the recorded ones."""
+
+    study: type[Study]
+    results: tuple[Result, ...]
+
+    @property
+    def clearest(self) -> Result:
+        """The result that decides most; this run's where none decides more."""
+        return max(self.results, key=lambda one: one.decided)
+
+    @property
+    def hint(self) -> str:
+        """What this run can tell, in one sentence."""
+        own, clearest = self.results[0], self.clearest
+        if own.claims.empty:
+            return f"There is no result of profile {own.profile} yet; 'make figures PROFILE={own.profile}' makes it."
+        told = f"Profile {own.profile}: {count_verdicts(own.claims['verdict'])}."
+        if own.decided or clearest is own:
+            return told
+        return f"{told} So small a run decides nothing; the recorded run {clearest.profile} says more."
+
+    def table(self) -> pd.DataFrame:
+        """Claims with the verdict of each result, as text."""
+        ledgers = [one.claims for one in self.results if not one.claims.empty]
+        statements: dict[str, str] = {}
+        for ledger in reversed(ledgers):
+            statements |= dict(zip(ledger["id"].map(str), ledger["statement"].map(str), strict=True))
+        rows = [
+            {"claim": name, "statement": statements[name]}
+            | {one.profile: one.verdicts.get(name, "not run") for one in self.results}
+            for name in sorted(statements, key=natural_key)
+        ]
+        return pd.DataFrame(rows, columns=["claim", "statement", *(one.profile for one in self.results)])
+
+
+def read_overview(profile: str, rerun: bool = False) -> list[StudyOverview]:
+    """Results of all studies of a profile, beside those of the recorded profiles.
+
+    Raises:
+        CompanionError: there is no such profile, or a study that it names is missing.
+    """
+    recorded = [name for name in paths.profile_names() if name != profile and load_profile(name).recorded]
+    overviews = []
+    for name in studies_of(profile):
+        study = study_class(name)
+        folders = {profile + paths.RERUN_ENDING * rerun: paths.results(profile, name, rerun)}
+        if rerun:
+            folders[profile] = paths.results(profile, name)
+        folders |= {one: paths.results(one, name) for one in recorded}
+        results = [Result(label, folder, study.main_figure) for label, folder in folders.items()]
+        first, *others = results
+        overviews.append(StudyOverview(study, (first, *(one for one in others if not one.claims.empty))))
+    return overviews
+
+
+def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
+    """Execute the overview notebook and write the page over all studies of a profile, unless both are up to date.
+
+    Returns:
+        One sentence for the user.
+
+    Raises:
+        CompanionError: the notebook is missing or fails, or the page cannot be written.
+    """
+    folder, notebook = paths.results(profile, rerun=rerun), paths.overview_notebook()
+    with folder_lock(folder, LOCK_SECONDS):
+        overviews = read_overview(profile, rerun)
+        files = [result.folder / name for one in overviews for result in one.results for name in _read_files(result)]
+        inputs = hash_inputs([notebook, *(file for file in files if file.is_file())])
+        if not is_built(folder, inputs):
+            from companion.runs.notebooks import execute_all  # slow to import, and often there is nothing to do
+
+            list(execute_all([notebook], folder / "notebooks", {"profile": profile, "rerun": rerun}, 1))
+            write_overview(folder, profile, [_section(one) for one in overviews], _other_folders(folder))
+            write_stamp(folder, inputs)
+    return f"{folder / 'index.html'} shows all studies."
+
+
+def _read_files(result: Result) -> list[str]:
+    return ["claims.csv", "claims.png", f"{result.main_figure}.png", "index.html"]
+
+
+def _section(one: StudyOverview) -> Section:
+    """What the page shows of one study."""
+    shown = list(dict.fromkeys((one.results[0], one.clearest)))
+    pictures = [
+        Picture(f"{caption}, profile {result.profile}", file)
+        for name, caption in (("claims", "Claims"), (one.study.main_figure, "Main figure"))
+        for result in shown
+        if (file := result.picture(name))
+    ]
+    pages = {result.profile: result.folder for result in one.results if not result.claims.empty}
+    return Section(one.study.title, one.study.paper, one.study.statement, one.hint, one.table(), pictures, pages)
+
+
+def _other_folders(folder: Path) -> list[Path]:
+    """Folders of results that belong to no study: comparisons on own data."""
+    others = (place for place in folder.iterdir() if place.name not in study_names())
+    return sorted(place for place in others if (place / "claims.csv").is_file())

@@ -12,8 +12,11 @@ from companion.profiles import load_profile, load_settings
 if TYPE_CHECKING:
     from companion.studies.study import Study
 
-STUDIES = ("explanations",)
-"""Names of the studies in the order of every page; each is a folder here, whose ``study.py`` holds its `Study`."""
+STUDIES = (
+    # One line for each, in the order of every page.
+    "explanations",
+)
+"""Names of the studies; each is a folder here, whose ``study.py`` holds its `Study`."""
 
 
 def study_names() -> tuple[str, ...]:
