@@ -3,15 +3,14 @@
 import os
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from companion import paths
 from companion.bench.page import measured_rows
 from companion.bench.turns import Measured, Way
 from companion.errors import CompanionError
+from companion.show.outputs import Legend, write_output
 from companion.show.provenance import Provenance
-from companion.show.tables import write_table
 from companion.studies import readme
 from companion.studies.readme import PAGES, fill
 
@@ -21,11 +20,13 @@ TABLE = "<!-- table: cpu/explanations/T4_arms: arm | accuracy [interval] -->"
 @pytest.fixture
 def figures(tmp_path: Path) -> Path:
     """Tables of our own with more columns than a page shows, and a backslash in a cell."""
-    arms = {"arm": "a \\1", "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "kappa": 0.125}
-    for profile, verdicts in {"cpu": ("supported", "undecided"), "gpu": ("undecided", "undecided")}.items():
+    arms = [["arm", "accuracy [interval]", "kappa"], ["a \\1", "0.500 [0.250, 0.750]", "0.125"]]
+    for profile, verdicts in {"cpu": "supported undecided", "gpu": "undecided undecided"}.items():
         folder, origin = tmp_path / profile / "explanations", Provenance("explanations", profile, ("01234567",), "abc")
-        write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
-        write_table(pd.DataFrame({"verdict": verdicts}), folder, "claims", "Claims", "N.", origin)
+        write_output(folder, "T4_arms", {"md": b""}, Legend("table", "Arms", "N.", arms), origin)
+        claims = "".join(f"{number},S,{verdict}\n" for number, verdict in enumerate(verdicts.split()))
+        (folder / "claims.csv").write_text(f"id,statement,verdict\n{claims}")
+        (folder / "F3_arms.png").touch()
     ways = [Measured(Way(name, ("t",), abs, ""), "t", [rate]) for name, rate in (("ours", 8.0), ("theirs", 2.0))]
     measured_rows("scoring", ways).to_csv(tmp_path / "bench.csv", index=False)
     return tmp_path
@@ -60,8 +61,8 @@ def test_a_study_shows_the_run_that_decides_most_and_the_picture_that_is_there(f
     assert "(cpu/explanations/F3_arms.png)" in filled and "arxiv.org/abs/2511.02044" in filled
     (figures / "cpu" / "explanations" / "claims.png").touch()
     assert "(cpu/explanations/claims.png)" in fill(text, page, figures)
-    for profile in ("cpu", "gpu"):
-        (figures / profile / "explanations" / "claims.csv").unlink()
+    for picture in figures.rglob("*.png"):
+        picture.unlink()
     assert "**explanations**: no run is recorded." in fill(text, page, figures)
 
 

@@ -18,15 +18,15 @@ from companion import paths
 from companion.bench.page import ratios
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.show.claims import SYMBOLS
+from companion.profiles import load_profile
+from companion.show.claims import count_verdicts
 from companion.show.outputs import SIDECAR, read_output
 from companion.show.tables import markdown_table
 from companion.show.text import markdown
+from companion.studies.overview import Result, StudyOverview
 from companion.studies.registry import study_class, study_names
 
 PAGES = ("README.md", "notebooks/*/README.md", "figures/*.md")
-RECORDED = ("cpu", "gpu")
-"""Profiles whose runs are part of the repository."""
 _MARKER = re.compile(r"<!-- /?(?:table|studies|speed)\b")
 _BLOCK = re.compile(r"(<!-- (table(?=: )|studies|speed)(?:: (\S+): (.+?))? -->\n)(?:(?!<!-- ).*\n)*?(<!-- /\2 -->)")
 
@@ -92,19 +92,17 @@ def _studies(file: Path, figures: Path) -> str:
 def _study(name: str, file: Path, figures: Path) -> str:
     """What a paper says, the verdicts of the recorded run that decides most, and a picture of it."""
     study = study_class(name)
-    found = [figures / profile / name / "claims.csv" for profile in RECORDED]
-    verdicts = {claims: list(pd.read_csv(claims)["verdict"]) for claims in found if claims.exists()}
-    if not verdicts:
+    recorded = [profile for profile in paths.profile_names() if load_profile(profile).recorded]
+    results = [Result(profile, figures / profile / name, study.main_figure) for profile in recorded]
+    best = StudyOverview(study, tuple(results)).clearest
+    picture = best.picture("claims") or best.picture(study.main_figure)
+    if picture is None:
         return f"**{name}**: no run is recorded."
-    claims = min(verdicts, key=lambda one: verdicts[one].count("undecided"))
-    counts = ", ".join(f"{verdicts[claims].count(verdict)} {verdict}" for verdict in SYMBOLS)
-    pictures = [claims.with_suffix(".png"), claims.with_name(f"{study.main_figure}.png")]
-    picture = next((one for one in pictures if one.exists()), pictures[-1])
     return (
         f"**[{name}](notebooks/{name}/README.md)** (arXiv [{study.paper}](https://arxiv.org/abs/{study.paper})). "
-        f"The paper says: {study.statement} Claims in the recorded run `{claims.parts[-3]}`: "
-        f"**[{counts}]({_link(claims.with_suffix('.md'), file)})**.\n\n"
-        f"![What the recorded run says of {name}]({_link(picture, file)})"
+        f"The paper says: {study.statement} Claims in the recorded run `{best.profile}`: "
+        f"**[{count_verdicts(best.claims['verdict'])}]({_link(best.folder / 'claims.md', file)})**.\n\n"
+        f"![Result of {name} in the recorded run {best.profile}]({_link(picture, file)})"
     )
 
 
