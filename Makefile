@@ -12,11 +12,12 @@ endif
 
 PYTHON ?=
 PROFILE ?= quick
-STUDY ?= explanations
+STUDY ?=
 RERUN ?=
 BIN := .venv/bin
 PROFILES := $(sort $(basename $(notdir $(wildcard lib/companion/profiles/*.yaml))))
-CHOICE = --study "$(STUDY)" --profile "$(PROFILE)" $(if $(filter 1,$(RERUN)),--rerun)
+STUDIES := $(sort $(notdir $(patsubst %/study.py,%,$(wildcard lib/companion/studies/*/study.py))))
+CHOICE = --profile "$(PROFILE)" $(if $(STUDY),--study "$(STUDY)") $(if $(filter 1,$(RERUN)),--rerun)
 QUICK := -m "not slow and not golden"
 GOLDEN := -m "golden and not slow"
 
@@ -33,6 +34,11 @@ endif
 ifneq ($(filter-out 0 1,$(RERUN)),)
 $(error RERUN is 1 or 0, not '$(RERUN)')
 endif
+ifneq ($(STUDY),)
+ifeq ($(filter $(STUDIES),$(STUDY))$(wildcard figures/$(PROFILE)/$(STUDY)/study.json),)
+$(error There is no study '$(STUDY)'; choose one of $(STUDIES), or leave STUDY out for all)
+endif
+endif
 endif
 
 .PHONY: help install figures status verify test test-golden test-all bench readme lab lint format constraints clean
@@ -40,13 +46,13 @@ endif
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	echo
-	echo "Settings: PROFILE=$$(tr ' ' '|' <<<'$(PROFILES)')  STUDY=explanations  RERUN=1 (train again)  PYTHON=/path/to/python3"
+	echo "Settings: PROFILE=$$(tr ' ' '|' <<<'$(PROFILES)')  STUDY=$$(tr ' ' '|' <<<'$(STUDIES)') (all without it)  RERUN=1 (make the records again)  PYTHON=/path/to/python3"
 
 install: ## Make .venv with the pinned packages (the other targets do it by themselves)
 	@export PYTHON="$(PYTHON)"
 	bash tools/install.sh
 
-figures: install ## Run a study: every table, figure and claim of PROFILE (figures/PROFILE/STUDY)
+figures: install ## Run all studies of PROFILE: every table, figure and claim (figures/PROFILE/index.html)
 	@$(BIN)/companion figures $(CHOICE)
 
 status: install ## Say where the runs of PROFILE are, also while they are made

@@ -100,6 +100,17 @@ def test_the_command_line_answers_without_anything_heavy() -> None:
     assert finished.stdout.split() == []
 
 
+def test_no_study_imports_another() -> None:
+    studies = {path.parent.name for path in (PACKAGE / "studies").glob("*/study.py")}
+    crossed = [
+        relative(path)
+        for name in studies
+        for path in (PACKAGE / "studies" / name).rglob("*.py")
+        if any(f"companion.studies.{other}" in path.read_text(encoding="utf-8") for other in studies - {name})
+    ]
+    assert not crossed
+
+
 def test_nothing_is_pickled() -> None:
     pickles = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
     assert not {relative(path): found for path in MODULES if (found := imported_modules(path) & pickles)}

@@ -22,6 +22,10 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
             "There is no profile 'quikc'; choose one of cpu gpu paper paper-t4 quick smoke.",
         ),
         (("verify", "PROFILE="), "There is no profile ''; choose one of"),
+        (
+            ("figures", "STUDY=explanation"),
+            "There is no study 'explanation'; choose one of explanations, or leave",
+        ),
         (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
         (("figures", "profile=cpu"), "There is no setting profile; the settings are PROFILE STUDY RERUN PYTHON, in"),
         (("figures", "rerun=1"), "There is no setting rerun;"),
@@ -44,8 +48,10 @@ def test_a_profile_needs_only_its_file(profile: str) -> None:
 
 @pytest.mark.parametrize("target", ["figures", "status", "verify"])
 def test_settings_reach_the_command(target: str) -> None:
-    command = f'companion {target} --study "explanations" --profile "cpu"'
-    assert f"{command} --rerun" in dry_run(target, "PROFILE=cpu", "RERUN=1").stdout
+    command = f'companion {target} --profile "cpu"'
+    assert f"{command}  --rerun" in dry_run(target, "PROFILE=cpu", "RERUN=1").stdout
+    one = dry_run(target, "PROFILE=cpu", "STUDY=explanations").stdout
+    assert f'{command} --study "explanations"' in one
     for off in ("RERUN=0", "RERUN="):
         last = dry_run(target, "PROFILE=cpu", off).stdout.splitlines()[-1]
         assert last.strip().endswith(command)

@@ -1,3 +1,4 @@
+import base64
 import json
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from jupyter_client.manager import AsyncKernelManager
 
 from companion.errors import CompanionError
 from companion.runs.notebook import ThisPython, execute
+from companion.runs.page import to_html
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkaM9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PARAMETERS = "seed = 0\ntag = 'a'\nrate = 0.1"
 
 
@@ -168,3 +171,22 @@ def test_cells_that_were_not_run_are_noticed_without_any_error(make, output, mon
     with pytest.raises(CompanionError, match=sentence):
         execute(source, output, {})
     assert files(output) == []
+
+
+def test_a_picture_that_a_text_links_to_goes_along(tmp_path):
+    picture = tmp_path / "figures" / "cpu" / "study" / "F1.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(base64.b64decode(PIXEL))
+    links = "![one](../figures/cpu/study/F1.png) ![gone](../figures/gone.png) ![far](https://example.org/a.png)"
+    cells = [
+        nbformat.v4.new_markdown_cell(links),
+        nbformat.v4.new_code_cell("x: int = 1", metadata={"tags": ["parameters"]}),
+    ]
+    source = tmp_path / "notebooks" / "in.ipynb"
+    source.parent.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
+    made = execute(source, tmp_path / "elsewhere" / "out.ipynb", {})
+    text = nbformat.read(made, 4).cells[0].source
+    assert text == links.replace("../figures/cpu/study/F1.png", "attachment:cpu-F1.png")
+    page = to_html(made, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"data:image/png;base64,{PIXEL}" in page

@@ -18,7 +18,7 @@ def tune(profile: PROFILE = "quick", quiet: QUIET = False, track: TRACK = "") ->
 
 @app.command()
 def annotate(profile: PROFILE = "paper", quiet: QUIET = False) -> None:
-    """Let the profile's language models rate its conversations; the highest cost is told before the first."""
+    """Let the profile's language models rate its conversations; the highest possible cost is printed first."""
     from companion.studies.explanations import commands
 
     typer.echo(commands.annotate(profile, quiet))

@@ -47,14 +47,14 @@ def status(
         bool, typer.Option("--watch", "-w", help="Live, until all is done (code 1 if runs failed).")
     ] = False,
 ) -> None:
-    """Say where the runs are: done, in hand (step, loss, speed), failed, waiting, and the time left."""
+    """Show the state of all runs: done, running (step, loss, speed), failed, waiting, and the time left."""
     from companion.studies import commands
 
     if not watch:
         typer.echo(commands.show_status(profile, study, rerun))
         return
-    told, failed = commands.follow_status(profile, study, rerun)
-    typer.echo(told)
+    text, failed = commands.follow_status(profile, study, rerun)
+    typer.echo(text)
     if failed:
         raise typer.Exit(1)
 

@@ -3,8 +3,10 @@
 papermill alone lets pass misspelt parameters, an early ``exit(0)``, failed shell commands and failed threads (2.7.0).
 """
 
+import base64
 import logging
 import platform
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +37,7 @@ from companion.runs.notebook_rules import (
 LAST_CELL_TAG = "companion-last-cell"
 ADDED_TAGS = {LAST_CELL_TAG, "injected-parameters", "papermill-error-cell-tag"}
 START_ATTEMPTS = 3
+LINKED_PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):\s]+\.png)\)")
 NOTED_PACKAGES = ("companion", "numpy", "pandas", "scipy", "torch", "transformers", "peft", "papermill")
 
 # papermill's log repeats on the error stream what our sentence says.
@@ -80,6 +83,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> Path
         raise CompanionError(f"{notebook.name}{failure}{_keep(running, failed)}") from failure.__cause__
     finally:
         running.unlink(missing_ok=True)
+    _attach_pictures(executed, notebook.parent)
     _describe(executed, notebook, {**defaults, **given})
     write_whole(output, nbformat.writes(executed).encode())
     failed.unlink(missing_ok=True)
@@ -200,6 +204,17 @@ def _keep(running: Path, failed: Path) -> str:
     except OSError:
         return ""
     return f" As far as it ran it is kept as {failed}."
+
+
+def _attach_pictures(executed: NotebookNode, folder: Path) -> None:
+    """Put the pictures that Markdown cells link to into the copy: from its folder the links would not reach them."""
+    for cell in executed.cells:
+        for opening, link in LINKED_PICTURE.findall(cell.source) if cell.cell_type == "markdown" else []:
+            if (file := folder / link).is_file():
+                name = f"{file.resolve().parents[1].name}-{file.name}"
+                picture = base64.b64encode(file.read_bytes()).decode()
+                cell.setdefault("attachments", {})[name] = {"image/png": picture}
+                cell.source = cell.source.replace(f"{opening}{link})", f"{opening}attachment:{name})")
 
 
 def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a study with a language model freezes of its base model, and tells its workers about the backend."""
+"""Facts that a study with a language model freezes of its base model, and the backend that its workers use."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def base_facts(profile: Profile) -> dict[str, Any]:
 
 
 def backend_environment(profile: Profile) -> dict[str, str]:
-    """What workers are told of the backend.
+    """Environment variables that tell workers which backend to use.
 
     Raises:
         CompanionError: it cannot be had on this machine, or on a node of the cluster that makes the runs.

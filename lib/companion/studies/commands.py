@@ -40,10 +40,12 @@ def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool
             its folder. Of several studies the others are finished first.
     """
     names = studies_of(profile, study)
-    told, failed = _for_each(names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet)
-    told.append(overview.build(profile, rerun, quiet))
+    sentences, failed = _for_each(
+        names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet
+    )
+    sentences.append(overview.build(profile, rerun, quiet))
     _raise_if_failed(names, failed)
-    return "\n".join(told)
+    return "\n".join(sentences)
 
 
 def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool = False) -> str:
@@ -60,24 +62,24 @@ def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool
         return f"{name}: {len(report.done)} runs made, {len(report.skipped)} were there already."
 
     names = studies_of(profile, study)
-    told, failed = _for_each(names, make, quiet)
+    sentences, failed = _for_each(names, make, quiet)
     _raise_if_failed(names, failed)
-    return "\n".join(told)
+    return "\n".join(sentences)
 
 
 def _for_each(names: Sequence[str], work: Callable[[str], str], quiet: bool) -> tuple[list[str], dict[str, str]]:
-    """What ``work`` says of each study, and why it failed of those that failed; a single study raises by itself."""
-    told, failed = [], dict[str, str]()
+    """Sentences that ``work`` returns for each study, and the reason for each that failed; a single study raises."""
+    sentences, failed = [], dict[str, str]()
     for name in names:
         try:
-            told.append(work(name))
+            sentences.append(work(name))
         except Exception as error:
             unforeseen = not isinstance(error, CompanionError)
             if len(names) == 1 or (unforeseen and os.environ.get("COMPANION_DEBUG")):
                 raise
             failed[name] = f"{type(error).__name__}: {error} (--debug shows where)" if unforeseen else str(error)
             show_progress(quiet, f"{name} failed: {failed[name]}")
-    return told, failed
+    return sentences, failed
 
 
 def _raise_if_failed(names: Sequence[str], failed: Mapping[str, str]) -> None:

@@ -71,10 +71,10 @@ class StudyOverview:
         own, clearest = self.results[0], self.clearest
         if own.claims.empty:
             return f"There is no result of profile {own.profile} yet; 'make figures PROFILE={own.profile}' makes it."
-        told = f"Profile {own.profile}: {count_verdicts(own.claims['verdict'])}."
+        counts = f"Profile {own.profile}: {count_verdicts(own.claims['verdict'])}."
         if own.decided or clearest is own:
-            return told
-        return f"{told} So small a run decides nothing; the recorded run {clearest.profile} says more."
+            return counts
+        return f"{counts} This run is too small to decide anything; the recorded run {clearest.profile} decides more."
 
     def table(self) -> pd.DataFrame:
         """Claims with the verdict of each result, as text."""

@@ -82,7 +82,7 @@ class Study(ABC):
     @property
     @abstractmethod
     def size(self) -> str:
-        """What every note of a table or figure says of n."""
+        """Sizes (n) that every note of a table or figure states."""
 
     @abstractmethod
     def data_settings(self) -> dict[str, Any]:
@@ -93,11 +93,11 @@ class Study(ABC):
         """Read the inputs and make the data from them."""
 
     def other_specs(self) -> dict[str, list[Any]]:
-        """Specs of runs that the tables do not need, such as a choice of settings, by what the runs are called."""
+        """Specs of runs that the tables do not need, such as a choice of settings, by the name of such runs."""
         return {}
 
     def facts(self) -> dict[str, Any]:
-        """What is frozen beside the settings: all that specs need, so that they can be planned without the inputs."""
+        """Facts frozen beside the settings: all that specs need, so that they can be planned without the inputs."""
         return {"data": self.data.hash}
 
     def model_settings(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Study(ABC):
         return {}
 
     def environment(self) -> dict[str, str]:
-        """Variables that workers are given beside their specs, for how a record is made and not what is in it."""
+        """Environment variables for the workers: how a record is made, not what is in it."""
         return {}
 
     def input_files(self) -> list[Path]:
@@ -113,11 +113,11 @@ class Study(ABC):
         return []
 
     def left_out(self) -> str:
-        """What the data lack although the settings name it, in a sentence; empty where nothing is."""
+        """One sentence about inputs that the settings name and the data lack; empty if there are none."""
         return ""
 
     def plan_page(self, measure: bool) -> str:
-        """What the profile takes, as text; with ``measure`` a few steps are run here first."""
+        """Cost of the profile as text; with ``measure`` a few steps are run here first."""
         specs = self.specs()
         return f"{self.profile.name}, {self.name}: {len(specs)} runs by {self.slots()} workers."
 
@@ -138,7 +138,7 @@ class Study(ABC):
 
     @property
     def command(self) -> str:
-        """What the user types to make what is missing."""
+        """Command that makes everything that is missing."""
         rerun = self.folder.parent.name.endswith(paths.RERUN_ENDING)
         return f"make figures PROFILE={self.profile.name}{' RERUN=1' if rerun else ''}"
 
@@ -216,7 +216,7 @@ class Study(ABC):
         return min(self.profile.workers, os.cpu_count() or 1)
 
     def checkpoints(self) -> dict[str, str]:
-        """What workers are told so that they keep checkpoints in the store; nothing where the profile wants none."""
+        """Environment variables that make workers keep checkpoints; none unless the profile asks for them."""
         minutes = self.profile.checkpoint_minutes
         if minutes is None:
             return {}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -17,7 +18,6 @@ from companion.models.finetune import epoch_batches
 from companion.profiles import Profile
 from companion.runs.log import events, log_file
 from companion.runs.spec import spec_id
-from companion.studies import study as studies
 from companion.studies.explanations.data import dataset, texts
 from companion.studies.explanations.results import analysis
 from companion.studies.explanations.results.claims import ledger
@@ -25,8 +25,9 @@ from companion.studies.explanations.results.publish import publish_tuning
 from companion.studies.explanations.results.results import load_results
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
+from companion.studies.explanations.training.experiment import RunSpec
 from companion.studies.explanations.training.targets import CONTROLS, PRIMARY, Pool, target
-from companion.studies.study import run
+from companion.studies.study import grids, run
 
 pytestmark = pytest.mark.golden
 
@@ -69,7 +70,7 @@ def test_logs_tell_every_phase_of_a_run(study: ExplanationsStudy) -> None:
             assert (steps[0]["done"], steps[-1]["done"]) == (0, steps[-1]["total"])
             assert steps[-1]["examples"] == history["history_examples_seen"][-1]
             assert np.float32(steps[-1]["loss"]) == history["history_loss"][-1]
-    (status,) = studies.looks(study)()
+    (status,) = grids(study)()
     assert status.whole.done == status.whole.total and status.running == ()
 
 
@@ -231,12 +232,27 @@ def test_other_settings_never_overwrite_a_recorded_plan(study: ExplanationsStudy
     assert {file: file.read_bytes() for file in study.folder.rglob("*.json")} == before
 
 
-def test_a_raised_result_version_is_told_with_both_numbers(
-    study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
+def test_records_of_an_older_result_version_are_read_but_none_is_added(
+    study: ExplanationsStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "RESULT_VERSION", 99)
-    with pytest.raises(CompanionError, match=r"recorded with result version \d+, this code makes 99; move the folder"):
-        study.frozen()
+    copy = ExplanationsStudy(study.profile, study.settings, tmp_path / "copy")
+    shutil.copytree(study.folder, copy.folder)
+    before = load_results(study).predictions
+    monkeypatch.setattr(RunSpec, "result_version", 99)
+    assert copy.specs() == study.specs() and load_results(copy).predictions.equals(before)
+    assert run(copy, quiet=True).done == ()
+    copy.store.path(copy.store.ids()[0]).unlink()
+    with pytest.raises(CompanionError, match=r"with result version 3, this code makes 99: .* train in a folder"):
+        run(copy, quiet=True)
+    assert {spec.result_version for spec in replace(copy, folder=tmp_path / "new").specs()} == {99}
+
+
+def test_a_plan_older_than_versions_by_kind_of_run_is_read(study: ExplanationsStudy, tmp_path: Path) -> None:
+    copy = ExplanationsStudy(study.profile, study.settings, tmp_path)
+    facts = json.loads((study.folder / "study.json").read_text())
+    assert facts.pop("result_versions") == {"RunSpec": 3}
+    (tmp_path / "study.json").write_text(json.dumps({**facts, "result_version": 3}))
+    assert copy.frozen() is not None and copy.version(RunSpec) == 3
 
 
 def test_another_recipe_plans_other_runs_beside_the_recorded(study: ExplanationsStudy) -> None:
@@ -248,7 +264,7 @@ def test_another_recipe_plans_other_runs_beside_the_recorded(study: Explanations
 
 def test_damaged_plan_and_data_are_one_sentence(study: ExplanationsStudy, tmp_path: Path) -> None:
     copy = ExplanationsStudy(study.profile, study.settings, tmp_path)
-    dataset.save(study.data, tmp_path / "data")
+    study.data.save(tmp_path / "data")
     for content in (b"{", b"[]", b"{}", b"\xff"):
         (tmp_path / "study.json").write_bytes(content)
         with pytest.raises(CompanionError, match="study.json is damaged"):
@@ -256,10 +272,10 @@ def test_damaged_plan_and_data_are_one_sentence(study: ExplanationsStudy, tmp_pa
     items = tmp_path / "data" / "items.parquet"
     items.write_bytes(items.read_bytes()[:-1])
     with pytest.raises(CompanionError, match="items.parquet is missing or damaged"):
-        dataset.load(tmp_path / "data")
+        dataset.Data.load(tmp_path / "data")
     (tmp_path / "data" / "data.json").write_text("{")
     with pytest.raises(CompanionError, match="data.json is damaged"):
-        dataset.load(tmp_path / "data")
+        dataset.Data.load(tmp_path / "data")
 
 
 def test_training_and_test_share_no_conversation(study: ExplanationsStudy) -> None:
@@ -280,7 +296,7 @@ def test_without_a_gpu_no_more_runs_at_a_time_than_processors(
     study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: bool, address: str, slots: int
 ) -> None:
     many = replace(study, profile=replace(study.profile, workers=12))
-    monkeypatch.setattr("companion.studies.explanations.study.GPU_DRIVERS", (str(tmp_path),) if driver else ())
+    monkeypatch.setattr("companion.studies.study.GPU_DRIVERS", (str(tmp_path),) if driver else ())
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     monkeypatch.setenv("COMPANION_RAY", address)
     assert many.slots() == slots
