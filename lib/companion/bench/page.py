@@ -116,7 +116,7 @@ def _part(heading: str, introduction: str, table: pd.DataFrame) -> str:
 
 
 def ratios(file: Path) -> str:
-    """For the README, a table for each part that is compared: how many times as fast the first way is as the others.
+    """For bench_summary.md, a table for each part: how many times as fast the first way is as the others.
 
     Raises:
         CompanionError: the benchmark was not run.
@@ -150,18 +150,19 @@ def _how(row: Any) -> str:
 
 
 COMPARED = ("training", "scoring", "grid", "statistics")
-"""Parts that the README shows."""
+"""Parts that bench_summary.md shows."""
 ABOUT = (
-    "SmolLM2-135M-Instruct, LoRA rank 16 on all projections, random tokens. *Long rubric*: batches of 8, prompts of "
-    "145 to 195 tokens, the first 95 shared by all. *As the study*: lengths like those of profile `cpu`; batches of 5 "
-    "prompts of about 115 tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label "
-    "has 2 tokens, an explanation about 40. Medians over the rounds, with the lowest and highest; in a round every way "
-    "has its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes "
-    "together; memory is the most of each process. Made by `make bench`."
+    "Made by `make bench`; bench_summary.md says what it shows. The model is SmolLM2-135M-Instruct with LoRA of rank "
+    "16 on all projections; the tokens are random. *Long rubric*: batches of 8, prompts of 145 to 195 tokens, the "
+    "first 95 shared by all. *As the study*: lengths like those of profile `cpu`; batches of 5 prompts of about 115 "
+    "tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label has 2 tokens, an "
+    "explanation about 40. Numbers are medians over the rounds, with the lowest and highest. In a round every way has "
+    "its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes together. "
+    "Memory is the most that each process held."
 )
 INTRODUCTIONS = {
     "training": f"{workload.STEPS} optimiser steps after {workload.WARMUP} that are not counted. TRL's own loss needs "
-    "a GPU; what it computes, the head at the target tokens only, is done in plain torch. The share of the matrix "
+    "a GPU, so plain torch computes the same here: the head at the target tokens only. The share of the matrix "
     "products' rate counts the frozen projections only, forward and backward, for the tokens that are really computed "
     "(shared ones once).",
     "profile": "One process of one thread, a step after two that are not counted, by torch's profiler. "
@@ -170,8 +171,8 @@ INTRODUCTIONS = {
     "scoring": "Probabilities of five labels after each prompt.",
     "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
-    "items each, start of the workers included: what a process for every run loses is loading, the less the longer its "
-    "run; one of profile `cpu` takes some fifteen times as long.",
+    "items each, start of the workers included. A process for every run loses time by loading, and the longer the run "
+    "the less that matters; a run of profile `cpu` takes some fifteen times as long.",
     "commands": "Fresh processes, files in the page cache.",
     "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
     "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",

@@ -1,5 +1,14 @@
-"""The README's numbers: blocks between markers, filled from the recorded runs and never written by hand."""
+"""Numbers in the Markdown pages: blocks between markers, filled from the recorded runs and never written by hand.
 
+A page asks for a recorded table by its place below ``figures`` and its columns, separated by bars::
+
+    <!-- table: cpu/explanations/claims: claim | verdict -->
+    <!-- /table -->
+
+``studies`` gives each study's result and picture, ``speed`` the ratios of the benchmark.
+"""
+
+import os
 import re
 from pathlib import Path
 
@@ -9,72 +18,93 @@ from companion import paths
 from companion.bench.page import ratios
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.show.tables import markdown_table, view
+from companion.profiles import load_profile
+from companion.show.claims import count_verdicts
+from companion.show.outputs import SIDECAR, read_output
+from companion.show.tables import markdown_table
+from companion.show.text import markdown
+from companion.studies.overview import Result, StudyOverview
+from companion.studies.registry import study_class, study_names
 
-NAME = "explanations"
-
-BLOCKS = {
-    "claims": ("cpu", NAME, "claims", ("claim", "statement", "verdict", "estimate [interval]", "level")),
-    "arms": ("cpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
-    "longer": ("gpu", NAME, "T4_arms", ("arm", "accuracy [interval]", "difference [interval]", "quadratic kappa")),
-    "feedbackqa": (
-        "cpu",
-        "feedbackqa",
-        "T4_arms",
-        (
-            "arm",
-            "accuracy [interval]",
-            "difference [interval]",
-            "negative log-likelihood (nats) [interval]",
-            "nll difference [interval]",
-        ),
-    ),
-}
-"""Block -> profile, study or comparison, its recorded table, and those of the table's columns that the README shows."""
-
-
-def fill(text: str, figures: Path) -> str:
-    """The README with every block ``<!-- name -->`` to ``<!-- /name -->`` replaced by columns of a recorded table.
-
-    The block ``bench`` shows the ratios of the benchmark.
-
-    Args:
-        figures: the folder of all results, ``figures``.
-
-    Raises:
-        CompanionError: a marker or a recorded table is missing.
-    """
-    for name, (profile, study, table, columns) in BLOCKS.items():
-        text = _filled(text, name, _shown(figures / profile / study, table, columns))
-    return _filled(text, "bench", ratios(figures / "bench.csv"))
-
-
-def _filled(text: str, name: str, content: str) -> str:
-    block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
-    text, found = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.DOTALL)
-    if found != 1:
-        raise CompanionError(f"README.md must have exactly one block '<!-- {name} -->' to '<!-- /{name} -->'.")
-    return text
-
-
-def _shown(folder: Path, table: str, columns: tuple[str, ...]) -> str:
-    """Caption, these columns, where the rest stands, and the origin."""
-    for file in (folder / f"{table}.md", folder / f"{table}.csv"):
-        if not file.exists():
-            raise CompanionError(f"{file} is missing; make the figures of profile {folder.parent.name} first.")
-    whole = (folder / f"{table}.md").read_text(encoding="utf-8").strip().splitlines()
-    shown = view(pd.read_csv(folder / f"{table}.csv"))[list(columns)]
-    rest = f"[All columns and notes](figures/{folder.parent.name}/{folder.name}/{table}.md)"
-    return "\n\n".join([whole[0], markdown_table(shown), f"{rest}; {whole[-1]}"])
+PAGES = ("README.md", "notebooks/*/README.md", "figures/*.md")
+_MARKER = re.compile(r"<!-- /?(?:table|studies|speed)\b")
+_BLOCK = re.compile(r"(<!-- (table(?=: )|studies|speed)(?:: (\S+): (.+?))? -->\n)(?:(?!<!-- ).*\n)*?(<!-- /\2 -->)")
 
 
 def update() -> str:
-    """Fill README.md from the recorded runs; returns one sentence.
+    """Fill every page of the repository from the recorded runs and the benchmark; returns one sentence.
 
     Raises:
-        CompanionError: as ``fill``.
+        CompanionError: as `fill`.
     """
-    file = paths.home() / "README.md"
-    text = fill(file.read_text(encoding="utf-8"), paths.home() / "figures")
-    write_whole(file, text.encode())
-    return f"{file} shows the recorded runs."
+    home = paths.home()
+    for file in (file for pattern in PAGES for file in sorted(home.glob(pattern))):
+        text = file.read_text(encoding="utf-8")
+        if _MARKER.search(text):
+            write_whole(file, fill(text, file, home / "figures").encode())
+    return f"The pages of {home} show the recorded runs."
+
+
+def fill(text: str, file: Path, figures: Path) -> str:
+    """The text of a page with the content of every block replaced.
+
+    Args:
+        file: of the page; links are relative to its folder, and errors name it.
+        figures: the folder of all results.
+
+    Raises:
+        CompanionError: a marker without its partner, a recorded table that is missing or has no such column, or no
+            benchmark.
+    """
+
+    def content(block: re.Match[str]) -> str:
+        begin, what, name, columns, end = block.groups()
+        if what == "table":
+            return f"{begin}{_table(name, columns.split(' | '), file, figures)}\n{end}"
+        return f"{begin}{ratios(figures / 'bench.csv') if what == 'speed' else _studies(file, figures)}\n{end}"
+
+    if len(_MARKER.findall(text)) != 2 * len(_BLOCK.findall(text)):
+        raise CompanionError(
+            f"{file} has a block that is not whole; it begins with '<!-- table: PROFILE/STUDY/TABLE: COLUMN | COLUMN "
+            "-->', '<!-- studies -->' or '<!-- speed -->' and ends with its '<!-- /... -->', each on a line of its own."
+        )
+    return _BLOCK.sub(content, text)
+
+
+def _table(name: str, columns: list[str], file: Path, figures: Path) -> str:
+    """Caption, these columns, where the rest stands, and the origin."""
+    sidecar = figures / f"{name}{SIDECAR}"
+    if not sidecar.exists():
+        raise CompanionError(f"{file} shows the table {name}, but {sidecar} is missing; make the figures first.")
+    output = read_output(sidecar)
+    headings, *rows = output.table
+    if unknown := [column for column in columns if column not in headings]:
+        raise CompanionError(f"{file} shows the column {unknown[0]!r} of {name}; it has {', '.join(headings)}.")
+    shown = markdown_table(pd.DataFrame(rows, columns=headings)[columns])
+    rest = f"[All columns and notes]({_link(figures / f'{name}.md', file)}); *{output.provenance.footer()}*"
+    return "\n\n".join([f"**{markdown(output.caption)}**", shown, rest])
+
+
+def _studies(file: Path, figures: Path) -> str:
+    return "\n\n".join(_study(name, file, figures) for name in study_names())
+
+
+def _study(name: str, file: Path, figures: Path) -> str:
+    """What a paper says, the verdicts of the recorded run that decides most, and a picture of it."""
+    study = study_class(name)
+    recorded = [profile for profile in paths.profile_names() if load_profile(profile).recorded]
+    results = [Result(profile, figures / profile / name, study.main_figure) for profile in recorded]
+    best = StudyOverview(study, tuple(results)).clearest
+    picture = best.picture("claims") or best.picture(study.main_figure)
+    if picture is None:
+        return f"**{name}**: no run is recorded."
+    return (
+        f"**[{name}](notebooks/{name}/README.md)** (arXiv [{study.paper}](https://arxiv.org/abs/{study.paper})). "
+        f"The paper says: {study.statement} Claims in the recorded run `{best.profile}`: "
+        f"**[{count_verdicts(best.claims['verdict'])}]({_link(best.folder / 'claims.md', file)})**.\n\n"
+        f"![Result of {name} in the recorded run {best.profile}]({_link(picture, file)})"
+    )
+
+
+def _link(target: Path, file: Path) -> str:
+    return Path(os.path.relpath(target, file.parent)).as_posix()
