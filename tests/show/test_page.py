@@ -6,8 +6,9 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
+import frames
 from companion.errors import CompanionError
-from companion.show.claims import write_claims
+from companion.show.ledger import write_claims
 from companion.show.page import write_index
 from companion.show.provenance import Provenance
 from companion.show.style import in_style, new_figure, save_figure, settle
@@ -40,9 +41,11 @@ def folder(tmp_path: Path) -> Path:
     with in_style():
         figure = settle(new_figure(0.5, "n"))
     save_figure(figure, tmp_path, "F7_learning", PROVENANCE, 'Loss "over" <examples>')
-    write_table(pd.DataFrame({"source": ["faq"], "x": [1.0]}), tmp_path, "T10_b", "Ten", "note", PROVENANCE)
-    write_table(pd.DataFrame({"arm": ["<i>"], "x": [1.0]}), tmp_path, "T2_a", "Two", "", PROVENANCE)
-    write_claims(CLAIMS, tmp_path, "", PROVENANCE)
+    write_table(
+        pd.DataFrame({"source": ["faq"], "x": [1.0]}), tmp_path, "T10_b", "Ten", "note", PROVENANCE, frames.NAMES
+    )
+    write_table(pd.DataFrame({"arm": ["<i>"], "x": [1.0]}), tmp_path, "T2_a", "Two", "", PROVENANCE, frames.NAMES)
+    write_claims(CLAIMS, tmp_path, "Of 300 examples.", PROVENANCE)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "3 results & more.html").write_text("<p>ran</p>")
     return tmp_path

@@ -53,7 +53,7 @@ def streams(pdf: bytes) -> list[bytes]:
 
 def test_saving_or_showing_before_changes_no_byte(tmp_path: Path) -> None:
     points, intervals = frames.arm_points(("label",), "measure", ("peak_mass", "label_entropy"), 2)
-    figure = figures.sharpness(points, intervals, note="n")
+    figure = figures.plot_dots(points, intervals, names=frames.NAMES, note="n")
     first = [path.read_bytes() for path in save_figure(figure, tmp_path, "F5", PROVENANCE)]
     figure._repr_png_()
     assert [path.read_bytes() for path in save_figure(figure, tmp_path, "F5", PROVENANCE)] == first

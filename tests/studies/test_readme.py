@@ -9,6 +9,7 @@ from companion import paths
 from companion.bench.page import measured_rows
 from companion.bench.turns import Measured, Way
 from companion.errors import CompanionError
+from companion.show.names import Names
 from companion.show.provenance import Provenance
 from companion.show.tables import write_table
 from companion.studies.readme import BLOCKS, fill
@@ -33,9 +34,15 @@ def figures(tmp_path: Path) -> Path:
     for profile, study in {(profile, study) for profile, study, *_ in BLOCKS.values()}:
         folder, origin = tmp_path / profile / study, Provenance(study, profile, ("0123456789abcdef",), "abc")
         write_table(
-            pd.DataFrame([claims | {"level": "95 %", "note": "wordy"}]), folder, "claims", "Claims", "N.", origin
+            pd.DataFrame([claims | {"level": "95 %", "note": "wordy"}]),
+            folder,
+            "claims",
+            "Claims",
+            "N.",
+            origin,
+            Names(),
         )
-        write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin)
+        write_table(pd.DataFrame([arms]), folder, "T4_arms", "Arms", "N.", origin, Names())
     ways = [Measured(Way(name, ("t",), abs, ""), "t", [rate]) for name, rate in (("ours", 8.0), ("theirs", 2.0))]
     measured_rows("scoring", ways).to_csv(tmp_path / "bench.csv", index=False)
     return tmp_path

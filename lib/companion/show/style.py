@@ -113,17 +113,22 @@ def save_figure(
     The bytes depend on the figure and the origin alone: no date, no version. Saving twice changes nothing.
     ``caption`` is what the index page says of the figure. Raises CompanionError as ``write_output`` does.
     """
+    contents = figure_contents(figure, name, provenance)
+    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
+    return pdf_path, png_path
+
+
+def figure_contents(figure: Figure, name: str, provenance: Provenance) -> dict[str, bytes]:
+    """The bytes of a figure by file ending, pdf and png, as `save_figure` writes them."""
     _write_origin(figure, provenance.footer())
     # A key set to None is left out: dates and versions would change the bytes.
     about = {"Title": f"{name} ({provenance.study})", "Creator": None}
     pdf = about | {"Subject": provenance.footer(), "Keywords": " ".join(sorted(provenance.runs))}
     png = {"Title": about["Title"], "Description": provenance.footer(), "Runs": pdf["Keywords"], "Software": None}
-    contents = {
+    return {
         "pdf": rendered(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
         "png": rendered(figure, "png", png),
     }
-    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
-    return pdf_path, png_path
 
 
 def _write_origin(figure: Figure, footer: str) -> None:

@@ -5,26 +5,36 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 _STYLE = """
-  :root { color-scheme: light; }
-  body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
-  body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-  h1 { font-size: 1.6rem; margin-bottom: .2rem; }
-  h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+  :root { color-scheme: light dark; }
+  :root { --ink: #222; --page: #fff; --faint: #555; --line: #ddd; --link: #00558a; }
+  :root { --yes: #004b76; --yes-back: #e3f1fa; --no: #8a3b00; --no-back: #fdeadd; --open: #444; --open-back: #eee; }
+  @media (prefers-color-scheme: dark) {
+    :root { --ink: #e6e6e6; --page: #16181b; --faint: #a9adb3; --line: #3a3f45; --link: #7cc4f5; }
+    :root { --yes: #a5d8fb; --yes-back: #10344b; --no: #ffc39b; --no-back: #4a2408; --open: #ccc; --open-back: #333; }
+  }
+  body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); }
+  body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
+  h1 { font-size: 1.6rem; margin-bottom: .2rem; line-height: 1.25; }
+  h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
   h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
-  a { color: #00558a; }
-  img { max-width: 100%; height: auto; border: 1px solid #eee; }
+  a { color: var(--link); }
+  img { box-sizing: border-box; max-width: 100%; height: auto; background: #fff; }
+  img { padding: .5rem; border: 1px solid var(--line); border-radius: .4rem; }
   .scroll { overflow-x: auto; }
+  .scroll img { min-width: 40rem; }
   table { border-collapse: collapse; font-size: .86rem; }
-  th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: left; }
-  th { border-bottom: 1.5px solid #555; }
-  .origin, .note { font-size: .82rem; color: #555; }
+  th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
+  th { border-bottom: 1.5px solid var(--faint); }
+  .headline { font-weight: 600; }
+  .origin, .note { font-size: .82rem; color: var(--faint); }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0; }
-  dt { color: #555; }
+  dt { color: var(--faint); }
   dd { margin: 0; }
+  @media (max-width: 34rem) { body { margin: 1rem auto; } dl { display: block; } dd { margin: 0 0 .4rem 1rem; } }
   .verdict { display: inline-block; padding: 0 .6rem; border-radius: .8rem; font-weight: 600; border: 1.5px solid; }
-  .supported { color: #004b76; background: #e3f1fa; }
-  .contradicted { color: #8a3b00; background: #fdeadd; }
-  .undecided { color: #444; background: #eee; border-style: dashed; }
+  .supported { color: var(--yes); background: var(--yes-back); }
+  .contradicted { color: var(--no); background: var(--no-back); }
+  .undecided { color: var(--open); background: var(--open-back); border-style: dashed; }
 """
 
 _HEAD = (
@@ -45,9 +55,13 @@ _HEAD = (
 
 CLAIMS = (
     _HEAD
-    + """<p>{{ summary }}</p>
-<p class="note">{{ rule }} {{ note }}</p>
-<p class="note">No verdict is written by hand. What was measured on a small model is said of the small model only.</p>
+    + """{% if headline %}<p class="headline">{{ headline }}</p>
+{% endif %}
+<p>{{ summary }}</p>
+<div class="scroll"><a href="{{ image }}"><img src="{{ image }}" alt="Claims: {{ summary }}"></a></div>
+<p class="note">{{ note }}</p>
+{% if shared %}<p class="note">{{ shared }}</p>
+{% endif %}
 {% for claim in claims %}
 <section id="{{ claim.id }}">
 <h2>{{ claim.id }}. {{ claim.statement }}</h2>
@@ -94,7 +108,9 @@ INDEX = (
 <section id="{{ output.name }}">
 <h3>{{ output.name }}{% if output.caption %}: {{ output.caption }}{% endif %}</h3>
 {% if output.image %}
-<a href="{{ output.image }}"><img src="{{ output.image }}" alt="{{ output.caption or output.name }}"></a>
+<div class="scroll"><a href="{{ output.image }}">
+<img src="{{ output.image }}" alt="{{ output.caption or output.name }}">
+</a></div>
 {% endif %}
 {% if output.table %}{{ grid(output) }}{% endif %}
 {{ foot(output) }}</section>

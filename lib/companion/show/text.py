@@ -73,6 +73,13 @@ def interval_text(estimate: float, low: float, high: float, decimals: int = 3) -
     return f"{number_text(estimate, decimals)} [{number_text(low, decimals)}, {number_text(high, decimals)}]"
 
 
+def choose_decimals(largest: float) -> int:
+    """Places to show numbers of this size with: three, two where they reach 10, one where they reach 100."""
+    if math.isnan(largest) or largest < 10:
+        return 3
+    return 2 if largest < 100 else 1
+
+
 def p_text(p: float) -> str:
     """A probability with three places, below 0.001 with two digits as ``7.6e-6``; ``n/a`` where there is none."""
     if math.isnan(p) or p == 0 or abs(p) >= 0.001:

@@ -10,6 +10,7 @@ from companion.bench.page import ratios
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.show.tables import markdown_table, view
+from companion.studies.registry import study_class
 
 NAME = "explanations"
 
@@ -63,7 +64,7 @@ def _shown(folder: Path, table: str, columns: tuple[str, ...]) -> str:
         if not file.exists():
             raise CompanionError(f"{file} is missing; make the figures of profile {folder.parent.name} first.")
     whole = (folder / f"{table}.md").read_text(encoding="utf-8").strip().splitlines()
-    shown = view(pd.read_csv(folder / f"{table}.csv"))[list(columns)]
+    shown = view(pd.read_csv(folder / f"{table}.csv"), study_class(NAME).names)[list(columns)]
     rest = f"[All columns and notes](figures/{folder.parent.name}/{folder.name}/{table}.md)"
     return "\n\n".join([whole[0], markdown_table(shown), f"{rest}; {whole[-1]}"])
 

@@ -18,7 +18,7 @@ from companion.studies.explanations.data.dataset import Data
 from companion.studies.explanations.own import dataset as own_dataset
 from companion.studies.explanations.own.settings import OWN_DATA_SETTINGS, OwnSettings
 from companion.studies.explanations.own.table import Columns, Labelled, read_labelled
-from companion.studies.explanations.results.analysis import tuning_table
+from companion.studies.explanations.results.training import compare_recipes
 from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec, plan
@@ -61,6 +61,13 @@ class OwnStudy(ExplanationsStudy):
         return f"{len(test)} test items in {test['source'].nunique()} groups, {len(self.settings.seeds)} seeds"
 
     @property
+    def training(self) -> str:
+        """What the notes of the claims say of how much a student is trained, and on what."""
+        if self.settings.explanation:
+            return super().training
+        return f"{super().training}; no reasons were given, so words of the texts, shuffled, stand for theirs"
+
+    @property
     def trained_on(self) -> int:
         """Examples that each student sees, repeats counted."""
         return int((self.data.items["split"] == "train").sum()) * self.recipe.epochs
@@ -83,7 +90,7 @@ class OwnStudy(ExplanationsStudy):
         ids = [spec_id(spec) for spec in self.tuning_specs()]
         if not all(map(self.store.has, ids)):
             raise CompanionError(f"The recipes have not been compared on validation items yet; run '{self.command}'.")
-        table = tuning_table(self, [self.store.read(run_id) for run_id in ids])
+        table = compare_recipes(self, [self.store.read(run_id) for run_id in ids])
         best = table.sort_values("nll").iloc[0]
         chosen = {"epochs": int(best["epochs"]), "batch_size": int(best["batch_size"])}
         return replace(self.settings.recipe, learning_rate=float(best["learning_rate"]), **chosen)
