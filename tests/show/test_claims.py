@@ -8,13 +8,14 @@ from companion.errors import CompanionError
 from companion.show.claims import (
     SIDES,
     Claim,
-    claims_frame,
     claims_view,
     count_verdicts,
+    describe_overruled,
     describe_shared_evidence,
     format_estimate,
     format_ids,
     sort_claims,
+    tabulate_claims,
 )
 
 FIRST = Claim(
@@ -45,7 +46,7 @@ CLAIMS = [
 
 
 def test_frame_holds_every_field() -> None:
-    frame = claims_frame(CLAIMS)
+    frame = tabulate_claims(CLAIMS)
     assert list(frame.columns) == [field.name for field in fields(Claim)]
     assert list(frame["verdict"]) == ["supported", "contradicted", "undecided"]
 
@@ -69,9 +70,9 @@ def test_a_verdict_of_ones_own_is_refused() -> None:
 
 def test_no_claims_and_shared_ids_are_refused() -> None:
     with pytest.raises(CompanionError, match="empty"):
-        claims_frame([])
+        tabulate_claims([])
     with pytest.raises(CompanionError, match="share the id 1a"):
-        claims_frame([FIRST, FIRST])
+        tabulate_claims([FIRST, FIRST])
 
 
 @given(st.sampled_from(SIDES), st.floats())
@@ -92,7 +93,7 @@ def test_a_side_of_ones_own_is_refused() -> None:
 def test_claims_come_in_natural_order() -> None:
     ids = ["10a", "2b", "2a", "1"]
     assert [claim.id for claim in sort_claims([replace(FIRST, id=name) for name in ids])] == ["1", "2a", "2b", "10a"]
-    assert list(claims_frame([replace(FIRST, id=name) for name in ids])["id"]) == ["1", "2a", "2b", "10a"]
+    assert list(tabulate_claims([replace(FIRST, id=name) for name in ids])["id"]) == ["1", "2a", "2b", "10a"]
 
 
 def test_ids_that_follow_each_other_under_one_number_make_a_range() -> None:
@@ -115,3 +116,16 @@ def test_numbers_are_shown_with_places_that_fit_their_size() -> None:
     assert format_estimate(replace(FIRST, estimate=1234.5678, low=-1.0, high=2500.0)) == "1,234.6 [\u22121.0, 2,500.0]"
     nothing = replace(FIRST, estimate=float("nan"), low=float("-inf"), high=float("inf"))
     assert format_estimate(nothing) == "n/a"
+
+
+def test_undecided_claims_with_an_interval_on_one_side_are_named() -> None:
+    open_ = replace(FIRST, verdict="undecided")
+    wide = replace(open_, id="1b", low=-1.0)
+    less = replace(open_, id="1c", side="less")
+    near = replace(open_, id="2a", side="equivalent", threshold=0.1)
+    partly = replace(near, id="2b", threshold=0.02)
+    missing = replace(open_, id="2c", low=float("nan"), high=float("nan"))
+    assert describe_overruled([open_, wide, less, near, partly, missing]).startswith(
+        "Undecided although the interval lies on one side: 1a, 1c, 2a;"
+    )
+    assert describe_overruled([FIRST, wide]) == ""

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from companion.errors import CompanionError
-from companion.show.claims import SIDES, SYMBOLS, Claim, claims_frame, format_estimate
+from companion.show.claims import SIDES, SYMBOLS, Claim, format_estimate, tabulate_claims
 from companion.show.ledger import LOOKS, plot_claims, write_claims
 from companion.show.outputs import check_outputs, read_outputs
 from companion.show.provenance import Provenance
@@ -93,7 +93,7 @@ def test_the_numbers_drawn_and_written_are_those_of_the_frame() -> None:
     claims = made_up(15)
     figure = plot_claims(claims[::-1], note=NOTE)
     written = " ".join(text.get_text() for text in figure.texts)
-    for axes, claim, row in zip(rows(figure), claims, claims_frame(claims).itertuples(), strict=True):
+    for axes, claim, row in zip(rows(figure), claims, tabulate_claims(claims).itertuples(), strict=True):
         if math.isnan(row.estimate):
             assert [text.get_text() for text in axes.texts] == ["no estimate"] and not estimates(axes)
             continue

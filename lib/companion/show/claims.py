@@ -9,7 +9,7 @@ import pandas as pd
 
 from companion.errors import CompanionError
 from companion.show.outputs import natural_key
-from companion.show.text import choose_decimals, interval_text, p_text
+from companion.show.text import choose_decimals, format_interval, format_p_value
 
 # A verdict is told by word and symbol as well as by colour.
 SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb"}
@@ -86,7 +86,7 @@ def sort_claims(claims: Sequence[Claim]) -> list[Claim]:
     return sorted(claims, key=lambda claim: natural_key(claim.id))
 
 
-def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
+def tabulate_claims(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row per claim, one column per field of `Claim`; raises CompanionError as `sort_claims`."""
     rows = [asdict(claim) | {"rests_on": "; ".join(claim.rests_on)} for claim in sort_claims(claims)]
     return pd.DataFrame(rows, columns=[field.name for field in fields(Claim)])
@@ -111,18 +111,39 @@ def claims_view(claims: Sequence[Claim]) -> pd.DataFrame:
 def format_estimate(claim: Claim) -> str:
     """Estimate of a claim with its interval; ``n/a`` for what there is not."""
     ends = [abs(end) for end in (claim.estimate, claim.low, claim.high) if math.isfinite(end)]
-    return interval_text(claim.estimate, claim.low, claim.high, choose_decimals(max(ends, default=0.0)))
+    return format_interval(claim.estimate, claim.low, claim.high, choose_decimals(max(ends, default=0.0)))
 
 
 def format_p(claim: Claim) -> str:
     """p of a claim, and in brackets the least that its design can reach."""
-    return p_text(claim.p) if math.isnan(claim.smallest_p) else f"{p_text(claim.p)} ({p_text(claim.smallest_p)})"
+    return (
+        format_p_value(claim.p)
+        if math.isnan(claim.smallest_p)
+        else f"{format_p_value(claim.p)} ({format_p_value(claim.smallest_p)})"
+    )
 
 
 def count_verdicts(claims: Sequence[Claim]) -> str:
     """How many claims have each verdict, as ``2 supported, 1 contradicted, 4 undecided``."""
     verdicts = [claim.verdict for claim in claims]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SYMBOLS)
+
+
+def describe_overruled(claims: Sequence[Claim]) -> str:
+    """A sentence that names undecided claims whose interval lies on one side; empty where there are none."""
+    overruled = [one.id for one in claims if one.verdict == "undecided" and _is_one_sided(one)]
+    if not overruled:
+        return ""
+    ids = format_ids(overruled, [claim.id for claim in claims])
+    return f"Undecided although the interval lies on one side: {ids}; the page of the claims says why."
+
+
+def _is_one_sided(claim: Claim) -> bool:
+    """Whether the interval lies inside or outside of where the claim puts the estimate."""
+    low, high = (-claim.high, -claim.low) if claim.side == "less" else (claim.low, claim.high)
+    if claim.side == "equivalent":
+        return max(-low, high) < claim.threshold or max(low, -high) > claim.threshold
+    return low > claim.threshold or high < claim.threshold
 
 
 def describe_shared_evidence(claims: Sequence[Claim]) -> str:

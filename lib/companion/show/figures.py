@@ -15,7 +15,7 @@ from companion.errors import CompanionError
 from companion.show import panels
 from companion.show.names import Names
 from companion.show.schematic import Stage, plot_pipeline
-from companion.show.style import PALE, in_style, new_figure, save_figure, settle
+from companion.show.style import PALE, fix_layout, in_style, new_figure, save_figure
 
 __all__ = [
     "Stage",
@@ -60,10 +60,10 @@ def plot_forest(
     colour = names.style(treatment).colour
     for y, each in enumerate(rows):
         panels.draw_forest_row(axes, y, each, colour)
-    panels.frame_forest(axes, rows)
+    panels.finish_forest(axes, rows)
     pair = f"\u201c{names.name('arm', treatment)}\u201d \u2212 \u201c{names.name('arm', baseline)}\u201d"
     axes.set_xlabel(f"difference in {names.name('measure', measure)}: {pair}")
-    return settle(figure)
+    return fix_layout(figure)
 
 
 @in_style()
@@ -98,7 +98,7 @@ def plot_dots(
     lines = math.ceil(len(shown) / columns)
     heading, foot = (0.5, 0.5) if measure else (0.55, 0.1)
     height = lines * (heading + 0.2 * len(arms)) + foot
-    figure = new_figure(height, f"{note} {panels.dots_explained(points)}")
+    figure = new_figure(height, f"{note} {panels.describe_dots(points)}")
     grid = figure.subplots(lines, columns, sharex=bool(measure), sharey=True, squeeze=False)
     places = dict(zip(shown, grid.flat, strict=False))
     for name in alike[1:]:
@@ -109,9 +109,9 @@ def plot_dots(
         panels.draw_arm_dots(axes, arms, *chosen, names)
         panels.draw_references(axes, references[references[panel] == value], baselines)
         axes.set_title(names.name(panel, value))
-    panels.trim(grid.flat, len(shown), columns, names.name("measure", measure))
-    panels.legend(figure, panels.reference_handles(baselines, names))
-    return settle(figure)
+    panels.hide_unused(grid.flat, len(shown), columns, names.name("measure", measure))
+    panels.draw_legend(figure, panels.reference_handles(baselines, names))
+    return fix_layout(figure)
 
 
 @in_style()
@@ -149,13 +149,13 @@ def plot_curves(
             axes.grid(axis="x", visible=False)
         draw(axes, arms, curves[curves["measure"] == measure], x, names)
         title = names.name("measure", measure)
-        axes.set_title(panels.two_lines(title) if narrow else title)
+        axes.set_title(panels.break_title(title) if narrow else title)
         axes.set_xlabel(place)
         if from_zero:
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
-    panels.legend(figure, panels.arm_handles(arms, names))
-    return settle(figure)
+    panels.draw_legend(figure, panels.arm_handles(arms, names))
+    return fix_layout(figure)
 
 
 @in_style()
@@ -184,7 +184,7 @@ def plot_calibration(curve: pd.DataFrame, ece: pd.DataFrame, *, names: Names, no
         lower.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy" if axes in grid[::2, 0] else "count")
-    return settle(figure)
+    return fix_layout(figure)
 
 
 def _require(figure: str, frame: pd.DataFrame, columns: Sequence[str], empty: bool = False) -> None:

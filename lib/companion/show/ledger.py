@@ -15,19 +15,20 @@ from companion.show.claims import (
     RULE,
     SYMBOLS,
     Claim,
-    claims_frame,
     claims_view,
     count_verdicts,
+    describe_overruled,
     describe_shared_evidence,
     format_estimate,
     format_p,
     sort_claims,
+    tabulate_claims,
 )
 from companion.show.outputs import Legend, write_output
 from companion.show.provenance import Provenance
-from companion.show.style import INK, WIDTH, figure_contents, in_style, new_figure, settle
+from companion.show.style import INK, WIDTH, figure_contents, fix_layout, in_style, new_figure
 from companion.show.tables import table_contents
-from companion.show.templates import CLAIMS, fill
+from companion.show.templates import CLAIMS, fill_template
 from companion.show.text import one_line
 
 READING = (
@@ -79,7 +80,7 @@ def plot_claims(claims: Sequence[Claim], *, note: str) -> Figure:
     figure = new_figure(_HEAD + sum(heights) + 0.04, f"{note} {READING}")
     figure.set_layout_engine("none")
     top = figure.get_figheight()
-    _draw_headings(figure, top - 0.6 * _HEAD)
+    _draw_headings(figure, top - 0.7 * _HEAD)
     top -= _HEAD
     for claim, lines, height in zip(ordered, texts, heights, strict=True):
         _draw_rule(figure, top)
@@ -90,7 +91,7 @@ def plot_claims(claims: Sequence[Claim], *, note: str) -> Figure:
         _draw_interval(axes, claim)
         top -= height
     _draw_rule(figure, top)
-    return settle(figure)
+    return fix_layout(figure)
 
 
 def _draw_interval(axes: Axes, claim: Claim) -> None:
@@ -107,7 +108,7 @@ def _draw_interval(axes: Axes, claim: Claim) -> None:
         axes.axvline(border, 0.08, 0.92, color=LOOKS["supported"].colour, linewidth=0.9, linestyle=(0, (2, 1.5)))
     if math.isnan(claim.estimate):
         free = extent / 2 if claim.side == "less" else -extent / 2
-        axes.text(free, 0, "no estimate", size=7, color=_GREY, ha="center", va="center_baseline")
+        axes.text(free, 0, "no estimate", size=7, color=_GREY, ha="center", va="center")
         return
     look = LOOKS[claim.verdict]
     if not math.isnan(claim.low + claim.high):
@@ -124,7 +125,7 @@ def _write_row(figure: Figure, y: float, claim: Claim, statement: str) -> None:
     """Id and statement to the left of the plot, numbers, unit and verdict to its right, at ``y`` inches."""
     look = LOOKS[claim.verdict]
     _write(figure, _ID, y, one_line(claim.id), weight="bold")
-    _write(figure, _STATEMENT, y, statement, size=7, va="center")
+    _write(figure, _STATEMENT, y, statement, size=7)
     numbers = _break_numbers(claim)
     for place, text in enumerate(numbers):
         rise = _LINE * ((len(numbers) - 1) / 2 - place)
@@ -145,18 +146,16 @@ def _break_numbers(claim: Claim) -> list[str]:
 
 def _draw_headings(figure: Figure, y: float) -> None:
     middle = (_LEFT + _RIGHT) / 2
-    heads = {_ID: "claim", _NUMBERS: "estimate [interval]", _MARKER - 0.04: "verdict"}
-    for x, text in heads.items():
-        _write(figure, x, y, text, size=7, color=_GREY)
-    _write(figure, middle, y, "0", size=7, color=_GREY, ha="center")
-    _write(figure, _LEFT, y, "\u2190 lower", size=7, color=_GREY)
-    _write(figure, _RIGHT, y, "higher \u2192", size=7, color=_GREY, ha="right")
+    heads = {_ID: "claim", _LEFT: "\u2190 lower", _NUMBERS: "estimate [interval]", _MARKER - 0.04: "verdict"}
+    sides = {middle: ("0", "center"), _RIGHT: ("higher \u2192", "right")}
+    for x, (text, side) in ({x: (text, "left") for x, text in heads.items()} | sides).items():
+        _write(figure, x, y, text, size=7, color=_GREY, ha=side, va="baseline")
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
     """``text`` at ``x``, ``y`` in inches, centred on ``y``."""
     width, height = figure.get_size_inches()
-    look: dict[str, Any] = {"size": 7.5, "va": "center_baseline", "linespacing": 1.15} | style
+    look: dict[str, Any] = {"size": 7.5, "va": "center", "linespacing": 1.15} | style
     figure.text(x / width, y / height, text, **look)
 
 
@@ -185,10 +184,11 @@ def write_claims(
     caption = f"{headline} Claims and what this run says of them: {count_verdicts(ordered)}".strip()
     rows = [list(shown.columns), *shown.to_numpy().tolist()]
     legend = Legend("claims", caption, "\n".join(filter(None, [f"{RULE} {note}", shared])), rows)
-    contents = table_contents(claims_frame(ordered), shown, "claims", legend, provenance)
+    contents = table_contents(tabulate_claims(ordered), shown, "claims", legend, provenance)
     facts = {"headline": headline, "summary": count_verdicts(ordered), "note": f"{RULE} {note}", "shared": shared}
     contents["html"] = _fill_page(ordered, provenance, facts)
-    figure = plot_claims(ordered, note=" ".join(filter(None, [headline, note])) or RULE)
+    about = [headline, note, "" if headline else describe_overruled(ordered)]
+    figure = plot_claims(ordered, note=" ".join(filter(None, about)) or RULE)
     contents |= figure_contents(figure, "claims", provenance)
     return write_output(folder, "claims", contents, legend, provenance)
 
@@ -204,4 +204,4 @@ def _fill_page(claims: Sequence[Claim], provenance: Provenance, facts: dict[str,
         for claim in claims
     ]
     title = f"Claims of the study {provenance.study}"
-    return fill(CLAIMS, title=title, claims=rows, image="claims.png", origin=provenance.footer(), **facts)
+    return fill_template(CLAIMS, title=title, claims=rows, image="claims.png", origin=provenance.footer(), **facts)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.show.outputs import Output, natural_key, read_outputs
-from companion.show.templates import INDEX, fill
+from companion.show.templates import INDEX, fill_template
 
 _PARTS = (("Claims", "claims"), ("Figures", "figure"), ("Tables", "table"))
 
@@ -24,7 +24,9 @@ def write_index(folder: Path, title: str) -> Path:
         raise CompanionError(f"{folder} holds no figure and no table: make them before their page")
     parts = [(heading, [_entry(output) for output in outputs if output.kind == kind]) for heading, kind in _PARTS]
     shown = [(heading, entries) for heading, entries in parts if entries]
-    return write_whole(folder / "index.html", fill(INDEX, title=title, parts=shown, pages=_pages(folder, outputs)))
+    return write_whole(
+        folder / "index.html", fill_template(INDEX, title=title, parts=shown, pages=_pages(folder, outputs))
+    )
 
 
 def _entry(output: Output) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.patches import Polygon
 
 from companion.show.names import Names, Style
 from companion.show.style import GREY, INK, PALE
-from companion.show.text import interval_text, number_text, one_line
+from companion.show.text import format_interval, format_number, one_line
 
 _REFERENCE_DASHES = ((0, (1, 1.2)), (0, (4, 2)), (0, (6, 1.5, 1, 1.5)), (0, (2, 3)))
 LEAST_IN_BIN = 20  # predictions of a bin below which its accuracy is noise and is not drawn
@@ -42,7 +42,7 @@ def forest_rows(cells: pd.DataFrame, summaries: pd.DataFrame, group: str, row: s
     for value in names.order(group, cells[group]):
         rows.append(ForestRow("head", one_line(names.name(group, value))))
         for text, cell in zip(cells.loc[cells[group] == value, row], _rows(cells[cells[group] == value]), strict=True):
-            count = f"{number_text(cell.n_items, 0)} \u00d7 {number_text(cell.n_seeds, 0)}"
+            count = f"{format_number(cell.n_items, 0)} \u00d7 {format_number(cell.n_seeds, 0)}"
             rows.append(ForestRow("cell", one_line(names.name(row, text)), cell.estimate, cell.low, cell.high, count))
     if not summaries.empty:
         rows.append(ForestRow("head", "summary"))
@@ -67,10 +67,10 @@ def draw_forest_row(axes: Axes, y: float, row: ForestRow, colour: str) -> None:
         axes.hlines(y, row.low, row.high, color=colour, linewidth=1.3, zorder=2)
         marker = "D" if row.kind == "summary" else "s"
         axes.plot(row.estimate, y, marker, color=INK if row.kind == "summary" else colour, markersize=4, zorder=3)
-    _write_beside(axes, y, interval_text(row.estimate, row.low, row.high), row.count, INK)
+    _write_beside(axes, y, format_interval(row.estimate, row.low, row.high), row.count, INK)
 
 
-def frame_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
+def finish_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
     """Labels to the left, column heads to the right, a line at zero, limits that hold zero and every interval."""
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.text for row in rows])
@@ -123,7 +123,7 @@ def draw_arm_dots(axes: Axes, arms: Sequence[str], points: pd.DataFrame, interva
     axes.locator_params(axis="x", nbins=5)
 
 
-def dots_explained(points: pd.DataFrame) -> str:
+def describe_dots(points: pd.DataFrame) -> str:
     """The sentence of the note that says what the marks of ``draw_arm_dots`` are."""
     seeds = points["seed"].nunique()
     return f"Small dots: single seeds (n = {seeds}). Large marker and bar: estimate and its interval."
@@ -211,12 +211,12 @@ def draw_reliability(upper: Axes, lower: Axes, style: Style, curve: pd.DataFrame
     lower.set_xlabel("confidence")
     lower.tick_params(axis="x", labelbottom=True)
     lower.locator_params(axis="y", nbins=2)
-    words = [f"ECE {interval_text(row.estimate, row.low, row.high, 2)}" for row in _rows(ece)]
-    words.append(f"n = {number_text(curve['count'].sum(), 0)}")
+    words = [f"ECE {format_interval(row.estimate, row.low, row.high, 2)}" for row in _rows(ece)]
+    words.append(f"n = {format_number(curve['count'].sum(), 0)}")
     upper.text(0.04, 0.97, "\n".join(words), va="top", size=7.5, linespacing=1.25)
 
 
-def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+def draw_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     """One legend above the panels, in as many columns as fit the width; none without handles."""
     if not handles:
         return
@@ -229,7 +229,7 @@ def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=by_row, loc="outside upper center", ncols=columns)
 
 
-def trim(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
+def hide_unused(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
     """Hide the panels after the first ``used``; write ``label`` under the lowest panel of each column."""
     for place, axes in enumerate(grid):
         if place >= used:
@@ -239,6 +239,6 @@ def trim(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
             axes.tick_params(axis="x", labelbottom=True)
 
 
-def two_lines(title: str) -> str:
+def break_title(title: str) -> str:
     """``title`` with what stands in brackets on a line of its own, for a narrow panel."""
     return title.replace(" (", "\n(", 1)

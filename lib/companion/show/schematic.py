@@ -10,9 +10,9 @@ from matplotlib.patches import FancyBboxPatch
 
 from companion.errors import CompanionError
 from companion.show.names import Names
-from companion.show.panels import arm_handles, legend
-from companion.show.style import INK, PALE, in_style, new_figure, settle
-from companion.show.text import number_text
+from companion.show.panels import arm_handles, draw_legend
+from companion.show.style import INK, PALE, fix_layout, in_style, new_figure
+from companion.show.text import format_number
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def plot_pipeline(
         _draw_stage(axes, _corner(place), f"{place + 1}  {stage.title}", stage.deed, _count_lines(stage, counts))
         if place:
             _draw_arrow(axes, _corner(place - 1), _corner(place))
-    legend(figure, arm_handles(names.order("arm", arms), names))
-    return settle(figure)
+    draw_legend(figure, arm_handles(names.order("arm", arms), names))
+    return fix_layout(figure)
 
 
 def _corner(place: int) -> tuple[float, float]:
@@ -69,7 +69,7 @@ def _corner(place: int) -> tuple[float, float]:
 
 def _count_lines(stage: Stage, counts: Mapping[str, int]) -> list[str]:
     present = [line for line in stage.lines if line[0] in counts]
-    return [f"{number_text(counts[key], 0)} {one if counts[key] == 1 else many}" for key, one, many in present]
+    return [f"{format_number(counts[key], 0)} {one if counts[key] == 1 else many}" for key, one, many in present]
 
 
 def _draw_stage(axes: Axes, corner: tuple[float, float], title: str, deed: str, lines: Sequence[str]) -> None:

@@ -12,12 +12,12 @@ from companion.show.provenance import Provenance
 from companion.show.text import (
     NOT_AVAILABLE,
     choose_decimals,
-    interval_text,
-    latex,
-    markdown,
-    number_text,
+    escape_latex,
+    escape_markdown,
+    format_interval,
+    format_number,
+    format_p_value,
     one_line,
-    p_text,
 )
 
 _SENTENCE = 30  # letters from which a cell is taken for a sentence
@@ -56,7 +56,7 @@ def view(frame: pd.DataFrame, names: Names) -> pd.DataFrame:
     """What a reader sees: human headings and names, numbers as short text, each interval joined to its estimate.
 
     ``estimate, low, high`` become one column, and so do ``x, x_low, x_high``. A float column has three places, two
-    where it reaches 10, one where it reaches 100; p-values are written by ``p_text``. All cells are text.
+    where it reaches 10, one where it reaches 100; p-values are written by ``format_p_value``. All cells are text.
     """
     columns: dict[str, list[str]] = {}
     bounds = _bounds(frame)
@@ -81,33 +81,33 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 def markdown_bytes(shown: pd.DataFrame, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a Markdown table under its caption, with note and origin below it."""
     parts = [
-        f"**{markdown(legend.caption)}**",
+        f"**{escape_markdown(legend.caption)}**",
         markdown_table(shown),
-        *map(markdown, legend.note.splitlines()),
-        f"*{markdown(provenance.footer())}*",
+        *map(escape_markdown, legend.note.splitlines()),
+        f"*{escape_markdown(provenance.footer())}*",
     ]
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
 def markdown_table(shown: pd.DataFrame) -> str:
     """``shown`` (all cells text) as a Markdown table and nothing else."""
-    escaped = shown.map(markdown).rename(columns=markdown)
+    escaped = shown.map(escape_markdown).rename(columns=escape_markdown)
     return escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(shown, "left", "right"))
 
 
 def latex_bytes(shown: pd.DataFrame, name: str, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a LaTeX table for booktabs; the origin is a comment on the last line."""
-    escaped = shown.map(latex).rename(columns=latex)
+    escaped = shown.map(escape_latex).rename(columns=escape_latex)
     table = escaped.to_latex(
         index=False,
         escape=False,
         column_format="".join(_latex_columns(shown)),
-        caption=latex(legend.caption),
+        caption=escape_latex(legend.caption),
         label=f"tab:{name}",
         position="htbp",
     )
     body = table.replace("\\begin{table}[htbp]\n", "\\begin{table}[htbp]\n\\centering\\small\n")
-    if note := " ".join(map(latex, legend.note.splitlines())):
+    if note := " ".join(map(escape_latex, legend.note.splitlines())):
         body = body.replace("\\end{table}\n", f"\\par\\smallskip\\footnotesize {note}\n\\end{{table}}\n")
     return f"{body}% {one_line(provenance.footer())}\n".encode()
 
@@ -130,7 +130,7 @@ def _interval_cells(frame: pd.DataFrame, estimate: str, low: str, high: str) -> 
     values = frame[[estimate, low, high]].astype(float).map(_six_digits)
     decimals = choose_decimals(values[estimate].abs().max())
     rows = zip(values[estimate], values[low], values[high], strict=True)
-    return [interval_text(middle, bottom, top, decimals) for middle, bottom, top in rows]
+    return [format_interval(middle, bottom, top, decimals) for middle, bottom, top in rows]
 
 
 def _cells(column: pd.Series, names: Names) -> list[str]:
@@ -138,12 +138,12 @@ def _cells(column: pd.Series, names: Names) -> list[str]:
     if pd.api.types.is_bool_dtype(column):
         return [NOT_AVAILABLE if pd.isna(value) else "yes" if value else "no" for value in column]
     if pd.api.types.is_integer_dtype(column):
-        return [NOT_AVAILABLE if pd.isna(value) else number_text(int(value), 0) for value in column]
+        return [NOT_AVAILABLE if pd.isna(value) else format_number(int(value), 0) for value in column]
     if pd.api.types.is_float_dtype(column):
         values = column.astype(float).map(_six_digits)
         if _P_VALUE.fullmatch(name):
-            return [p_text(value) for value in values]
-        return [number_text(value, choose_decimals(values.abs().max())) for value in values]
+            return [format_p_value(value) for value in values]
+        return [format_number(value, choose_decimals(values.abs().max())) for value in values]
     named = names.has_names(name)
     texts = [
         NOT_AVAILABLE if pd.isna(value) else names.name(name, str(value)) if named else str(value) for value in column

@@ -67,7 +67,7 @@ CLAIMS = (
 <h2>{{ claim.id }}. {{ claim.statement }}</h2>
 <p><span class="verdict {{ claim.verdict }}">{{ claim.symbol }} {{ claim.verdict }}</span></p>
 <dl>
-<dt>estimate [interval]</dt><dd>{{ claim.interval }} ({{ claim.level }})</dd>
+<dt>estimate [interval]</dt><dd>{{ claim.interval }} {{ claim.unit }} ({{ claim.level }})</dd>
 {% if claim.agreement %}<dt>on the claimed side</dt><dd>{{ claim.agreement }}</dd>
 {% endif %}
 <dt>p (least possible)</dt><dd>{{ claim.p }}</dd>
@@ -130,7 +130,7 @@ INDEX = (
 )
 
 
-def fill(template: str, **values: Any) -> bytes:
+def fill_template(template: str, **values: Any) -> bytes:
     """``template`` with ``values``, each escaped, as UTF-8; a name without a value is an error of ours and raises."""
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return rules.from_string(template).render(**values).encode()

@@ -180,7 +180,7 @@ def open_own(
         raise CompanionError(f"There must be at least 1 seed, not {seeds}; verdicts need four.")
     chosen = load_profile(profile)
     house = load_settings(chosen, ExplanationsStudy.name, ExplanationsSettings)
-    compared = tuple(_listed(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
+    compared = tuple(_split_names(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
     if not explanation and set(compared) - {"base", "label_token_matched", "uniform_tokens", *WITHOUT_EXPLANATIONS}:
         raise CompanionError("Without a column of explanations only label, shuffled and bag_of_words can be compared.")
     tuned = tuple(arm for arm in ("label", "explanation", "shuffled") if arm in compared)[:2]
@@ -189,7 +189,7 @@ def open_own(
         "label": label,
         "explanation": explanation,
         "group": group,
-        "labels": _listed(labels),
+        "labels": _split_names(labels),
         "question": question,
         "arms": compared,
         "seeds": list(range(seeds)),
@@ -201,7 +201,7 @@ def open_own(
         "tuning": {**asdict(house.tuning), "arms": tuned},
     }
     settings = validate(OwnSettings, given, f"comparison {folder}")
-    return OwnStudy(chosen, settings, paths.results(profile, folder), _found(table), revision or None)
+    return OwnStudy(chosen, settings, paths.results(profile, folder), _find_table(table), revision or None)
 
 
 def _folder_name(name: str, table: str) -> str:
@@ -214,13 +214,13 @@ def _folder_name(name: str, table: str) -> str:
     return folder
 
 
-def _found(table: str) -> str:
+def _find_table(table: str) -> str:
     """The table, or the one of that name beside the notebooks, wherever a notebook is run."""
     beside = paths.home() / "notebooks" / table
     return str(beside) if beside.is_file() and not Path(table).exists() else table
 
 
-def _listed(names: str) -> list[str]:
+def _split_names(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
@@ -231,7 +231,7 @@ def run_comparison(own: OwnStudy, quiet: bool = False) -> Report:
         CompanionError: the table can't be read or has changed, or a run failed.
     """
     if not quiet:
-        print(own_dataset.described(own.data), file=sys.stderr)
+        print(own_dataset.describe_rows(own.data), file=sys.stderr)
     if own.tuned:
         if not quiet:
             print("First the learning rate is chosen on validation rows, then the arms are compared.", file=sys.stderr)

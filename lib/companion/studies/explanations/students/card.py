@@ -10,7 +10,7 @@ import pandas as pd
 
 from companion.runs.spec import spec_id
 from companion.show.tables import markdown_table
-from companion.show.text import interval_text, number_text
+from companion.show.text import format_interval, format_number
 from companion.stats.metrics import metrics
 from companion.studies.explanations.data.annotate import SIMULATED
 from companion.studies.explanations.names import NAMES
@@ -220,7 +220,7 @@ def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
     note = (
         f"{study.size}. Interval: 95 %, over sources, seeds and items (calibration: over seeds), for other students of "
         f"the same training. The most frequent label: a rater that always gives the shares of the training labels; "
-        f"{NAMES.name('measure', 'nll')} of a uniform guess: {number_text(float(np.log(len(LEVELS))))}."
+        f"{NAMES.name('measure', 'nll')} of a uniform guess: {format_number(float(np.log(len(LEVELS))))}."
     )
     return {"tables": tables, "verdicts": verdicts, "note": note, "commit": ", ".join(sorted(commits))}
 
@@ -234,15 +234,15 @@ def _table(results: Results, axis: str, seed: int, resamples: int) -> pd.DataFra
     shares = np.array([(train["label"] == label).mean() for label in range(1, len(LEVELS) + 1)])
     constant = metrics(own["label"].to_numpy(), np.tile(shares, (len(own), 1)))
     found = {name: estimate_level(results, arm, column, resamples) for column, name in MEASURES.items()}
-    intervals = {name: interval_text(one.estimate, one.low, one.high) for name, one in found.items()}
+    intervals = {name: format_interval(one.estimate, one.low, one.high) for name, one in found.items()}
     ece = compute_calibration(results)[1].iloc[0]
-    intervals["ece"] = interval_text(ece["estimate"], ece["low"], ece["high"])
+    intervals["ece"] = format_interval(ece["estimate"], ece["low"], ece["high"])
     seeds = rows["seed"].nunique()
     columns = {
         "measure": [NAMES.name("measure", name) for name in intervals],
-        "this student": [number_text(mine[name]) for name in intervals],
+        "this student": [format_number(mine[name]) for name in intervals],
         f"{seeds} seed{'s' * (seeds > 1)} [interval]": list(intervals.values()),
-        "most frequent label": [number_text(constant[name]) for name in intervals],
+        "most frequent label": [format_number(constant[name]) for name in intervals],
     }
     return pd.DataFrame(columns)
 
@@ -250,7 +250,7 @@ def _table(results: Results, axis: str, seed: int, resamples: int) -> pd.DataFra
 def _verdict(results: Results, axis: str) -> str:
     """Whether the arm was shown to beat the most frequent label on this axis, in a sentence."""
     row = compute_gains_over_rival(results).iloc[0]
-    gain = interval_text(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
+    gain = format_interval(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
     shown = "Shown" if row[f"{axis}_low"] > 0 else "**Not shown**"
     return f"{shown} to beat the most frequent label on {NAMES.name('axis', axis)}: accuracy {gain} above it."
 

@@ -20,7 +20,7 @@ from companion.models.base import Base, label_token_ids, load_base, locate
 from companion.models.forward import check_window
 from companion.models.lora import Student, load_adapter
 from companion.models.score import generate, score
-from companion.show.text import number_text, one_line
+from companion.show.text import format_number, one_line
 from companion.studies.explanations.data.prompts import prompt_text
 from companion.studies.explanations.data.texts import Example
 from companion.studies.explanations.names import NAMES
@@ -290,8 +290,8 @@ def show(ratings: dict[str, dict[str, Any]], console: Console) -> None:
     names = list(next(iter(ratings.values()))["probabilities"])
     table = Table("axis", "label", "expected", *(f"p({one_line(name)})" for name in names))
     for axis, rating in ratings.items():
-        expected = number_text(rating["expected"], 2) if "expected" in rating else ""
-        shares = [number_text(one, 2) for one in rating["probabilities"].values()]
+        expected = format_number(rating["expected"], 2) if "expected" in rating else ""
+        shares = [format_number(one, 2) for one in rating["probabilities"].values()]
         table.add_row(NAMES.name("axis", axis), Text(rating["label"]), expected, *shares)
     console.print(table)
     for axis, rating in ratings.items():
