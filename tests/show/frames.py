@@ -7,12 +7,40 @@ import numpy as np
 import pandas as pd
 
 from companion.show import figures, tables
+from companion.show.names import Names, Style
 from companion.show.provenance import Provenance
 
 AXES = ("naturalness", "comprehensiveness", "on_topic")
 SOURCES = ("assistant", "chat_high", "chat_low", "faq", "qa", "scripted")
 PRIMARY = ("base", "label", "explanation", "shuffled", "bag_of_words")
 ALL_ARMS = (*PRIMARY, "mismatched", "uniform_tokens", "explanation_first", "label_token_matched", "label_weighted")
+NAMES = Names(
+    styles={
+        arm: Style(f"label for {arm[:12]}", f"#{place}07{place}B2", marker, (0, (1 + place, 1)))
+        for place, (arm, marker) in enumerate(zip(ALL_ARMS, "XosD^vP<>h", strict=True))
+    },
+    values={
+        "axis": {
+            "naturalness": "naturalness",
+            "comprehensiveness": "comprehensiveness",
+            "on_topic": "on-topic adherence",
+            "pooled": "all axes",
+        },
+        "source": {"faq": "faq (for AmazonQA)", "assistant": "assistant (for Chatbot Arena)"},
+        "measure": {
+            "output_entropy": "output entropy (nats)",
+            "label_entropy": "label entropy (nats)",
+            "peak_mass": "peak mass (probability)",
+            "confidence_right": "confidence when right",
+            "confidence_wrong": "confidence when wrong",
+            "E1": "E1 activation entropy (share of maximum)",
+            "E2": "E2 softmax entropy (share of maximum)",
+            "label_loss": "loss at the label token (nats)",
+        },
+        "reference": {"majority": "most frequent training label"},
+    },
+    headings={"examples_seen": "training examples seen"},
+)
 SHARPNESS = ("output_entropy", "label_entropy", "peak_mass", "confidence_right", "confidence_wrong")
 
 
@@ -109,5 +137,6 @@ def learning_curves(arms: Sequence[str] = PRIMARY[1:]) -> pd.DataFrame:
 def write_both(folder: Path) -> None:
     """Write a table and a figure, for a test that another process writes the same bytes."""
     origin = Provenance("explanations", "quick", ("a", "b"), "abc1234")
-    tables.write_table(cells(), folder, "T3", "caption", "note", origin)
-    figures.save_figure(figures.layers(layer_values(), middle=(11, 20), note="n = 6 \u00fc"), folder, "F4", origin)
+    tables.write_table(cells(), folder, "T3", "caption", "note", origin, NAMES)
+    curves = figures.plot_curves(layer_values(), x="layer", names=NAMES, note="n = 6 \u00fc")
+    figures.save_figure(curves, folder, "F4", origin)

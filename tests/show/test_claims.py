@@ -1,15 +1,23 @@
 from dataclasses import fields, replace
-from pathlib import Path
 
-import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from companion.errors import CompanionError
-from companion.show.claims import SYMBOLS, Claim, claims_frame, claims_view, verdict_summary, write_claims
-from companion.show.outputs import read_outputs
-from companion.show.provenance import Provenance
+from companion.show.claims import (
+    SIDES,
+    Claim,
+    claims_view,
+    count_verdicts,
+    describe_overruled,
+    describe_shared_evidence,
+    format_estimate,
+    format_ids,
+    sort_claims,
+    tabulate_claims,
+)
 
-PROVENANCE = Provenance("explanations", "quick", ("a",), "abc1234")
 FIRST = Claim(
     id="1a",
     statement="Over sources, label + explanation is more accurate than label only.",
@@ -23,7 +31,10 @@ FIRST = Claim(
     agreement="6 of 6 sources, 5 of 6 seeds",
     n="6 sources \u00d7 6 seeds",
     verdict="supported",
+    side="greater",
+    unit="accuracy",
     note="",
+    rests_on=("label only", "label + explanation"),
 )
 CLAIMS = [
     FIRST,
@@ -35,7 +46,7 @@ CLAIMS = [
 
 
 def test_frame_holds_every_field() -> None:
-    frame = claims_frame(CLAIMS)
+    frame = tabulate_claims(CLAIMS)
     assert list(frame.columns) == [field.name for field in fields(Claim)]
     assert list(frame["verdict"]) == ["supported", "contradicted", "undecided"]
 
@@ -48,29 +59,8 @@ def test_view_tells_the_verdict_by_symbol_and_word() -> None:
     assert list(shown["p (least possible)"]) == ["7.6e−6 (0.031)", "7.6e−6 (0.031)", "n/a"]
 
 
-def test_all_four_files_are_written_and_the_csv_is_complete(tmp_path: Path) -> None:
-    paths = write_claims(CLAIMS, tmp_path, "Of 300 examples & more.", PROVENANCE)
-    assert [path.name for path in paths] == ["claims.csv", "claims.md", "claims.tex", "claims.html"]
-    assert list(pd.read_csv(paths[0])["id"]) == ["1a", "1b", "2a"]
-    assert read_outputs(tmp_path)[0].kind == "claims"
-
-
-def test_page_escapes_text_needs_nothing_else_and_names_each_verdict(tmp_path: Path) -> None:
-    page = write_claims(CLAIMS, tmp_path, "Of 300 examples & more.", PROVENANCE)[3].read_text(encoding="utf-8")
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "&lt;b&gt;größer&lt;/b&gt; &amp; $x$" in page
-    assert "src=" not in page
-    assert "http" not in page
-    for verdict, symbol in SYMBOLS.items():
-        assert f"{symbol} {verdict}</span>" in page
-    assert PROVENANCE.footer() in page
-    assert "undecided is not evidence of no effect" in page
-    assert "Of 300 examples &amp; more." in page
-
-
 def test_summary_counts_every_verdict_even_none() -> None:
-    assert verdict_summary([FIRST]) == "1 supported, 0 contradicted, 0 undecided"
+    assert count_verdicts([FIRST.verdict]) == "1 supported, 0 contradicted, 0 undecided"
 
 
 def test_a_verdict_of_ones_own_is_refused() -> None:
@@ -80,6 +70,62 @@ def test_a_verdict_of_ones_own_is_refused() -> None:
 
 def test_no_claims_and_shared_ids_are_refused() -> None:
     with pytest.raises(CompanionError, match="empty"):
-        claims_frame([])
+        tabulate_claims([])
     with pytest.raises(CompanionError, match="share the id 1a"):
-        claims_frame([FIRST, FIRST])
+        tabulate_claims([FIRST, FIRST])
+
+
+@given(st.sampled_from(SIDES), st.floats())
+def test_only_a_side_with_a_threshold_it_can_have_is_taken(side: str, threshold: float) -> None:
+    fits = 0 <= threshold < float("inf") and (side != "equivalent" or threshold > 0)
+    if fits:
+        assert replace(FIRST, side=side, threshold=threshold).side == side
+    else:
+        with pytest.raises(CompanionError, match="threshold"):
+            replace(FIRST, side=side, threshold=threshold)
+
+
+def test_a_side_of_ones_own_is_refused() -> None:
+    with pytest.raises(CompanionError, match="side 'more': use greater, less, equivalent"):
+        replace(FIRST, side="more")
+
+
+def test_claims_come_in_natural_order() -> None:
+    ids = ["10a", "2b", "2a", "1"]
+    assert [claim.id for claim in sort_claims([replace(FIRST, id=name) for name in ids])] == ["1", "2a", "2b", "10a"]
+    assert list(tabulate_claims([replace(FIRST, id=name) for name in ids])["id"]) == ["1", "2a", "2b", "10a"]
+
+
+def test_ids_that_follow_each_other_under_one_number_make_a_range() -> None:
+    every = ["1a", "1b", "1c", "2a", "2b", "3a", "3b", "3c", "3d"]
+    assert format_ids(["1a", "1b", "1c", "2a", "3a", "3b", "3d"], every) == "1a to 1c, 2a, 3a, 3b, 3d"
+    assert format_ids(every, every) == "1a to 1c, 2a, 2b, 3a to 3d"
+    assert format_ids(["b", "c", "d"], ["a", "b", "c", "d"]) == "b to d"
+
+
+def test_what_several_claims_rest_on_is_said_in_one_sentence() -> None:
+    arms = {"1a": ("slow", "fast"), "1b": ("slow",), "1c": ("slow",), "2a": ("other",)}
+    claims = [replace(FIRST, id=name, rests_on=on) for name, on in arms.items()]
+    assert describe_shared_evidence(claims) == (
+        "Verdicts share evidence, so they are not independent: slow stands behind 1a to 1c."
+    )
+    assert describe_shared_evidence(claims[3:]) == ""
+
+
+def test_numbers_are_shown_with_places_that_fit_their_size() -> None:
+    assert format_estimate(replace(FIRST, estimate=1234.5678, low=-1.0, high=2500.0)) == "1,234.6 [\u22121.0, 2,500.0]"
+    nothing = replace(FIRST, estimate=float("nan"), low=float("-inf"), high=float("inf"))
+    assert format_estimate(nothing) == "n/a"
+
+
+def test_undecided_claims_with_an_interval_on_one_side_are_named() -> None:
+    open_ = replace(FIRST, verdict="undecided")
+    wide = replace(open_, id="1b", low=-1.0)
+    less = replace(open_, id="1c", side="less")
+    near = replace(open_, id="2a", side="equivalent", threshold=0.1)
+    partly = replace(near, id="2b", threshold=0.02)
+    missing = replace(open_, id="2c", low=float("nan"), high=float("nan"))
+    assert describe_overruled([open_, wide, less, near, partly, missing]).startswith(
+        "Undecided although the interval lies on one side: 1a, 1c, 2a;"
+    )
+    assert describe_overruled([FIRST, wide]) == ""

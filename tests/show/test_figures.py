@@ -13,42 +13,54 @@ from matplotlib.text import Text
 import frames
 from companion.errors import CompanionError
 from companion.show import figures
-from companion.show.names import arm_style, measure_name
 from companion.show.panels import LEAST_IN_BIN
 
 NOTE = "n = 6 sources, 6 seeds; intervals 95 %."
-FOREST = {"treatment": "explanation", "baseline": "label", "measure": "accuracy", "note": NOTE}
+GIVEN = {"names": frames.NAMES, "note": NOTE}
+FOREST = {"treatment": "explanation", "baseline": "label", "measure": "accuracy", **GIVEN}
+LAYERS = {"x": "layer", "shaded": (11, 20, "middle third"), **GIVEN}
+LEARNING = {"x": "examples_seen", "from_zero": True, **GIVEN}
+ALIKE = ("confidence_right", "confidence_wrong")
+STAGES = (
+    figures.Stage(
+        "text", "read", (("sources", "source", "sources"), ("train_items", "training item", "training items"))
+    ),
+    figures.Stage("targets", "label, then text by arm", (("arms", "arm", "arms"),)),
+    figures.Stage("students", "base + LoRA adapter", (("students", "student", "students"),)),
+    figures.Stage("probabilities", "of five levels per item", ()),
+    figures.Stage("claims", "tables and figures", (("claims", "tested claim", "tested claims"),)),
+)
 COUNTS = {"sources": 6, "train_items": 1440, "arms": 1, "students": 27, "claims": 9}
 
 
 def arms_figure(arms: tuple[str, ...] = frames.PRIMARY, seeds: int = 6) -> Figure:
     points, intervals = frames.arm_points(arms, "axis", (*frames.AXES, "pooled"), seeds)
-    return figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+    return figures.plot_dots(points, intervals, frames.references(), panel="axis", measure="accuracy", **GIVEN)
 
 
 def sharpness_figure(arms: tuple[str, ...] = frames.PRIMARY) -> Figure:
     points, intervals = frames.arm_points(arms, "measure", frames.SHARPNESS, 6)
-    return figures.sharpness(points, intervals, note=NOTE)
+    return figures.plot_dots(points, intervals, alike=ALIKE, **GIVEN)
 
 
 def forest_figure(cells: pd.DataFrame) -> Figure:
-    return figures.forest(cells, frames.summaries(), **FOREST)
+    return figures.plot_forest(cells, frames.summaries(), **FOREST)
 
 
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "pipeline": lambda: figures.pipeline(COUNTS, frames.PRIMARY, note=NOTE),
+    "pipeline": lambda: figures.plot_pipeline(STAGES, COUNTS, frames.PRIMARY, **GIVEN),
     "forest": lambda: forest_figure(frames.cells()),
     "forest, two sources, long names": lambda: forest_figure(frames.cells(("faq", "größe_of_$x$_" + "long" * 6))),
     "arms": arms_figure,
     "arms, all": lambda: arms_figure(frames.ALL_ARMS, 1),
-    "layers": lambda: figures.layers(frames.layer_values(), middle=(11, 20), note=NOTE),
-    "layer differences": lambda: figures.layer_differences(frames.layer_differences(), middle=(11, 20), note=NOTE),
+    "layers": lambda: figures.plot_curves(frames.layer_values(), **LAYERS),
+    "layer differences": lambda: figures.plot_curves(frames.layer_differences(), **LAYERS),
     "sharpness": sharpness_figure,
     "sharpness, all": lambda: sharpness_figure(frames.ALL_ARMS),
-    "calibration": lambda: figures.calibration(*frames.calibration_curve(), note=NOTE),
-    "calibration, two": lambda: figures.calibration(*frames.calibration_curve(frames.PRIMARY[:2]), note=NOTE),
-    "learning": lambda: figures.learning(frames.learning_curves(), note=NOTE),
-    "learning, all": lambda: figures.learning(frames.learning_curves(frames.ALL_ARMS), note=NOTE),
+    "calibration": lambda: figures.plot_calibration(*frames.calibration_curve(), **GIVEN),
+    "calibration, two": lambda: figures.plot_calibration(*frames.calibration_curve(frames.PRIMARY[:2]), **GIVEN),
+    "learning": lambda: figures.plot_curves(frames.learning_curves(), **LEARNING),
+    "learning, all": lambda: figures.plot_curves(frames.learning_curves(frames.ALL_ARMS), **LEARNING),
 }
 
 
@@ -119,7 +131,7 @@ def test_forest_draws_each_interval_and_diamond_at_its_numbers() -> None:
 
 def test_forest_without_intervals_or_summaries_keeps_its_estimates() -> None:
     cells = frames.cells(("faq", "qa")).assign(low=np.nan, high=np.nan)
-    figure = figures.forest(cells, frames.summaries().iloc[:0], **FOREST)
+    figure = figures.plot_forest(cells, frames.summaries().iloc[:0], **FOREST)
     assert sum("[n/a]" in text for text in words(figure)) == 6
     assert "summary" not in words(figure)
 
@@ -131,7 +143,7 @@ def test_forest_always_shows_zero() -> None:
 
 def test_arms_shows_every_seed_every_interval_and_every_baseline() -> None:
     points, intervals = frames.arm_points(frames.PRIMARY, "axis", ("on_topic", "pooled"), 4)
-    figure = figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+    figure = figures.plot_dots(points, intervals, frames.references(), panel="axis", measure="accuracy", **GIVEN)
     for axes, axis in zip(visible(figure), ("on_topic", "pooled"), strict=True):
         dots = np.concatenate(
             [line.get_xdata() for line in axes.lines if line.get_marker() == "o" and line.get_alpha()]
@@ -145,18 +157,18 @@ def test_arms_shows_every_seed_every_interval_and_every_baseline() -> None:
 
 def test_arms_and_forest_do_without_baselines_and_summaries() -> None:
     points, intervals = frames.arm_points(("label", "new_arm"), "axis", ("pooled",), 1)
-    figure = figures.arms(points, intervals.assign(low=np.nan, high=np.nan), pd.DataFrame(), measure="mae", note=NOTE)
+    figure = figures.plot_dots(points, intervals.assign(low=np.nan, high=np.nan), panel="axis", measure="mae", **GIVEN)
     assert figure.legends == []
     assert "new arm" in words(figure)
-    assert "summary" not in words(figures.forest(frames.cells(("faq",)), pd.DataFrame(), **FOREST))
+    assert "summary" not in words(figures.plot_forest(frames.cells(("faq",)), pd.DataFrame(), **FOREST))
 
 
 def test_an_arm_keeps_its_colour_whichever_arms_are_beside_it() -> None:
     for arms in (("label", "explanation"), frames.ALL_ARMS):
         points, intervals = frames.arm_points(arms, "axis", ("pooled",), 2)
-        figure = figures.arms(points, intervals, frames.references(), measure="accuracy", note=NOTE)
+        figure = figures.plot_dots(points, intervals, frames.references(), panel="axis", measure="accuracy", **GIVEN)
         markers = {line.get_marker(): line.get_color() for line in figure.axes[0].lines if not line.get_alpha()}
-        assert markers[arm_style("explanation").marker] == arm_style("explanation").colour
+        assert markers[frames.NAMES.style("explanation").marker] == frames.NAMES.style("explanation").colour
 
 
 def test_layers_has_a_panel_per_measure_and_shades_the_layers_it_is_told() -> None:
@@ -166,17 +178,17 @@ def test_layers_has_a_panel_per_measure_and_shades_the_layers_it_is_told() -> No
         for axes in figure.axes:
             assert axes.patches[0].get_x() == 10.5
             assert axes.patches[0].get_width() == 10
-            assert [line.get_color() for line in axes.lines] == [arm_style(arm).colour for arm in arms]
+            assert [line.get_color() for line in axes.lines] == [frames.NAMES.style(arm).colour for arm in arms]
 
 
 def test_bands_are_the_range_of_the_seeds_and_the_interval() -> None:
     values, curves = frames.layer_values(("label",)), frames.layer_differences(("shuffled",))
-    seeds = figures.layers(values, middle=(11, 20), note=NOTE).axes[0]
+    seeds = figures.plot_curves(values, **LAYERS).axes[0]
     first = values[(values["measure"] == "E1") & (values["layer"] == 1)]["value"]
     assert seeds.lines[0].get_ydata()[0] == pytest.approx(first.mean())
     assert band(seeds, 1) == pytest.approx((first.min(), first.max()))
     one = curves[(curves["measure"] == "E1") & (curves["layer"] == 1)].iloc[0]
-    interval = figures.layer_differences(curves, middle=(11, 20), note=NOTE).axes[0]
+    interval = figures.plot_curves(curves, **LAYERS).axes[0]
     assert band(interval, 1) == pytest.approx((one["low"], one["high"]))
 
 
@@ -189,16 +201,16 @@ def band(axes: Axes, x: float) -> tuple[float, float]:
 
 def test_sharpness_panels_come_in_their_order() -> None:
     points, intervals = frames.arm_points(("label",), "measure", frames.SHARPNESS[::-1], 2)
-    titles = [axes.get_title("left") for axes in visible(figures.sharpness(points, intervals, note=NOTE))]
+    titles = [axes.get_title("left") for axes in visible(figures.plot_dots(points, intervals, alike=ALIKE, **GIVEN))]
     assert [title.split(" (")[0] for title in titles] == [
-        measure_name(name).split(" (")[0] for name in frames.SHARPNESS
+        frames.NAMES.name("measure", name).split(" (")[0] for name in frames.SHARPNESS
     ]
 
 
 def test_calibration_leaves_out_nearly_empty_bins_and_states_n() -> None:
     curve, ece = frames.calibration_curve(("label",))
     curve.loc[curve["count"].idxmax(), "count"] = LEAST_IN_BIN - 1
-    upper, lower = visible(figures.calibration(curve, ece, note=NOTE))
+    upper, lower = visible(figures.plot_calibration(curve, ece, **GIVEN))
     filled = int((curve["count"] > 0).sum())
     drawn_bins = int((curve["count"] >= LEAST_IN_BIN).sum())
     assert drawn_bins < filled < len(curve)
@@ -207,7 +219,7 @@ def test_calibration_leaves_out_nearly_empty_bins_and_states_n() -> None:
 
 
 def test_learning_draws_an_arm_without_other_tokens_once() -> None:
-    figure = figures.learning(frames.learning_curves(), note=NOTE)
+    figure = figures.plot_curves(frames.learning_curves(), **LEARNING)
     assert [len(axes.lines) for axes in figure.axes] == [4, 3]
 
 
@@ -217,7 +229,7 @@ def test_pipeline_keeps_its_words_inside_their_boxes() -> None:
     (axes,) = figure.axes
     boxes = [patch.get_window_extent() for patch in axes.patches]
     inside = [text for text in axes.texts if text.get_text()]
-    assert len(inside) > 20
+    assert len(inside) > 12
     for text in inside:
         extent = text.get_window_extent()
         assert any(box.x0 < extent.x0 and extent.x1 < box.x1 for box in boxes), text.get_text()
@@ -225,7 +237,7 @@ def test_pipeline_keeps_its_words_inside_their_boxes() -> None:
 
 def test_sharpness_shows_both_confidences_on_one_scale() -> None:
     points, intervals = frames.arm_points(("label",), "measure", frames.SHARPNESS, 2)
-    right, wrong = visible(figures.sharpness(points, intervals, note=NOTE))[3:]
+    right, wrong = visible(figures.plot_dots(points, intervals, alike=ALIKE, **GIVEN))[3:]
     assert right.get_xlim() == wrong.get_xlim()
 
 
@@ -233,19 +245,19 @@ def test_pipeline_shows_the_counts_it_is_given_and_refuses_others() -> None:
     shown = words(drawn("pipeline"))
     assert {"6 sources", "1,440 training items", "1 arm", "27 students", "9 tested claims"} <= set(shown)
     with pytest.raises(CompanionError, match="no place for the counts cats"):
-        figures.pipeline({"cats": 1}, (), note=NOTE)
+        figures.plot_pipeline(STAGES, {"cats": 1}, (), **GIVEN)
 
 
 def test_a_missing_column_or_an_empty_frame_is_one_sentence() -> None:
     with pytest.raises(CompanionError, match="columns examples_seen"):
-        figures.learning(frames.learning_curves().drop(columns="examples_seen"), note=NOTE)
+        figures.plot_curves(frames.learning_curves().drop(columns="examples_seen"), **LEARNING)
     with pytest.raises(CompanionError, match="without rows"):
-        figures.learning(frames.learning_curves().iloc[:0], note=NOTE)
+        figures.plot_curves(frames.learning_curves().iloc[:0], **LEARNING)
 
 
 def test_drawing_changes_no_frame_and_no_setting() -> None:
     curves = frames.learning_curves()
     before, settings = curves.copy(), dict(mpl.rcParams)
-    figures.learning(curves, note=NOTE)
+    figures.plot_curves(curves, **LEARNING)
     pd.testing.assert_frame_equal(curves, before)
     assert dict(mpl.rcParams) == settings

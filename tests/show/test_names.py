@@ -1,34 +1,40 @@
-import pytest
+from companion.show.names import Names, Style
 
-from companion.corpora.sources import SOURCES
-from companion.show import names
-
-
-def test_every_source_is_shown_with_what_it_stands_in_for() -> None:
-    assert all(f"(for {source.stands_in_for})" in names.source_name(name) for name, source in SOURCES.items())
-    assert names.source_name("faq") == "faq (for AmazonQA)"
-    assert names.source_name("chat_high") == "chat high (for HH-RLHF chosen)"
-    assert names.source_name("other_source") == "other_source"
+NAMES = Names(
+    styles={"slow": Style("the slow one", "#0072B2", "o"), "fast": Style("the fast one", "#D55E00", "s")},
+    values={"axis": {"on_topic": "on-topic", "pooled": "all axes"}, "measure": {"risk": "risk (share)"}, "rule": {}},
+    headings={"on_topic": "on-topic", "gained": "items gained"},
+)
 
 
-@pytest.mark.parametrize("field", ["label", "colour", "marker"])
-def test_no_two_arms_look_the_same(field: str) -> None:
-    looks = [getattr(style, field) for style in names.ARM_STYLES.values()]
-    assert len(set(looks)) == len(looks) == 10
+def test_an_arm_is_called_by_its_label_in_every_column_of_arms() -> None:
+    assert {NAMES.name(column, "slow") for column in ("arm", "treatment", "baseline")} == {"the slow one"}
+    assert NAMES.style("slow").dash == (0, ())
 
 
-def test_the_primary_arms_keep_their_colours() -> None:
-    colours = [names.arm_style(arm).colour for arm in ("label", "explanation", "shuffled", "bag_of_words")]
-    assert colours == ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+def test_unknown_names_are_shown_plainly_and_in_grey() -> None:
+    assert NAMES.style("my_arm") == Style("my arm", "#444444", "o")
+    assert NAMES.name("axis", "new_axis") == "new axis"
+    assert NAMES.heading("share_of_gap") == "share of gap"
+
+
+def test_only_columns_of_names_are_renamed() -> None:
+    assert [column for column in ("arm", "axis", "measure", "rule", "source") if NAMES.has_names(column)] == [
+        "arm",
+        "axis",
+        "measure",
+        "rule",
+    ]
+
+
+def test_common_statistics_are_known_to_all_and_a_study_adds_its_own() -> None:
+    assert Names().name("measure", "nll") == NAMES.name("measure", "nll") == "negative log-likelihood (nats)"
+    assert NAMES.name("measure", "risk") == NAMES.heading("risk") == "risk (share)"
+    assert Names().heading("n_items") == "items"
+    assert (Names().heading("gained"), NAMES.heading("gained")) == ("gained", "items gained")
+    assert Names().heading("mae") == "mean absolute error (levels)"
 
 
 def test_orders_do_not_depend_on_the_frame() -> None:
-    assert names.arm_order(["new", "explanation", "base", "label", "new"]) == ["base", "label", "explanation", "new"]
-    assert names.axis_order(["pooled", "x", "on_topic"]) == ["on_topic", "pooled", "x"]
-
-
-def test_unknown_names_are_shown_plainly() -> None:
-    assert names.arm_name("my_arm") == "my arm"
-    assert names.heading("share_of_gap") == "share of gap"
-    assert names.heading("n_items") == "items"
-    assert names.heading("mae") == "mean absolute error (levels)"
+    assert NAMES.order("arm", ["new", "fast", "slow", "new"]) == ["slow", "fast", "new"]
+    assert NAMES.order("axis", ["pooled", "x", "on_topic"]) == ["on_topic", "pooled", "x"]

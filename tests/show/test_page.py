@@ -6,11 +6,12 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
+import frames
 from companion.errors import CompanionError
-from companion.show.claims import write_claims
+from companion.show.ledger import write_claims
 from companion.show.page import write_index
 from companion.show.provenance import Provenance
-from companion.show.style import in_style, new_figure, save_figure, settle
+from companion.show.style import fix_layout, in_style, new_figure, save_figure
 from companion.show.tables import write_table
 from test_claims import CLAIMS
 
@@ -38,11 +39,13 @@ class Links(HTMLParser):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     with in_style():
-        figure = settle(new_figure(0.5, "n"))
+        figure = fix_layout(new_figure(0.5, "n"))
     save_figure(figure, tmp_path, "F7_learning", PROVENANCE, 'Loss "over" <examples>')
-    write_table(pd.DataFrame({"source": ["faq"], "x": [1.0]}), tmp_path, "T10_b", "Ten", "note", PROVENANCE)
-    write_table(pd.DataFrame({"arm": ["<i>"], "x": [1.0]}), tmp_path, "T2_a", "Two", "", PROVENANCE)
-    write_claims(CLAIMS, tmp_path, "", PROVENANCE)
+    write_table(
+        pd.DataFrame({"source": ["faq"], "x": [1.0]}), tmp_path, "T10_b", "Ten", "note", PROVENANCE, frames.NAMES
+    )
+    write_table(pd.DataFrame({"arm": ["<i>"], "x": [1.0]}), tmp_path, "T2_a", "Two", "", PROVENANCE, frames.NAMES)
+    write_claims(CLAIMS, tmp_path, "Of 300 examples.", PROVENANCE)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "3 results & more.html").write_text("<p>ran</p>")
     return tmp_path

@@ -15,7 +15,7 @@ from companion.errors import CompanionError
 from companion.show import figures
 from companion.show.outputs import read_outputs
 from companion.show.provenance import Provenance
-from companion.show.style import in_style, new_figure, save_figure, settle
+from companion.show.style import fix_layout, in_style, new_figure, save_figure
 
 PROVENANCE = Provenance("explanations", "quick", ("run-b", "run-a"), "abc1234")
 
@@ -24,7 +24,7 @@ def small(note: str = "n = 1") -> Figure:
     with in_style():
         figure = new_figure(1, note)
         figure.add_subplot().set_title("costs $5 or $6 \u2212 ü")
-        return settle(figure)
+        return fix_layout(figure)
 
 
 def test_png_has_the_size_and_the_origin(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def streams(pdf: bytes) -> list[bytes]:
 
 def test_saving_or_showing_before_changes_no_byte(tmp_path: Path) -> None:
     points, intervals = frames.arm_points(("label",), "measure", ("peak_mass", "label_entropy"), 2)
-    figure = figures.sharpness(points, intervals, note="n")
+    figure = figures.plot_dots(points, intervals, names=frames.NAMES, note="n")
     first = [path.read_bytes() for path in save_figure(figure, tmp_path, "F5", PROVENANCE)]
     figure._repr_png_()
     assert [path.read_bytes() for path in save_figure(figure, tmp_path, "F5", PROVENANCE)] == first

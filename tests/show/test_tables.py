@@ -15,6 +15,7 @@ from companion.show.tables import csv_bytes, latex_bytes, markdown_bytes, view, 
 
 PROVENANCE = Provenance("explanations", "quick", ("a", "b"), "abc1234")
 HOSTILE = pd.DataFrame({"arm": ["label", "<b>|$x_1$\n&%"], "on_time": ["ü é", "\\cmd{x}"], "accuracy": [0.5, np.nan]})
+SHOWN = view(HOSTILE, frames.NAMES)
 
 
 def test_view_joins_an_estimate_with_its_interval() -> None:
@@ -28,7 +29,7 @@ def test_view_joins_an_estimate_with_its_interval() -> None:
             "mae_high": [1.5, 2.5],
         }
     )
-    assert view(frame).to_dict("list") == {
+    assert view(frame, frames.NAMES).to_dict("list") == {
         "estimate [interval]": ["0.123 [0.100, 0.200]", "−0.500 [n/a]"],
         "mean absolute error (levels) [interval]": ["1.000 [0.500, 1.500]", "2.000 [1.500, 2.500]"],
     }
@@ -47,9 +48,9 @@ def test_view_writes_each_kind_of_column_in_its_own_way() -> None:
             "ok": [True, False],
         }
     )
-    assert view(frame).to_dict("list") == {
+    assert view(frame, frames.NAMES).to_dict("list") == {
         "source": ["faq (for AmazonQA)", "other"],
-        "arm": ["label + bag of words", "base (no training)"],
+        "arm": ["label for bag_of_words", "label for base"],
         "axis": ["on-topic adherence", "n/a"],
         "items": ["1,200", "n/a"],
         "p (Holm)": ["0.250", "7.6e−6"],
@@ -60,7 +61,7 @@ def test_view_writes_each_kind_of_column_in_its_own_way() -> None:
 
 
 def test_view_loses_no_column_that_would_be_called_like_another() -> None:
-    shown = view(pd.DataFrame({"items": [1], "n_items": [2]}))
+    shown = view(pd.DataFrame({"items": [1], "n_items": [2]}), frames.NAMES)
     assert shown.to_dict("list") == {"items": ["1"], "n_items": ["2"]}
 
 
@@ -82,7 +83,9 @@ def test_csv_read_back_is_within_six_digits(values: list[float]) -> None:
 
 
 def test_markdown_keeps_its_shape_whatever_the_text() -> None:
-    text = markdown_bytes(view(HOSTILE), Legend("table", "A <caption>", "n = 2 | note"), PROVENANCE).decode()
+    text = markdown_bytes(
+        view(HOSTILE, frames.NAMES), Legend("table", "A <caption>", "n = 2 | note"), PROVENANCE
+    ).decode()
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 4
     assert {line.replace("\\|", "").count("|") for line in table} == {4}
@@ -92,7 +95,7 @@ def test_markdown_keeps_its_shape_whatever_the_text() -> None:
 
 
 def test_latex_keeps_its_shape_whatever_the_text() -> None:
-    text = latex_bytes(view(HOSTILE), "T1", Legend("table", "50% of $x", "a_b"), PROVENANCE).decode()
+    text = latex_bytes(SHOWN, "T1", Legend("table", "50% of $x", "a_b"), PROVENANCE).decode()
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(rows) == 3
     assert {row.replace("\\&", "").count("&") for row in rows} == {2}
@@ -102,11 +105,11 @@ def test_latex_keeps_its_shape_whatever_the_text() -> None:
 
 
 def test_latex_without_a_note_has_no_empty_line_for_it() -> None:
-    assert "footnotesize" not in latex_bytes(view(HOSTILE), "T1", Legend("table", "c"), PROVENANCE).decode()
+    assert "footnotesize" not in latex_bytes(SHOWN, "T1", Legend("table", "c"), PROVENANCE).decode()
 
 
 def test_write_table_writes_three_files_and_remembers_what_is_shown(tmp_path: Path) -> None:
-    paths = write_table(frames.cells(), tmp_path, "T3_cells", "caption", "note", PROVENANCE)
+    paths = write_table(frames.cells(), tmp_path, "T3_cells", "caption", "note", PROVENANCE, frames.NAMES)
     assert [path.name for path in paths] == ["T3_cells.csv", "T3_cells.md", "T3_cells.tex"]
     assert len(pd.read_csv(paths[0])) == 18
     [output] = read_outputs(tmp_path)
@@ -125,5 +128,5 @@ def test_write_table_writes_three_files_and_remembers_what_is_shown(tmp_path: Pa
 )
 def test_a_frame_that_makes_no_table_is_one_sentence(tmp_path: Path, frame: pd.DataFrame, words: str) -> None:
     with pytest.raises(CompanionError, match=words):
-        write_table(frame, tmp_path, "T1", "", "", PROVENANCE)
+        write_table(frame, tmp_path, "T1", "", "", PROVENANCE, frames.NAMES)
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
 from companion.runs.log import log_event
 from companion.runs.spec import spec_id
+from companion.show.names import Names
 from companion.show.provenance import Provenance
 from companion.show.tables import write_table
 from companion.studies import commands, stamp
@@ -164,7 +165,7 @@ def test_a_comparison_is_verified_from_its_files(planned: ExplanationsStudy) -> 
     folder = planned.folder
     planned.store.write(planned.specs()[0], {}, {})
     origin = Provenance("explanations", "smoke", tuple(planned.store.ids()), "c")
-    write_table(pd.DataFrame({"a": [1]}), folder, "T1", "caption", "note", origin)
+    write_table(pd.DataFrame({"a": [1]}), folder, "T1", "caption", "note", origin, Names())
     assert commands.verify_folder(folder) == []
     (folder / "T1.csv").write_text("a\n2\n")
     planned.store.path(planned.store.ids()[0]).unlink()

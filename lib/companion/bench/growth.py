@@ -12,7 +12,7 @@ from companion.bench.grid import Run, seconds, specs
 from companion.bench.turns import SECONDS, Way
 from companion.bench.workload import VERSIONS
 from companion.files import write_whole
-from companion.show.style import in_style, new_figure, rendered, settle
+from companion.show.style import fix_layout, in_style, new_figure, render_figure
 
 GROWTH: dict[str, tuple[int, ...]] = {
     "training examples": (10, 30, 60),
@@ -73,8 +73,8 @@ def grown(quantity: str, value: int) -> tuple[list[Run], int]:
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """Write bench_growth.png and bench_growth.pdf from the rows of this part."""
     made = growth_figure(table)
-    write_whole(folder / "bench_growth.png", rendered(made, "png", {"Software": None}))
-    write_whole(folder / "bench_growth.pdf", rendered(made, "pdf", {"Producer": None, "CreationDate": None}))
+    write_whole(folder / "bench_growth.png", render_figure(made, "png", {"Software": None}))
+    write_whole(folder / "bench_growth.pdf", render_figure(made, "pdf", {"Producer": None, "CreationDate": None}))
 
 
 @in_style()
@@ -98,4 +98,4 @@ def growth_figure(table: pd.DataFrame) -> Figure:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("seconds")
-    return settle(figure)
+    return fix_layout(figure)

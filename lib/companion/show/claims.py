@@ -1,37 +1,57 @@
-"""The claims ledger: each statement of a paper with the test that decides it and the verdict of this run."""
+"""Claims: statements of a paper, each with the test that decides it and the verdict of this run, as text."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 import pandas as pd
 
 from companion.errors import CompanionError
-from companion.show.outputs import Legend, write_output
-from companion.show.provenance import Provenance
-from companion.show.tables import table_contents
-from companion.show.templates import CLAIMS, fill
-from companion.show.text import interval_text, p_text
+from companion.show.outputs import natural_key
+from companion.show.text import choose_decimals, format_interval, format_p_value
 
 # A verdict is told by word and symbol as well as by colour.
 SYMBOLS = {"supported": "\u2714", "contradicted": "\u2718", "undecided": "\u25cb"}
+SIDES = ("greater", "less", "equivalent")
+
+RULE = (
+    "Supported: all of the interval lies where the claim puts the estimate; contradicted: all of it lies elsewhere; "
+    "undecided: neither, which is not evidence of no effect."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One testable statement of a paper.
 
-    ``statement`` is the single sentence tested, ``test`` how it is decided. ``estimate`` with ``low`` and ``high``,
-    ``p``, and ``smallest_p`` (the least this design can reach) are NaN where there is none. ``level`` says of the
-    interval how wide it is and why, ``agreement`` how many units lie on the claimed side, ``n`` what was counted.
-    ``verdict`` is supported, contradicted or undecided, as the test of this run gives it; another word raises
-    CompanionError.
+    Attributes:
+        id: such as ``1a``; orders the claims.
+        statement: the single sentence tested.
+        verdict: supported, contradicted or undecided, as the test of this run gives it.
+        side: where the claim puts the estimate: ``greater`` than ``threshold``, ``less`` than ``-threshold``, or
+            ``equivalent``, between the two (see `stats.verdict`).
+        threshold: in the unit of the estimate; zero or more, for equivalence more.
+        unit: of the estimate, such as ``accuracy`` or ``nats``.
+        estimate, low, high: NaN where there is none.
+        level: how wide the interval is, and why.
+        agreement: how many units lie on the claimed side.
+        p, smallest_p: and the least p that this design can reach; NaN where there is none.
+        n: what was counted.
+        test: how the claim is decided.
+        note: a remark; may be empty.
+        rests_on: what the evidence is of, such as the arms that are compared.
+
+    Raises:
+        CompanionError: another verdict or side, or a threshold that the side cannot have.
     """
 
     id: str
     statement: str
     verdict: str
+    side: str
+    threshold: float = 0.0
+    unit: str = ""
     estimate: float
     low: float = math.nan
     high: float = math.nan
@@ -42,93 +62,110 @@ class Claim:
     n: str
     test: str
     note: str
+    rests_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.verdict not in SYMBOLS:
             raise CompanionError(f"claim {self.id} has the verdict {self.verdict!r}: use {', '.join(SYMBOLS)}")
+        if self.side not in SIDES:
+            raise CompanionError(f"claim {self.id} has the side {self.side!r}: use {', '.join(SIDES)}")
+        if not 0 <= self.threshold < math.inf or (self.side == "equivalent" and self.threshold == 0):
+            raise CompanionError(
+                f"claim {self.id} has the threshold {self.threshold}: use a finite one of zero or more, and for "
+                "equivalence one above zero"
+            )
 
 
-def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row per claim, one column per field of ``Claim``. Raises CompanionError for no claims or an id used twice."""
+def sort_claims(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims by id, numbers in natural order. Raises CompanionError for no claims or an id used twice."""
     if not claims:
         raise CompanionError("the claims ledger is empty: run the study before its claims are written")
     ids = [claim.id for claim in claims]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise CompanionError(f"claims share the id {', '.join(twice)}: give each its own")
-    return pd.DataFrame([asdict(claim) for claim in claims], columns=[field.name for field in fields(Claim)])
+    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+        raise CompanionError(f"claims share the id {', '.join(repeated)}: give each its own")
+    return sorted(claims, key=lambda claim: natural_key(claim.id))
+
+
+def tabulate_claims(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row per claim, one column per field of `Claim`; raises CompanionError as `sort_claims`."""
+    rows = [asdict(claim) | {"rests_on": "; ".join(claim.rests_on)} for claim in sort_claims(claims)]
+    return pd.DataFrame(rows, columns=[field.name for field in fields(Claim)])
 
 
 def claims_view(claims: Sequence[Claim]) -> pd.DataFrame:
-    """What a reader sees of the ledger as a table: all cells text, verdict as symbol and word."""
+    """What a reader sees of the claims as a table: all cells text, verdict as symbol and word."""
     return pd.DataFrame(
         {
             "claim": [claim.id for claim in claims],
             "statement": [claim.statement for claim in claims],
             "verdict": [f"{SYMBOLS[claim.verdict]} {claim.verdict}" for claim in claims],
-            "estimate [interval]": [interval_text(claim.estimate, claim.low, claim.high) for claim in claims],
+            "estimate [interval]": list(map(format_estimate, claims)),
             "level": [claim.level for claim in claims],
             "on the claimed side": [claim.agreement for claim in claims],
-            "p (least possible)": [_p_and_floor(claim) for claim in claims],
+            "p (least possible)": [format_p(claim) for claim in claims],
             "n": [claim.n for claim in claims],
         }
     )
 
 
-def _p_and_floor(claim: Claim) -> str:
-    return p_text(claim.p) if math.isnan(claim.smallest_p) else f"{p_text(claim.p)} ({p_text(claim.smallest_p)})"
+def format_estimate(claim: Claim) -> str:
+    """Estimate of a claim with its interval; ``n/a`` for what there is not."""
+    ends = [abs(end) for end in (claim.estimate, claim.low, claim.high) if math.isfinite(end)]
+    return format_interval(claim.estimate, claim.low, claim.high, choose_decimals(max(ends, default=0.0)))
 
 
-def write_claims(claims: Sequence[Claim], folder: Path, note: str, provenance: Provenance) -> tuple[Path, ...]:
-    """Write ``claims.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``; returns the four paths.
-
-    ``note`` says what all claims share: how much was trained, and how often verdicts err. The csv holds every field,
-    the table leaves out how each claim was tested. Raises CompanionError as ``claims_frame`` and ``write_output`` do.
-    """
-    frame, shown = claims_frame(claims), claims_view(claims)
-    rows = [list(shown.columns), *shown.to_numpy().tolist()]
-    legend = Legend(
-        "claims", f"Claims and what this run says of them: {verdict_summary(claims)}", _notes(claims, note), rows
+def format_p(claim: Claim) -> str:
+    """p of a claim, and in brackets the least that its design can reach."""
+    return (
+        format_p_value(claim.p)
+        if math.isnan(claim.smallest_p)
+        else f"{format_p_value(claim.p)} ({format_p_value(claim.smallest_p)})"
     )
-    contents = table_contents(frame, shown, "claims", legend, provenance)
-    contents["html"] = _page(claims, note, provenance)
-    return write_output(folder, "claims", contents, legend, provenance)
-
-
-RULE = (
-    "A verdict is read from the interval: supported when all of it lies on the claimed side, contradicted when all of "
-    "it lies on the other, undecided otherwise; undecided is not evidence of no effect. p only describes."
-)
-
-
-def _notes(claims: Sequence[Claim], note: str) -> str:
-    by_note: dict[str, list[str]] = {}
-    for claim in claims:
-        by_note.setdefault(claim.note, []).append(claim.id)
-    return " ".join([RULE, note, *(f"{', '.join(ids)}: {text}" for text, ids in by_note.items() if text)])
-
-
-def verdict_summary(claims: Sequence[Claim]) -> str:
-    """How many claims have each verdict, as ``2 supported, 1 contradicted, 4 undecided``."""
-    return count_verdicts([claim.verdict for claim in claims])
 
 
 def count_verdicts(verdicts: Iterable[str]) -> str:
-    """The same of verdicts alone."""
+    """How many claims have each verdict, as ``2 supported, 1 contradicted, 4 undecided``."""
     found = list(verdicts)
     return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in SYMBOLS)
 
 
-def _page(claims: Sequence[Claim], note: str, provenance: Provenance) -> bytes:
-    rows = [
-        asdict(claim)
-        | {
-            "symbol": SYMBOLS[claim.verdict],
-            "interval": interval_text(claim.estimate, claim.low, claim.high),
-            "p": _p_and_floor(claim),
-        }
-        for claim in claims
-    ]
-    title = f"Claims of the study {provenance.study}"
-    facts = {"summary": verdict_summary(claims), "rule": RULE, "note": note, "origin": provenance.footer()}
-    return fill(CLAIMS, title=title, claims=rows, **facts)
+def describe_overruled(claims: Sequence[Claim]) -> str:
+    """A sentence that names undecided claims whose interval lies on one side; empty where there are none."""
+    overruled = [one.id for one in claims if one.verdict == "undecided" and _is_one_sided(one)]
+    if not overruled:
+        return ""
+    ids = format_ids(overruled, [claim.id for claim in claims])
+    return f"Undecided although the interval lies on one side: {ids}; the page of the claims says why."
+
+
+def _is_one_sided(claim: Claim) -> bool:
+    """Whether the interval lies inside or outside of where the claim puts the estimate."""
+    low, high = (-claim.high, -claim.low) if claim.side == "less" else (claim.low, claim.high)
+    if claim.side == "equivalent":
+        return max(-low, high) < claim.threshold or max(low, -high) > claim.threshold
+    return low > claim.threshold or high < claim.threshold
+
+
+def describe_shared_evidence(claims: Sequence[Claim]) -> str:
+    """A sentence that names what several claims rest on; empty where no two claims share anything."""
+    ids = [claim.id for claim in claims]
+    behind = {
+        name: [claim.id for claim in claims if name in claim.rests_on]
+        for name in dict.fromkeys(name for claim in claims for name in claim.rests_on)
+    }
+    shared = [f"{name} stands behind {format_ids(of, ids)}" for name, of in behind.items() if len(of) > 1]
+    return f"Verdicts share evidence, so they are not independent: {'; '.join(shared)}." if shared else ""
+
+
+def format_ids(chosen: Sequence[str], every: Sequence[str]) -> str:
+    """Ids as ``1a to 1c, 2b``: three or more that follow each other in ``every``, under one number, make a range."""
+    runs: list[list[str]] = []
+    for name in chosen:
+        last = runs[-1][-1] if runs else ""
+        follows = last and every.index(name) == every.index(last) + 1 and _number(name) == _number(last)
+        runs[-1].append(name) if follows else runs.append([name])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _number(name: str) -> str:
+    return re.match(r"\d*", name)[0]  # type: ignore[index]  # it matches nothing at least

@@ -1,211 +1,195 @@
 """The figures of a study: tidy frames of estimates in, a matplotlib figure out.
 
-Every function takes ``note``, the sentence below the figure that says what n, unit and interval are, and raises
-CompanionError where the note is empty, or a frame has no rows or lacks a column. An interval that could not be made
-is NaN and is not drawn.
+Every function takes ``names``, the study's vocabulary, and ``note``, the sentence below the figure that says what n,
+unit and interval are. It raises CompanionError where the note is empty, or a frame has no rows or lacks a column. An
+interval that could not be made is NaN and is not drawn.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from companion.errors import CompanionError
 from companion.show import panels
-from companion.show.names import arm_name, arm_order, arm_style, axis_name, axis_order, measure_name
-from companion.show.schematic import pipeline
-from companion.show.style import PALE, in_style, new_figure, save_figure, settle
+from companion.show.names import Names
+from companion.show.schematic import Stage, plot_pipeline
+from companion.show.style import PALE, fix_layout, in_style, new_figure, save_figure
 
 __all__ = [
-    "arms",
-    "calibration",
-    "forest",
-    "layer_differences",
-    "layers",
-    "learning",
-    "pipeline",
+    "Stage",
+    "plot_calibration",
+    "plot_curves",
+    "plot_dots",
+    "plot_forest",
+    "plot_pipeline",
     "save_figure",
-    "sharpness",
 ]
 
-SHARPNESS = ("output_entropy", "label_entropy", "peak_mass", "confidence_right", "confidence_wrong")
 _ROW = 0.185  # inches of one row of a forest plot
 
 
 @in_style()
-def forest(
-    cells: pd.DataFrame, summaries: pd.DataFrame, *, treatment: str, baseline: str, measure: str, note: str
+def plot_forest(
+    cells: pd.DataFrame,
+    summaries: pd.DataFrame,
+    *,
+    treatment: str,
+    baseline: str,
+    measure: str,
+    names: Names,
+    note: str,
+    group: str = "axis",
+    row: str = "source",
 ) -> Figure:
-    """F2: the difference ``treatment`` minus ``baseline`` in each cell, grouped by axis; summaries as diamonds below.
+    """The difference ``treatment`` minus ``baseline`` in each cell, in groups; summaries as diamonds below.
 
-    ``cells``: one row per source and axis; columns source, axis, estimate, low, high, n_items, n_seeds.
-    ``summaries``: columns label, estimate, low, high; may have no rows.
+    Args:
+        cells: one row per cell; columns ``group``, ``row``, estimate, low, high, n_items, n_seeds.
+        summaries: columns label, estimate, low, high; may have no rows.
+        treatment, baseline: names of the arms.
+        measure: what the difference is of.
     """
-    _require("forest", cells, ("source", "axis", "estimate", "low", "high", "n_items", "n_seeds"))
+    _require("forest", cells, (row, group, "estimate", "low", "high", "n_items", "n_seeds"))
     if not summaries.empty:
         _require("forest", summaries, ("label", "estimate", "low", "high"))
-    rows = panels.forest_rows(cells, summaries)
+    rows = panels.forest_rows(cells, summaries, group, row, names)
     figure = new_figure(0.85 + _ROW * len(rows), note)
     axes = figure.add_subplot()
-    colour = arm_style(treatment).colour
-    for y, row in enumerate(rows):
-        panels.draw_forest_row(axes, y, row, colour)
-    panels.frame_forest(axes, rows)
-    pair = f"\u201c{arm_name(treatment)}\u201d \u2212 \u201c{arm_name(baseline)}\u201d"
-    axes.set_xlabel(f"difference in {measure_name(measure)}: {pair}")
-    return settle(figure)
+    colour = names.style(treatment).colour
+    for y, each in enumerate(rows):
+        panels.draw_forest_row(axes, y, each, colour)
+    panels.finish_forest(axes, rows)
+    pair = f"\u201c{names.name('arm', treatment)}\u201d \u2212 \u201c{names.name('arm', baseline)}\u201d"
+    axes.set_xlabel(f"difference in {names.name('measure', measure)}: {pair}")
+    return fix_layout(figure)
 
 
 @in_style()
-def arms(points: pd.DataFrame, intervals: pd.DataFrame, references: pd.DataFrame, *, measure: str, note: str) -> Figure:
-    """F3: one panel per axis (``pooled`` last): every arm's estimate and interval, every seed as a dot.
-
-    ``points``: columns arm, axis, seed, value. ``intervals``: arm, axis, estimate, low, high. ``references``: axis,
-    name, value, drawn as dashed lines (baselines that need no language model); may have no rows.
-    """
-    _require("arms", points, ("arm", "axis", "seed", "value"))
-    _require("arms", intervals, ("arm", "axis", "estimate", "low", "high"))
-    if references.empty:
-        references = pd.DataFrame(columns=["axis", "name", "value"])
-    else:
-        _require("arms", references, ("axis", "name", "value"))
-    names = arm_order(list(intervals["arm"]))
-    shown = axis_order(list(intervals["axis"]))
-    columns = min(2, len(shown))
-    lines = math.ceil(len(shown) / columns)
-    figure = new_figure(lines * (0.5 + 0.2 * len(names)) + 0.5, f"{note} {panels.dots_explained(points)}")
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, panel in zip(grid.flat, shown, strict=False):
-        panels.draw_arm_dots(axes, names, points[points["axis"] == panel], intervals[intervals["axis"] == panel])
-        panels.draw_references(axes, references[references["axis"] == panel], list(references["name"].unique()))
-        axes.set_title(axis_name(panel))
-    panels.trim(grid.flat, len(shown), columns, measure_name(measure))
-    panels.legend(figure, panels.reference_handles(list(references["name"].unique())))
-    return settle(figure)
-
-
-@in_style()
-def layers(values: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figure:
-    """F4: one panel per measure: a curve per arm over layers, the range of the seeds as a band.
-
-    ``values``: columns arm, measure, layer, seed, value. ``middle`` is the first and the last layer of the middle
-    third, as the test of the claim takes it; it is shaded.
-    """
-    _require("layers", values, ("arm", "measure", "layer", "seed", "value"))
-    return _layer_panels(values, middle, f"{note} Band: lowest to highest seed.", panels.draw_seeds)
-
-
-@in_style()
-def layer_differences(curves: pd.DataFrame, *, middle: tuple[int, int], note: str) -> Figure:
-    """F4's second figure: the difference of each arm to another over layers, its interval as a band.
-
-    ``curves``: columns arm, measure, layer, estimate, low, high; ``middle`` as in ``layers``.
-    """
-    _require("layer_differences", curves, ("arm", "measure", "layer", "estimate", "low", "high"))
-    band = "Band: interval, layer by layer, not adjusted for their number."
-    return _layer_panels(curves, middle, f"{note} {band}", panels.draw_bands)
-
-
-def _layer_panels(
-    frame: pd.DataFrame,
-    middle: tuple[int, int],
+def plot_dots(
+    points: pd.DataFrame,
+    intervals: pd.DataFrame,
+    references: pd.DataFrame | None = None,
+    *,
+    names: Names,
     note: str,
-    draw: Callable[[Axes, Sequence[str], pd.DataFrame, str], None],
+    panel: str = "measure",
+    measure: str = "",
+    alike: Sequence[str] = (),
 ) -> Figure:
-    shown = list(dict.fromkeys(frame["measure"]))
-    figure = new_figure(2.75, f"{note} Shaded: middle third of the layers.")
-    grid = figure.subplots(1, len(shown), sharex=True, squeeze=False)
-    names = arm_order(list(frame["arm"]))
-    for axes, panel in zip(grid.flat, shown, strict=True):
-        axes.axvspan(middle[0] - 0.5, middle[1] + 0.5, color=PALE, zorder=0)
-        draw(axes, names, frame[frame["measure"] == panel], "layer")
-        axes.set_title(panels.two_lines(measure_name(panel)))
-        axes.set_xlabel("layer")
-        axes.grid(axis="x", visible=False)
-    panels.legend(figure, panels.arm_handles(names))
-    return settle(figure)
+    """One panel per value of the column ``panel``: every arm's estimate and interval, every seed as a dot.
 
-
-@in_style()
-def sharpness(points: pd.DataFrame, intervals: pd.DataFrame, *, note: str) -> Figure:
-    """F5: how peaked the output is, and how sure the student is when right and when wrong; every seed as a dot.
-
-    ``points``: columns arm, seed, measure, value. ``intervals``: arm, measure, estimate, low, high. Measures are those
-    of ``SHARPNESS``, in that order; others follow.
+    Args:
+        points: columns arm, ``panel``, seed, value.
+        intervals: columns arm, ``panel``, estimate, low, high.
+        references: columns ``panel``, name, value, drawn as dashed lines (what is reached without an arm).
+        measure: what all panels show; they share one scale then, else each panel has its own.
+        alike: panels that share a scale although the others do not.
     """
-    _require("sharpness", points, ("arm", "seed", "measure", "value"))
-    _require("sharpness", intervals, ("arm", "measure", "estimate", "low", "high"))
-    names = arm_order(list(intervals["arm"]))
-    present = list(dict.fromkeys(intervals["measure"]))
-    shown = [name for name in SHARPNESS if name in present] + [name for name in present if name not in SHARPNESS]
-    columns = min(3, len(shown))
+    _require("dots", points, ("arm", panel, "seed", "value"))
+    _require("dots", intervals, ("arm", panel, "estimate", "low", "high"))
+    if references is None or references.empty:
+        references = pd.DataFrame(columns=[panel, "name", "value"])
+    _require("dots", references, (panel, "name", "value"), empty=True)
+    arms, baselines = names.order("arm", intervals["arm"]), list(references["name"].unique())
+    shown = names.order(panel, intervals[panel])
+    columns = min(2 if measure else 3, len(shown))
     lines = math.ceil(len(shown) / columns)
-    figure = new_figure(lines * (0.55 + 0.2 * len(names)) + 0.1, f"{note} {panels.dots_explained(points)}")
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    heading, foot = (0.5, 0.5) if measure else (0.55, 0.1)
+    height = lines * (heading + 0.2 * len(arms)) + foot
+    figure = new_figure(height, f"{note} {panels.describe_dots(points)}")
+    grid = figure.subplots(lines, columns, sharex=bool(measure), sharey=True, squeeze=False)
     places = dict(zip(shown, grid.flat, strict=False))
-    if {"confidence_right", "confidence_wrong"} <= set(places):
-        places["confidence_wrong"].sharex(places["confidence_right"])
-    for panel, axes in places.items():
-        panels.draw_arm_dots(axes, names, points[points["measure"] == panel], intervals[intervals["measure"] == panel])
-        axes.set_title(measure_name(panel))
-    panels.trim(grid.flat, len(shown), columns, "")
-    return settle(figure)
+    for name in alike[1:]:
+        if {alike[0], name} <= set(places):
+            places[name].sharex(places[alike[0]])
+    for value, axes in places.items():
+        chosen = points[points[panel] == value], intervals[intervals[panel] == value]
+        panels.draw_arm_dots(axes, arms, *chosen, names)
+        panels.draw_references(axes, references[references[panel] == value], baselines)
+        axes.set_title(names.name(panel, value))
+    panels.hide_unused(grid.flat, len(shown), columns, names.name("measure", measure))
+    panels.draw_legend(figure, panels.reference_handles(baselines, names))
+    return fix_layout(figure)
 
 
 @in_style()
-def calibration(curve: pd.DataFrame, ece: pd.DataFrame, *, note: str) -> Figure:
-    """F6: accuracy against confidence, one panel per arm, with the number of predictions at each confidence below.
+def plot_curves(
+    curves: pd.DataFrame,
+    *,
+    x: str,
+    names: Names,
+    note: str,
+    shaded: tuple[float, float, str] | None = None,
+    from_zero: bool = False,
+) -> Figure:
+    """One panel per measure: a curve per arm over the column ``x``, with a band.
 
-    ``curve``: columns arm, confidence, accuracy, count, one row per bin. ``ece``: arm, estimate, low, high.
+    Args:
+        curves: columns arm, measure, ``x``, and either seed and value (the band is the range of the seeds) or
+            estimate, low and high (the band is the interval).
+        x: name of the column of places, numbers.
+        shaded: first and last place of a stretch, and what it is called.
+        from_zero: whether both scales begin at zero.
+    """
+    by_seed = "estimate" not in curves.columns
+    _require("curves", curves, ("arm", "measure", x, *(("seed", "value") if by_seed else ("estimate", "low", "high"))))
+    shown, arms = names.order("measure", curves["measure"]), names.order("arm", curves["arm"])
+    place = names.heading(x)
+    band = "lowest to highest seed" if by_seed else f"interval, {place} by {place}, not adjusted for their number"
+    narrow = len(shown) > 2
+    parts = [note, f"Band: {band}.", f"Shaded: {shaded[2]}." if shaded else ""]
+    figure = new_figure(2.75 if narrow else 2.7, " ".join(filter(None, parts)))
+    grid = figure.subplots(1, len(shown), sharex=True, squeeze=False)
+    draw = panels.draw_seeds if by_seed else panels.draw_bands
+    for axes, measure in zip(grid.flat, shown, strict=True):
+        if shaded:
+            axes.axvspan(shaded[0] - 0.5, shaded[1] + 0.5, color=PALE, zorder=0)
+            axes.grid(axis="x", visible=False)
+        draw(axes, arms, curves[curves["measure"] == measure], x, names)
+        title = names.name("measure", measure)
+        axes.set_title(panels.break_title(title) if narrow else title)
+        axes.set_xlabel(place)
+        if from_zero:
+            axes.set_xlim(left=0)
+            axes.set_ylim(bottom=0)
+    panels.draw_legend(figure, panels.arm_handles(arms, names))
+    return fix_layout(figure)
+
+
+@in_style()
+def plot_calibration(curve: pd.DataFrame, ece: pd.DataFrame, *, names: Names, note: str) -> Figure:
+    """Accuracy against confidence, one panel per arm, with the number of predictions at each confidence below.
+
+    Args:
+        curve: columns arm, confidence, accuracy, count, one row per bin.
+        ece: columns arm, estimate, low, high.
     """
     _require("calibration", curve, ("arm", "confidence", "accuracy", "count"))
     _require("calibration", ece, ("arm", "estimate", "low", "high"))
-    names = arm_order(list(curve["arm"]))
-    columns = len(names) if len(names) < 5 else 3
-    lines = math.ceil(len(names) / columns)
+    arms = names.order("arm", curve["arm"])
+    columns = len(arms) if len(arms) < 5 else 3
+    lines = math.ceil(len(arms) / columns)
     marks = f"Bins of fewer than {panels.LEAST_IN_BIN} predictions are left out of the curve."
     figure = new_figure(2.45 * lines, f"{note} Diagonal: confidence equals accuracy. n: predictions. {marks}")
     grid = figure.subplots(2 * lines, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1) * lines)
     pairs = list(zip(grid[::2].flat, grid[1::2].flat, strict=True))
-    for (upper, lower), arm in zip(pairs, names, strict=False):
-        panels.draw_reliability(upper, lower, arm, curve[curve["arm"] == arm], ece[ece["arm"] == arm])
+    for (upper, lower), arm in zip(pairs, arms, strict=False):
+        of_arm = curve[curve["arm"] == arm], ece[ece["arm"] == arm]
+        panels.draw_reliability(upper, lower, names.style(arm), *of_arm)
         lower.set_ylim(0, 1.1 * curve["count"].max())
-    for upper, lower in pairs[len(names) :]:
+    for upper, lower in pairs[len(arms) :]:
         upper.set_visible(False)
         lower.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy" if axes in grid[::2, 0] else "count")
-    return settle(figure)
+    return fix_layout(figure)
 
 
-@in_style()
-def learning(curves: pd.DataFrame, *, note: str) -> Figure:
-    """F7: training loss over examples seen, at the label token and at the other tokens of the target.
-
-    ``curves``: columns arm, examples_seen, measure (``label_loss`` or ``rest_loss``), seed, value. An arm without other
-    tokens has no rows for ``rest_loss``.
-    """
-    _require("learning", curves, ("arm", "examples_seen", "measure", "seed", "value"))
-    known = [measure for measure in ("label_loss", "rest_loss") if measure in set(curves["measure"])]
-    shown = known + [measure for measure in dict.fromkeys(curves["measure"]) if measure not in known]
-    figure = new_figure(2.7, f"{note} Band: lowest to highest seed.")
-    grid = figure.subplots(1, len(shown), squeeze=False)
-    names = arm_order(list(curves["arm"]))
-    for axes, panel in zip(grid.flat, shown, strict=True):
-        panels.draw_seeds(axes, names, curves[curves["measure"] == panel], "examples_seen")
-        axes.set_title(measure_name(panel))
-        axes.set_xlabel("training examples seen")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-    panels.legend(figure, panels.arm_handles(names))
-    return settle(figure)
-
-
-def _require(figure: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+def _require(figure: str, frame: pd.DataFrame, columns: Sequence[str], empty: bool = False) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CompanionError(f"figure {figure} needs a frame with the columns {', '.join(missing)}: add them")
-    if frame.empty:
+    if frame.empty and not empty:
         raise CompanionError(f"figure {figure} was given a frame without rows: run the study before its figures")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from companion.files import write_whole
-from companion.show.templates import OVERVIEW, fill
+from companion.show.html import fill_template
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def write_overview(folder: Path, profile: str, sections: Sequence[Section], othe
     Raises:
         CompanionError: the folder cannot be written.
     """
-    page = fill(
-        OVERVIEW,
+    page = fill_template(
+        "overview",
         title=f"companion: all studies, profile {profile}",
         sections=[_entry(section, folder) for section in sections],
         others=[(_page(other, folder), other.name) for other in others],

@@ -6,17 +6,17 @@ from urllib.parse import quote
 
 from companion.errors import CompanionError
 from companion.files import write_whole
+from companion.show.html import fill_template
 from companion.show.outputs import Output, natural_key, read_outputs
-from companion.show.templates import INDEX, fill
 
 _PARTS = (("Claims", "claims"), ("Figures", "figure"), ("Tables", "table"))
 
 
-def write_index(folder: Path, title: str) -> Path:
+def write_index(folder: Path, title: str, hint: str = "") -> Path:
     """Write ``index.html`` into ``folder`` and return its path.
 
     Figures, tables and claims are those with a sidecar (``outputs.py``); every other HTML page in the folder or below
-    it is linked as an executed notebook. Links are relative, so that the folder can be moved or published as it is.
+    it is linked as an executed notebook. ``hint`` is the first line. Links are relative, so that the folder can be moved or published as it is.
     Raises CompanionError where there is nothing to show, a sidecar is damaged or the folder cannot be written.
     """
     outputs = read_outputs(folder)
@@ -24,7 +24,8 @@ def write_index(folder: Path, title: str) -> Path:
         raise CompanionError(f"{folder} holds no figure and no table: make them before their page")
     parts = [(heading, [_entry(output) for output in outputs if output.kind == kind]) for heading, kind in _PARTS]
     shown = [(heading, entries) for heading, entries in parts if entries]
-    return write_whole(folder / "index.html", fill(INDEX, title=title, parts=shown, pages=_pages(folder, outputs)))
+    page = fill_template("index", title=title, hint=hint, parts=shown, pages=_pages(folder, outputs))
+    return write_whole(folder / "index.html", page)
 
 
 def _entry(output: Output) -> dict[str, Any]:

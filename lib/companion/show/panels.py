@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from companion.show.names import arm_style, axis_name, axis_order, reference_name, source_name
+from companion.show.names import Names, Style
 from companion.show.style import GREY, INK, PALE
-from companion.show.text import interval_text, number_text, one_line
+from companion.show.text import format_interval, format_number, one_line
 
 _REFERENCE_DASHES = ((0, (1, 1.2)), (0, (4, 2)), (0, (6, 1.5, 1, 1.5)), (0, (2, 3)))
 LEAST_IN_BIN = 20  # predictions of a bin below which its accuracy is noise and is not drawn
@@ -33,18 +33,20 @@ class ForestRow:
     count: str = ""
 
 
-def forest_rows(cells: pd.DataFrame, summaries: pd.DataFrame) -> list[ForestRow]:
-    """The rows from top to bottom: a head for each axis with its cells, then a head with the summaries."""
+def forest_rows(cells: pd.DataFrame, summaries: pd.DataFrame, group: str, row: str, names: Names) -> list[ForestRow]:
+    """The rows from top to bottom: a head for each value of ``group`` with its cells, then a head with the summaries.
+
+    ``row`` is the column that tells the cells of a group apart.
+    """
     rows = []
-    for axis in axis_order(list(cells["axis"])):
-        rows.append(ForestRow("head", one_line(axis_name(axis))))
-        for cell in _rows(cells[cells["axis"] == axis]):
-            count = f"{number_text(cell.n_items, 0)} \u00d7 {number_text(cell.n_seeds, 0)}"
-            text = one_line(source_name(cell.source))
-            rows.append(ForestRow("cell", text, cell.estimate, cell.low, cell.high, count))
+    for value in names.order(group, cells[group]):
+        rows.append(ForestRow("head", one_line(names.name(group, value))))
+        for text, cell in zip(cells.loc[cells[group] == value, row], _rows(cells[cells[group] == value]), strict=True):
+            count = f"{format_number(cell.n_items, 0)} \u00d7 {format_number(cell.n_seeds, 0)}"
+            rows.append(ForestRow("cell", one_line(names.name(row, text)), cell.estimate, cell.low, cell.high, count))
     if not summaries.empty:
         rows.append(ForestRow("head", "summary"))
-    labels = [one_line(axis_name(label)) for label in summaries.get("label", [])]
+    labels = [one_line(names.name(group, label)) for label in summaries.get("label", [])]
     ends = zip(labels, _rows(summaries), strict=True)
     return rows + [ForestRow("summary", label, row.estimate, row.low, row.high) for label, row in ends]
 
@@ -65,10 +67,10 @@ def draw_forest_row(axes: Axes, y: float, row: ForestRow, colour: str) -> None:
         axes.hlines(y, row.low, row.high, color=colour, linewidth=1.3, zorder=2)
         marker = "D" if row.kind == "summary" else "s"
         axes.plot(row.estimate, y, marker, color=INK if row.kind == "summary" else colour, markersize=4, zorder=3)
-    _write_beside(axes, y, interval_text(row.estimate, row.low, row.high), row.count, INK)
+    _write_beside(axes, y, format_interval(row.estimate, row.low, row.high), row.count, INK)
 
 
-def frame_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
+def finish_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
     """Labels to the left, column heads to the right, a line at zero, limits that hold zero and every interval."""
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.text for row in rows])
@@ -104,10 +106,10 @@ def _write_beside(axes: Axes, y: float, numbers: str, count: str, colour: str) -
         )
 
 
-def draw_arm_dots(axes: Axes, names: Sequence[str], points: pd.DataFrame, intervals: pd.DataFrame) -> None:
-    """One line per arm of ``names``, first on top: estimate and interval, and below them one dot per seed."""
-    for place, arm in enumerate(names):
-        style = arm_style(arm)
+def draw_arm_dots(axes: Axes, arms: Sequence[str], points: pd.DataFrame, intervals: pd.DataFrame, names: Names) -> None:
+    """One line per arm, first on top: estimate and interval, and below them one dot per seed."""
+    for place, arm in enumerate(arms):
+        style = names.style(arm)
         seeds = points.loc[points["arm"] == arm, "value"]
         axes.plot(
             seeds, [place + 0.24] * len(seeds), "o", color=style.colour, markersize=3, alpha=0.55, markeredgewidth=0
@@ -115,39 +117,39 @@ def draw_arm_dots(axes: Axes, names: Sequence[str], points: pd.DataFrame, interv
         for row in _rows(intervals[intervals["arm"] == arm]):
             axes.hlines(place - 0.08, row.low, row.high, color=style.colour, linewidth=1.6)
             axes.plot(row.estimate, place - 0.08, style.marker, color=style.colour, markersize=5.5)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), [one_line(arm_style(arm).label) for arm in names])
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.set_yticks(range(len(arms)), [one_line(names.style(arm).label) for arm in arms])
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
 
 
-def dots_explained(points: pd.DataFrame) -> str:
+def describe_dots(points: pd.DataFrame) -> str:
     """The sentence of the note that says what the marks of ``draw_arm_dots`` are."""
     seeds = points["seed"].nunique()
     return f"Small dots: single seeds (n = {seeds}). Large marker and bar: estimate and its interval."
 
 
-def draw_references(axes: Axes, references: pd.DataFrame, names: Sequence[str]) -> None:
-    """A dashed line per baseline; ``names`` are all baselines of the figure, so that each keeps its dash."""
+def draw_references(axes: Axes, references: pd.DataFrame, every: Sequence[str]) -> None:
+    """A dashed line per baseline; ``every`` lists all baselines of the figure, so that each keeps its dash."""
     for row in _rows(references):
-        dash = _REFERENCE_DASHES[list(names).index(row.name) % len(_REFERENCE_DASHES)]
+        dash = _REFERENCE_DASHES[list(every).index(row.name) % len(_REFERENCE_DASHES)]
         axes.axvline(row.value, color="#555555", linewidth=1, linestyle=dash, zorder=1)
 
 
-def reference_handles(names: Sequence[str]) -> list[Line2D]:
+def reference_handles(every: Sequence[str], names: Names) -> list[Line2D]:
     """Legend entries for the lines of ``draw_references``."""
     return [
-        Line2D([], [], color="#555555", linewidth=1, label=one_line(reference_name(name)), linestyle=dash)
-        for name, dash in zip(names, _REFERENCE_DASHES * len(names), strict=False)
+        Line2D([], [], color="#555555", linewidth=1, label=one_line(names.name("reference", one)), linestyle=dash)
+        for one, dash in zip(every, _REFERENCE_DASHES * len(every), strict=False)
     ]
 
 
-def draw_seeds(axes: Axes, names: Sequence[str], values: pd.DataFrame, x: str) -> None:
-    """Over ``x`` the mean of the seeds of each arm of ``names``, and their range as a band.
+def draw_seeds(axes: Axes, arms: Sequence[str], values: pd.DataFrame, x: str, names: Names) -> None:
+    """Over ``x`` the mean of the seeds of each arm, and their range as a band.
 
     ``values``: columns arm, ``x``, value; one row per arm, seed and place.
     """
-    styles = {arm: arm_style(arm) for arm in names if arm in set(values["arm"])}
+    styles = {arm: names.style(arm) for arm in arms if arm in set(values["arm"])}
     seaborn.lineplot(
         values,
         x=x,
@@ -168,12 +170,12 @@ def draw_seeds(axes: Axes, names: Sequence[str], values: pd.DataFrame, x: str) -
     axes.set_ylabel("")
 
 
-def draw_bands(axes: Axes, names: Sequence[str], curves: pd.DataFrame, x: str) -> None:
+def draw_bands(axes: Axes, arms: Sequence[str], curves: pd.DataFrame, x: str, names: Names) -> None:
     """Over ``x`` each arm's estimate with its interval as a band; ``curves``: columns arm, x, estimate, low, high."""
-    draw_seeds(axes, names, curves.rename(columns={"estimate": "value"}), x)
-    for arm in names:
-        curve = curves[curves["arm"] == arm].sort_values(x)
-        axes.fill_between(curve[x], curve["low"], curve["high"], color=arm_style(arm).colour, alpha=0.18, linewidth=0)
+    draw_seeds(axes, arms, curves.rename(columns={"estimate": "value"}), x, names)
+    for arm in arms:
+        curve, colour = curves[curves["arm"] == arm].sort_values(x), names.style(arm).colour
+        axes.fill_between(curve[x], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
 
 
 def _every(places: pd.Series) -> int:
@@ -181,9 +183,9 @@ def _every(places: pd.Series) -> int:
     return max(1, places.nunique() // 6)
 
 
-def arm_handles(names: Sequence[str]) -> list[Line2D]:
+def arm_handles(arms: Sequence[str], names: Names) -> list[Line2D]:
     """Legend entries with the colour, dash and marker of each arm."""
-    styles = [arm_style(arm) for arm in names]
+    styles = [names.style(arm) for arm in arms]
     return [
         Line2D(
             [],
@@ -198,9 +200,8 @@ def arm_handles(names: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def draw_reliability(upper: Axes, lower: Axes, arm: str, curve: pd.DataFrame, ece: pd.DataFrame) -> None:
+def draw_reliability(upper: Axes, lower: Axes, style: Style, curve: pd.DataFrame, ece: pd.DataFrame) -> None:
     """One reliability diagram: accuracy over confidence in ``upper``, the number of predictions in ``lower``."""
-    style = arm_style(arm)
     filled = curve[curve["count"] > 0].sort_values("confidence")
     drawn = filled[filled["count"] >= LEAST_IN_BIN]
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
@@ -210,12 +211,12 @@ def draw_reliability(upper: Axes, lower: Axes, arm: str, curve: pd.DataFrame, ec
     lower.set_xlabel("confidence")
     lower.tick_params(axis="x", labelbottom=True)
     lower.locator_params(axis="y", nbins=2)
-    words = [f"ECE {interval_text(row.estimate, row.low, row.high, 2)}" for row in _rows(ece)]
-    words.append(f"n = {number_text(curve['count'].sum(), 0)}")
+    words = [f"ECE {format_interval(row.estimate, row.low, row.high, 2)}" for row in _rows(ece)]
+    words.append(f"n = {format_number(curve['count'].sum(), 0)}")
     upper.text(0.04, 0.97, "\n".join(words), va="top", size=7.5, linespacing=1.25)
 
 
-def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+def draw_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     """One legend above the panels, in as many columns as fit the width; none without handles."""
     if not handles:
         return
@@ -228,7 +229,7 @@ def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=by_row, loc="outside upper center", ncols=columns)
 
 
-def trim(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
+def hide_unused(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
     """Hide the panels after the first ``used``; write ``label`` under the lowest panel of each column."""
     for place, axes in enumerate(grid):
         if place >= used:
@@ -238,6 +239,6 @@ def trim(grid: Iterable[Axes], used: int, columns: int, label: str) -> None:
             axes.tick_params(axis="x", labelbottom=True)
 
 
-def two_lines(title: str) -> str:
+def break_title(title: str) -> str:
     """``title`` with what stands in brackets on a line of its own, for a narrow panel."""
     return title.replace(" (", "\n(", 1)

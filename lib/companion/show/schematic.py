@@ -1,5 +1,6 @@
-"""F1: how text becomes claims, drawn as a schematic with the real counts of a run."""
+"""How inputs become claims, drawn as a schematic with the real counts of a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from companion.errors import CompanionError
-from companion.show.names import arm_order
-from companion.show.panels import arm_handles, legend
-from companion.show.style import INK, PALE, in_style, new_figure, settle
-from companion.show.text import number_text
+from companion.show.names import Names
+from companion.show.panels import arm_handles, draw_legend
+from companion.show.style import INK, PALE, fix_layout, in_style, new_figure
+from companion.show.text import format_number
 
 
 @dataclass(frozen=True)
@@ -23,66 +24,42 @@ class Stage:
     lines: tuple[tuple[str, str, str], ...]
 
 
-STAGES = (
-    Stage("text", "read and filtered", (("sources", "source", "sources"), ("texts", "conversation", "conversations"))),
-    Stage(
-        "conversations",
-        "split and degraded",
-        (
-            ("train_items", "training item", "training items"),
-            ("validation_items", "validation", "validation"),
-            ("test_items", "test", "test"),
-        ),
-    ),
-    Stage(
-        "ratings",
-        "explained and merged",
-        (("axes", "axis", "axes"), ("ratings", "rating", "ratings"), ("explanations", "explanation", "explanations")),
-    ),
-    Stage("targets", "label, then text by arm", (("arms", "arm", "arms"), ("targets", "target text", "target texts"))),
-    Stage(
-        "students",
-        "base + LoRA adapter",
-        (("seeds", "seed", "seeds"), ("students", "student", "students")),
-    ),
-    Stage("probabilities", "of five levels per item", (("predictions", "prediction", "predictions"),)),
-    Stage("records", "on disk, checksummed", (("records", "record", "records"),)),
-    Stage(
-        "claims",
-        "tables and figures",
-        (("tables", "table", "tables"), ("figures", "figure", "figures"), ("claims", "tested claim", "tested claims")),
-    ),
-)
 _COLUMNS = 4
 _BOX = (1.5, 1.0)  # inches: width and height of a box
 _STEP = (1.78, 1.36)  # inches from one box to the next, across and down
 
 
 @in_style()
-def pipeline(counts: Mapping[str, int], arms: Sequence[str], *, note: str) -> Figure:
-    """F1: text, conversations, ratings and explanations, targets, students, probabilities, records, claims.
+def plot_pipeline(
+    stages: Sequence[Stage], counts: Mapping[str, int], arms: Sequence[str], *, names: Names, note: str
+) -> Figure:
+    """The stages of a study as boxes, four a row, joined by arrows.
 
-    ``counts`` are real numbers of a run; keys (each may be left out): sources, texts, train_items, test_items, axes,
-    ratings, explanations, arms, targets, seeds, students, predictions, records, tables, figures, claims. ``arms`` are
-    the arms of the run, shown with their colours and markers. Raises CompanionError for a key that is none of these.
+    Args:
+        stages: what is done one after the other.
+        counts: numbers of things in a run, by the keys that the stages name; each may be left out.
+        arms: arms of the run, shown above with their colours and markers.
+
+    Raises:
+        CompanionError: a count that no stage names.
     """
-    known = [key for stage in STAGES for key, _, _ in stage.lines]
+    known = [key for stage in stages for key, _, _ in stage.lines]
     unknown = sorted(set(counts) - set(known))
     if unknown:
         raise CompanionError(
             f"figure pipeline has no place for the counts {', '.join(unknown)}: use {', '.join(known)}"
         )
-    rows = len(STAGES) // _COLUMNS
+    rows = math.ceil(len(stages) / _COLUMNS)
     width, height = _STEP[0] * (_COLUMNS - 1) + _BOX[0], _STEP[1] * (rows - 1) + _BOX[1]
-    figure = new_figure(height + 0.45, f"{note} Above: the arms told apart in step 4.")
+    figure = new_figure(height + 0.45, note)
     axes = figure.add_subplot(aspect="equal", xlim=(-0.03, width + 0.03), ylim=(height + 0.03, -0.03))
     axes.set_axis_off()
-    for place, stage in enumerate(STAGES):
+    for place, stage in enumerate(stages):
         _draw_stage(axes, _corner(place), f"{place + 1}  {stage.title}", stage.deed, _count_lines(stage, counts))
         if place:
             _draw_arrow(axes, _corner(place - 1), _corner(place))
-    legend(figure, arm_handles(arm_order(list(arms))))
-    return settle(figure)
+    draw_legend(figure, arm_handles(names.order("arm", arms), names))
+    return fix_layout(figure)
 
 
 def _corner(place: int) -> tuple[float, float]:
@@ -92,7 +69,7 @@ def _corner(place: int) -> tuple[float, float]:
 
 def _count_lines(stage: Stage, counts: Mapping[str, int]) -> list[str]:
     present = [line for line in stage.lines if line[0] in counts]
-    return [f"{number_text(counts[key], 0)} {one if counts[key] == 1 else many}" for key, one, many in present]
+    return [f"{format_number(counts[key], 0)} {one if counts[key] == 1 else many}" for key, one, many in present]
 
 
 def _draw_stage(axes: Axes, corner: tuple[float, float], title: str, deed: str, lines: Sequence[str]) -> None:

@@ -70,7 +70,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         # IPython's own hook; half the width makes the picture sharp on dense screens.
-        return rendered(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
+        return render_figure(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def new_figure(height: float, note: str) -> Figure:
     return figure
 
 
-def settle(figure: Figure) -> Figure:
+def fix_layout(figure: Figure) -> Figure:
     """Fix the layout of ``figure``, so that its bytes do not depend on how often it is drawn or shown."""
     # The second pass sees the tick labels of the final axes sizes.
     figure.draw_without_rendering()
@@ -113,17 +113,22 @@ def save_figure(
     The bytes depend on the figure and the origin alone: no date, no version. Saving twice changes nothing.
     ``caption`` is what the index page says of the figure. Raises CompanionError as ``write_output`` does.
     """
+    contents = figure_contents(figure, name, provenance)
+    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
+    return pdf_path, png_path
+
+
+def figure_contents(figure: Figure, name: str, provenance: Provenance) -> dict[str, bytes]:
+    """The bytes of a figure by file ending, pdf and png, as `save_figure` writes them."""
     _write_origin(figure, provenance.footer())
     # A key set to None is left out: dates and versions would change the bytes.
     about = {"Title": f"{name} ({provenance.study})", "Creator": None}
     pdf = about | {"Subject": provenance.footer(), "Keywords": " ".join(sorted(provenance.runs))}
     png = {"Title": about["Title"], "Description": provenance.footer(), "Runs": pdf["Keywords"], "Software": None}
-    contents = {
-        "pdf": rendered(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
-        "png": rendered(figure, "png", png),
+    return {
+        "pdf": render_figure(figure, "pdf", pdf | {"Producer": None, "CreationDate": None}),
+        "png": render_figure(figure, "png", png),
     }
-    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
-    return pdf_path, png_path
 
 
 def _write_origin(figure: Figure, footer: str) -> None:
@@ -136,7 +141,7 @@ def _write_origin(figure: Figure, footer: str) -> None:
         figure.text(0.992, y, footer, size=6, color=GREY, ha="right", va="bottom", gid="origin")
 
 
-def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+def render_figure(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     """The bytes of a figure file of this kind ("png" or "pdf"), in the style of the house."""
     buffer = io.BytesIO()
     with in_style():

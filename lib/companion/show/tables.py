@@ -1,16 +1,24 @@
 """Tables: one frame as csv (the data), md and tex (what a reader sees), the same bytes for the same numbers."""
 
-import math
 import re
 from pathlib import Path
 
 import pandas as pd
 
 from companion.errors import CompanionError
-from companion.show.names import VALUE_NAMES, heading
+from companion.show.names import Names
 from companion.show.outputs import Legend, write_output
 from companion.show.provenance import Provenance
-from companion.show.text import NOT_AVAILABLE, interval_text, latex, markdown, number_text, one_line, p_text
+from companion.show.text import (
+    NOT_AVAILABLE,
+    choose_decimals,
+    escape_latex,
+    escape_markdown,
+    format_interval,
+    format_number,
+    format_p_value,
+    one_line,
+)
 
 _SENTENCE = 30  # letters from which a cell is taken for a sentence
 _NUMBER = re.compile(rf"(\u2212?[\d.,]+(e\u2212\d+)?|{NOT_AVAILABLE})( \[.*\])?")
@@ -18,16 +26,17 @@ _P_VALUE = re.compile(r"p|p_\w+|\w+_p")
 
 
 def write_table(
-    frame: pd.DataFrame, folder: Path, name: str, caption: str, note: str, provenance: Provenance
+    frame: pd.DataFrame, folder: Path, name: str, caption: str, note: str, provenance: Provenance, names: Names
 ) -> tuple[Path, ...]:
     """Write ``frame`` as ``<name>.csv``, ``.md`` and ``.tex`` and return the three paths.
 
     The csv holds the columns as they are, floats with six significant digits, and nothing else. The md and tex hold
-    ``view(frame)`` with ``caption``, ``note`` (what n, unit and interval are) and the origin. The index of the frame
-    is not written. Raises CompanionError for a frame without rows, or with columns that are unnamed or named twice.
+    ``view(frame, names)`` with ``caption``, ``note`` (what n, unit and interval are) and the origin. The index of the
+    frame is not written. Raises CompanionError for a frame without rows, or with columns that are unnamed or named
+    twice.
     """
     _check(frame, name)
-    shown = view(frame)
+    shown = view(frame, names)
     legend = Legend("table", caption, note, [list(shown.columns), *shown.to_numpy().tolist()])
     return write_output(folder, name, table_contents(frame, shown, name, legend, provenance), legend, provenance)
 
@@ -43,23 +52,23 @@ def table_contents(
     }
 
 
-def view(frame: pd.DataFrame) -> pd.DataFrame:
+def view(frame: pd.DataFrame, names: Names) -> pd.DataFrame:
     """What a reader sees: human headings and names, numbers as short text, each interval joined to its estimate.
 
     ``estimate, low, high`` become one column, and so do ``x, x_low, x_high``. A float column has three places, two
-    where it reaches 10, one where it reaches 100; p-values are written by ``p_text``. All cells are text.
+    where it reaches 10, one where it reaches 100; p-values are written by ``format_p_value``. All cells are text.
     """
     columns: dict[str, list[str]] = {}
     bounds = _bounds(frame)
     hidden = {bound for pair in bounds.values() for bound in pair}
     for name in frame.columns:
-        title = f"{heading(name)} [interval]" if name in bounds else heading(name)
+        title = names.heading(name) + " [interval]" * (name in bounds)
         # Two columns that would be called the same keep their own names.
         title = name if title in columns else title
         if name in bounds:
             columns[title] = _interval_cells(frame, name, *bounds[name])
         elif name not in hidden:
-            columns[title] = _cells(frame[name])
+            columns[title] = _cells(frame[name], names)
     return pd.DataFrame(columns)
 
 
@@ -72,34 +81,34 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 def markdown_bytes(shown: pd.DataFrame, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a Markdown table under its caption, with note and origin below it."""
     parts = [
-        f"**{markdown(legend.caption)}**",
+        f"**{escape_markdown(legend.caption)}**",
         markdown_table(shown),
-        markdown(legend.note),
-        f"*{markdown(provenance.footer())}*",
+        *map(escape_markdown, legend.note.splitlines()),
+        f"*{escape_markdown(provenance.footer())}*",
     ]
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
 def markdown_table(shown: pd.DataFrame) -> str:
     """``shown`` (all cells text) as a Markdown table and nothing else."""
-    escaped = shown.map(markdown).rename(columns=markdown)
+    escaped = shown.map(escape_markdown).rename(columns=escape_markdown)
     return escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(shown, "left", "right"))
 
 
 def latex_bytes(shown: pd.DataFrame, name: str, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a LaTeX table for booktabs; the origin is a comment on the last line."""
-    escaped = shown.map(latex).rename(columns=latex)
+    escaped = shown.map(escape_latex).rename(columns=escape_latex)
     table = escaped.to_latex(
         index=False,
         escape=False,
         column_format="".join(_latex_columns(shown)),
-        caption=latex(legend.caption),
+        caption=escape_latex(legend.caption),
         label=f"tab:{name}",
         position="htbp",
     )
     body = table.replace("\\begin{table}[htbp]\n", "\\begin{table}[htbp]\n\\centering\\small\n")
-    if legend.note:
-        body = body.replace("\\end{table}\n", f"\\par\\smallskip\\footnotesize {latex(legend.note)}\n\\end{{table}}\n")
+    if note := " ".join(map(escape_latex, legend.note.splitlines())):
+        body = body.replace("\\end{table}\n", f"\\par\\smallskip\\footnotesize {note}\n\\end{{table}}\n")
     return f"{body}% {one_line(provenance.footer())}\n".encode()
 
 
@@ -119,24 +128,27 @@ def _bounds(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 def _interval_cells(frame: pd.DataFrame, estimate: str, low: str, high: str) -> list[str]:
     values = frame[[estimate, low, high]].astype(float).map(_six_digits)
-    decimals = _decimals(values[estimate])
+    decimals = choose_decimals(values[estimate].abs().max())
     rows = zip(values[estimate], values[low], values[high], strict=True)
-    return [interval_text(middle, bottom, top, decimals) for middle, bottom, top in rows]
+    return [format_interval(middle, bottom, top, decimals) for middle, bottom, top in rows]
 
 
-def _cells(column: pd.Series) -> list[str]:
+def _cells(column: pd.Series, names: Names) -> list[str]:
     name = str(column.name)
     if pd.api.types.is_bool_dtype(column):
         return [NOT_AVAILABLE if pd.isna(value) else "yes" if value else "no" for value in column]
     if pd.api.types.is_integer_dtype(column):
-        return [NOT_AVAILABLE if pd.isna(value) else number_text(int(value), 0) for value in column]
+        return [NOT_AVAILABLE if pd.isna(value) else format_number(int(value), 0) for value in column]
     if pd.api.types.is_float_dtype(column):
         values = column.astype(float).map(_six_digits)
         if _P_VALUE.fullmatch(name):
-            return [p_text(value) for value in values]
-        return [number_text(value, _decimals(values)) for value in values]
-    rename = VALUE_NAMES.get(name, str)
-    return [NOT_AVAILABLE if pd.isna(value) else one_line(rename(str(value))) for value in column]
+            return [format_p_value(value) for value in values]
+        return [format_number(value, choose_decimals(values.abs().max())) for value in values]
+    named = names.has_names(name)
+    texts = [
+        NOT_AVAILABLE if pd.isna(value) else names.name(name, str(value)) if named else str(value) for value in column
+    ]
+    return [one_line(text) for text in texts]
 
 
 def _csv_cell(value: object) -> object:
@@ -146,13 +158,6 @@ def _csv_cell(value: object) -> object:
 
 def _six_digits(value: float) -> float:
     return float(f"{value:.6g}") + 0.0
-
-
-def _decimals(values: pd.Series) -> int:
-    largest = values.abs().max()
-    if math.isnan(largest) or largest < 10:
-        return 3
-    return 2 if largest < 100 else 1
 
 
 def _latex_columns(shown: pd.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ Three corrections make the plain nested percentile interval, which covers 74 to 
      level's means are shrunk by what the levels below redraw anyway (Carpenter, Goldstein and Rasbash 2003);
   3. the interval is estimate +- t * (standard deviation of the replicates), with Satterthwaite's degrees of freedom;
      percentiles of two or three redrawn seeds take only a handful of values.
-Seeds are crossed with sources, because one student is tested on all of them: row j is the same student everywhere.
+Seeds are crossed with sources, because one model is tested on all of them: row j is the same model everywhere.
 """
 
 from collections.abc import Hashable, Mapping
@@ -76,7 +76,7 @@ def _checked(values: Mapping[Hashable, Array], new_sources: bool) -> list[Array]
     if any(table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2 for table in tables) or not tables:
         raise CompanionError("nested bootstrap needs a (seeds, items) table with two items or more for every source")
     if len({len(table) for table in tables}) > 1:
-        raise CompanionError("sources have different numbers of seeds: finish the missing runs (row j is one student)")
+        raise CompanionError("sources have different numbers of seeds: finish the missing runs (row j is one model)")
     if not all(np.isfinite(table).all() for table in tables):
         raise CompanionError("nested bootstrap got a difference that is not finite: repeat the failed runs")
     if new_sources and len(tables) < 2:
@@ -146,5 +146,5 @@ def _interaction(cells: Array) -> float:
 
 
 def _entry_noise(table: Array) -> float:
-    """Variance of one student's mean over the items that is noise of single (seed, item) entries."""
+    """Variance of one model's mean over the items that is noise of single (seed, item) entries."""
     return _interaction(table) / float(table.shape[1])

@@ -68,8 +68,8 @@ def as_table(differences: ArrayLike) -> NDArray[np.float64]:
 def mean_error(*differences: ArrayLike) -> MeanError:
     """Means of k sets of differences with a joint standard error, each (units,) or all (units, seeds).
 
-    Unit means only: the usual error over units with n - 1 degrees; it holds the trained students fixed. A table with
-    two seeds or more, where column j is the SAME student (seed) tested on every unit: units and seeds are crossed
+    Unit means only: the usual error over units with n - 1 degrees; it holds the trained models fixed. A table with
+    two seeds or more, where column j is the SAME model (seed) tested on every unit: units and seeds are crossed
     random effects, and a seed's effect common to all units never shows between units. The error is then Clark's
     (1973, minF'): covariance over units plus covariance over seeds, with Satterthwaite's degrees (smallest over the k
     sets). It is conservative, because noise of single entries counts twice.
@@ -82,7 +82,7 @@ def mean_error(*differences: ArrayLike) -> MeanError:
     by_unit = np.atleast_2d(np.cov(tables.mean(axis=2))) / units
     mean = tables.mean(axis=(1, 2))
     if seeds == 1:
-        return MeanError(mean, by_unit, float(units - 1), "units, students held fixed")
+        return MeanError(mean, by_unit, float(units - 1), "units, models held fixed")
     by_seed = np.atleast_2d(np.cov(tables.mean(axis=1))) / seeds
     degrees = satterthwaite([np.diag(by_unit), np.diag(by_seed)], [units - 1, seeds - 1])
     return MeanError(mean, by_unit + by_seed, float(degrees.min()), "units and seeds, crossed")

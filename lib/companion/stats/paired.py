@@ -1,8 +1,7 @@
 """Paired comparisons of two arms: on items (McNemar), and on units such as sources (t, sign flips, signs).
 
 A difference is always treated minus control. The unit of a claim over many data sets is the data set (Demsar 2006), so
-`source_by_seed` averages over axes first; the 18 cells (source x axis) share items and students and are not
-independent.
+`source_by_seed` averages over all other columns first; cells that share items or models are not independent.
 """
 
 from collections.abc import Hashable
@@ -50,7 +49,7 @@ def source_by_seed(pairs: pd.DataFrame) -> pd.DataFrame:
 def items_by_source(pairs: pd.DataFrame) -> dict[Hashable, NDArray[np.float64]]:
     """Per source the differences (seeds, items), averaged over axes, from `differences` with an ``item`` column.
 
-    Averaging first makes the item the unit, so that one item rated on three axes does not count as three. Raises
+    Averaging first makes the item the unit, so that one item judged on three axes does not count as three. Raises
     CompanionError when an item lacks a seed or an axis.
     """
     groups = pairs.groupby("source", sort=True)
@@ -77,7 +76,7 @@ class McNemar:
 
 
 def mcnemar(treated_correct: ArrayLike, control_correct: ArrayLike) -> McNemar:
-    """Exact binomial McNemar test (statsmodels) of two arms on the same items (n,), one student each.
+    """Exact binomial McNemar test (statsmodels) of two arms on the same items (n,), one model each.
 
     The noise of seeds is not in it. p is 1 without discordant items. Raises CompanionError unless both are equally
     long vectors of at least one item.
@@ -95,8 +94,8 @@ def mcnemar(treated_correct: ArrayLike, control_correct: ArrayLike) -> McNemar:
 def t_test(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Estimate:
     """Mean difference with t interval and p; ``values`` is (units,) or (units, seeds), see `mean_error`.
 
-    A vector of unit means asks "for new units, with these students"; the table asks "for new units and new seeds" and
-    is the honest one where one student serves all units. No spread at all: limits and p are nan.
+    A vector of unit means asks "for new units, with these models"; the table asks "for new units and new seeds" and
+    is the honest one where one model serves all units. No spread at all: limits and p are nan.
     """
     error = mean_error(values)
     mean = float(error.mean[0])
@@ -142,8 +141,8 @@ class SignCount:
 def sign_count(values: ArrayLike) -> SignCount:
     """Wins, ties (within 1e-12 of zero) and losses of differences (n,), and the exact sign test without the ties.
 
-    The test takes the differences as independent; the 18 cells are not: they share items and students, so their p is
-    too small and only describes the paper's own count. Raises CompanionError for differences that are not finite.
+    The test takes the differences as independent; those of cells that share items or models are not, so their p is too
+    small and only describes. Raises CompanionError for differences that are not finite.
     """
     sample = np.asarray(values, dtype=float)
     if sample.ndim != 1 or not np.isfinite(sample).all():

@@ -1,4 +1,4 @@
-"""Share of a gap closed, (random - label) / (explanation - label), with an interval that can say "undefined"."""
+"""Share of a gap closed, (middle - low) / (high - low), with an interval that can say "undefined"."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ from companion.stats.estimate import Estimate, MeanError, as_table, mean_error
 def gap_closed(part: ArrayLike, whole: ArrayLike, unit: str = "source", level: float = 0.95) -> Estimate:
     """Ratio of mean ``part`` to mean ``whole`` with Fieller's interval; both (units,) or (units, seeds), same units.
 
-    Pass random - label as ``part`` and explanation - label as ``whole``. Where the gap itself is not distinguishable
+    Pass middle - low as ``part`` and high - low as ``whole``. Where the gap itself is not distinguishable
     from zero at ``level`` (either sign), Fieller's set is unbounded: the estimate is nan, the limits infinite, and
     ``method`` says undefined. p is nan: test ``part`` itself. Read with care when defined by a narrow margin: a gap
     that had to be significant is overestimated, so its closed share is then too small.

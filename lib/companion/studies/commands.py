@@ -109,7 +109,7 @@ def write_outputs(study: Study, notebooks: list[Path], parameters: dict[str, Any
     show_progress(quiet, f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)}, about a minute.")
     for name in execute_all(notebooks, study.folder / "notebooks", parameters, study.slots()):
         show_progress(quiet, f"notebook {name}")
-    write_index(study.folder, title)
+    write_index(study.folder, title, overview.describe_run(study))
     write_stamp(study.folder, inputs)
     return f"{study.folder / 'index.html'} shows every table, figure and claim."
 

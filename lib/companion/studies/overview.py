@@ -96,18 +96,25 @@ def read_overview(profile: str, rerun: bool = False) -> list[StudyOverview]:
     Raises:
         CompanionError: there is no such profile, or a study that it names is missing.
     """
-    recorded = [name for name in paths.profile_names() if name != profile and load_profile(name).recorded]
-    overviews = []
-    for name in studies_of(profile):
-        study = study_class(name)
-        folders = {profile + paths.RERUN_ENDING * rerun: paths.results(profile, name, rerun)}
-        if rerun:
-            folders[profile] = paths.results(profile, name)
-        folders |= {one: paths.results(one, name) for one in recorded}
-        results = [Result(label, folder, study.main_figure) for label, folder in folders.items()]
-        first, *others = results
-        overviews.append(StudyOverview(study, (first, *(one for one in others if not one.claims.empty))))
-    return overviews
+    label = profile + paths.RERUN_ENDING * rerun
+    names = studies_of(profile)
+    return [_with_recorded(study_class(name), label, paths.results(profile, name, rerun)) for name in names]
+
+
+def describe_run(study: Study) -> str:
+    """What the results of a study can tell, in one sentence; of a comparison on own data its verdicts."""
+    label = study.folder.parent.name
+    if study.folder.name == study.name:
+        return _with_recorded(type(study), label, study.folder).hint
+    return StudyOverview(type(study), (Result(label, study.folder, study.main_figure),)).hint
+
+
+def _with_recorded(study: type[Study], label: str, folder: Path) -> StudyOverview:
+    """Results of one folder, beside those of the recorded profiles that have some."""
+    recorded = [name for name in paths.profile_names() if name != label and load_profile(name).recorded]
+    others = [Result(name, paths.results(name, study.name), study.main_figure) for name in recorded]
+    own = Result(label, folder, study.main_figure)
+    return StudyOverview(study, (own, *(one for one in others if not one.claims.empty)))
 
 
 def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:

@@ -47,8 +47,8 @@ def publish_table(
     Args:
         origin: runs behind the numbers; without it the table comes from the data set alone.
     """
-    write_table(frame, study.folder, name, caption, note, origin or data_origin(study))
-    return view(frame)
+    write_table(frame, study.folder, name, caption, note, origin or data_origin(study), study.names)
+    return view(frame, study.names)
 
 
 def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin: Provenance | None = None) -> Figure:

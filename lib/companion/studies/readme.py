@@ -22,7 +22,7 @@ from companion.profiles import load_profile
 from companion.show.claims import count_verdicts
 from companion.show.outputs import SIDECAR, read_output
 from companion.show.tables import markdown_table
-from companion.show.text import markdown
+from companion.show.text import escape_markdown
 from companion.studies.overview import Result, StudyOverview
 from companion.studies.registry import study_class, study_names
 
@@ -82,7 +82,7 @@ def _table(name: str, columns: list[str], file: Path, figures: Path) -> str:
         raise CompanionError(f"{file} shows the column {unknown[0]!r} of {name}; it has {', '.join(headings)}.")
     shown = markdown_table(pd.DataFrame(rows, columns=headings)[columns])
     rest = f"[All columns and notes]({_link(figures / f'{name}.md', file)}); *{output.provenance.footer()}*"
-    return "\n\n".join([f"**{markdown(output.caption)}**", shown, rest])
+    return "\n\n".join([f"**{escape_markdown(output.caption)}**", shown, rest])
 
 
 def _studies(file: Path, figures: Path) -> str:

@@ -25,6 +25,7 @@ from companion.runs.progress import Look, Page
 from companion.runs.spec import current_version, spec_id
 from companion.runs.status import Grid, Status
 from companion.runs.store import Store
+from companion.show.names import Names
 from companion.studies.data import Data
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
@@ -45,6 +46,7 @@ class Study(ABC):
         title: heading of its page.
         statement: what the paper says, in one sentence.
         main_figure: name of the figure that the overview shows.
+        names: vocabulary of its tables and figures.
         settings_class: dataclass of its settings.
         spec_classes: the kinds of run, each a frozen dataclass with its own ``result_version``.
         data_class: how its inputs are kept as numbers.
@@ -60,6 +62,7 @@ class Study(ABC):
     title: ClassVar[str]
     statement: ClassVar[str]
     main_figure: ClassVar[str]
+    names: ClassVar[Names] = Names()
     settings_class: ClassVar[type]
     spec_classes: ClassVar[tuple[type, ...]]
     data_class: ClassVar[type[Data]] = Data

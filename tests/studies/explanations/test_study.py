@@ -19,10 +19,14 @@ from companion.profiles import Profile
 from companion.runs.log import events, log_file
 from companion.runs.spec import spec_id
 from companion.studies.explanations.data import dataset, texts
-from companion.studies.explanations.results import analysis
-from companion.studies.explanations.results.claims import ledger
+from companion.studies.explanations.results.arms import compare_arms
+from companion.studies.explanations.results.cells import compare_cells
+from companion.studies.explanations.results.claims import decide_claims
+from companion.studies.explanations.results.inside import compute_layer_values
 from companion.studies.explanations.results.publish import publish_tuning
+from companion.studies.explanations.results.reliability import compute_reliability
 from companion.studies.explanations.results.results import load_results
+from companion.studies.explanations.results.training import compute_learning_curves
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec
@@ -191,12 +195,12 @@ def test_labels_in_results_are_those_of_the_data_table(study: ExplanationsStudy)
 
 def test_every_estimate_and_the_ledger_can_be_made(study: ExplanationsStudy) -> None:
     results = load_results(study)
-    assert len(analysis.cell_table(results, 50)) == 4
-    assert len(analysis.arm_table(results, 50)) == 10
-    assert len(analysis.reliability_table(results, 50)) == 10
-    assert {"label_loss", "rest_loss"} == set(analysis.learning(results)["measure"])
-    assert np.isfinite(analysis.layer_values(results)["value"]).all()
-    assert len({claim.id for claim in ledger(results, study.settings)}) == 12
+    assert len(compare_cells(results, 50)) == 4
+    assert len(compare_arms(results, 50)) == 10
+    assert len(compute_reliability(results, 50)) == 10
+    assert {"label_loss", "rest_loss"} == set(compute_learning_curves(results)["measure"])
+    assert np.isfinite(compute_layer_values(results)["value"]).all()
+    assert len({claim.id for claim in decide_claims(results, study.settings)}) == 12
 
 
 def test_arms_see_the_same_batches(study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def claims(study: CoinStudy, table: pd.DataFrame) -> list[Claim]:
             id="1",
             statement="A bent coin shows heads more often than a fair one.",
             verdict=verdict(found, "greater"),
+            side="greater",
+            unit="share of heads",
             estimate=found.estimate,
             low=found.low,
             high=found.high,
@@ -43,5 +45,6 @@ def claims(study: CoinStudy, table: pd.DataFrame) -> list[Claim]:
             n=study.size,
             test=found.method,
             note="",
+            rests_on=("bent", "fair"),
         )
     ]

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from companion.runs.progress import counted
+from companion.show.names import Names
 from companion.studies.base_model import backend_environment, base_facts, base_settings
 from companion.studies.explanations.data import dataset, texts
 from companion.studies.explanations.data.dataset import Data
+from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.settings import CONTEXT_WORDS, ExplanationsSettings
 from companion.studies.explanations.training.experiment import RunSpec, execute, plan, plan_tuning
 from companion.studies.study import Study
@@ -30,6 +32,7 @@ class ExplanationsStudy(Study):
         "where the explanations are shuffled or random words."
     )
     main_figure: ClassVar[str] = "F3_arms"
+    names: ClassVar[Names] = NAMES
     settings_class: ClassVar[type] = ExplanationsSettings
     spec_classes: ClassVar[tuple[type, ...]] = (RunSpec,)
     data_class: ClassVar[type[Data]] = Data
@@ -40,6 +43,18 @@ class ExplanationsStudy(Study):
         """What every note of a table or figure says of n."""
         one, sources = self.settings, self.data.facts["sources"]
         return f"{len(sources)} sources, {len(one.seeds)} seeds, {one.test_items} test items a cell"
+
+    @property
+    def training(self) -> str:
+        """What the notes of the claims say of how much a student is trained."""
+        return f"each student is trained on {self.trained_on} examples"
+
+    @property
+    def trained_on(self) -> int:
+        """Examples that each student sees, repeats counted."""
+        one = self.settings
+        axes = len(one.axes) if one.students == "joint" else 1
+        return one.train_items * one.train_versions * len(self.data.facts["sources"]) * axes * one.recipe.epochs
 
     @cached_property
     def base(self) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from companion.errors import CompanionError
 from companion.profiles import Profile
 from companion.studies.explanations import commands
 from companion.studies.explanations.data import dataset, gold, texts
-from companion.studies.explanations.results import analysis
-from companion.studies.explanations.results.claims import ledger
+from companion.studies.explanations.results.arms import compare_arms
+from companion.studies.explanations.results.claims import decide_claims
+from companion.studies.explanations.results.inputs import describe_data
 from companion.studies.explanations.results.publish import publish_merge
 from companion.studies.explanations.results.results import load_results
-from companion.studies.explanations.results.sensitivity import sensitivity
+from companion.studies.explanations.results.sensitivity import compute_sensitivity
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.publish import publish_table
@@ -126,7 +127,7 @@ def test_tables_do_without_levels(
     monkeypatch.setattr(commands, "open_study", lambda name, profile: study)
     text = commands.annotate("tiny", quiet=True)
     assert "one: 56 of 56 questions answered, 56 readable, 0 refused" in text and "14 ratings kept, 0 dropped" in text
-    table = analysis.data_table(study.data.items, study.data.facts["sources"])
+    table = describe_data(study.data.items, study.data.facts["sources"])
     assert table["level_accuracy"].isna().all() and table["rho_length"].notna().any()
     assert publish_merge(study) == commands.gold_report("tiny") == gold.no_gold_set("tiny")
     with pytest.raises(CompanionError, match="200 items are asked for the gold set, but there are 8 training items"):
@@ -165,11 +166,11 @@ def test_every_table_of_a_study_without_levels(
     run(study, quiet=True).raise_if_failed()
     results = load_results(study)
     assert results.predictions["correct_level"].isna().all()
-    arms = analysis.arm_table(results, 20)
+    arms = compare_arms(results, 20)
     assert arms["accuracy_on_level"].isna().all() and arms["accuracy"].notna().all()
-    assert sensitivity(results)["against_known_level"].isna().all()
-    assert len(ledger(results, study.settings)) == 12
-    publish_table(study, analysis.data_table(results.items, study.data.facts["sources"]), "T1", "", "")
+    assert compute_sensitivity(results)["against_known_level"].isna().all()
+    assert len(decide_claims(results, study.settings)) == 12
+    publish_table(study, describe_data(results.items, study.data.facts["sources"]), "T1", "", "")
     publish_table(study, arms, "T4", "", "", results.provenance)
     assert "HH-RLHF chosen" in (study.folder / "T1.md").read_text(encoding="utf-8")
     with pytest.raises(CompanionError, match=r"annotators was \['one', 'two', 'org/three:7b'\] and is None"):

@@ -7,7 +7,7 @@ from companion import paths
 from companion.errors import CompanionError
 from companion.studies.explanations.data.dataset import SPLITS
 from companion.studies.explanations.data.texts import label_count, load_examples
-from companion.studies.explanations.own.dataset import BORROWED_WORDS, build, described, prompt_text
+from companion.studies.explanations.own.dataset import BORROWED_WORDS, build, describe_rows, prompt_text
 from companion.studies.explanations.own.study import open_own
 from companion.studies.explanations.own.table import Labelled
 
@@ -46,7 +46,7 @@ def test_what_was_understood_is_one_sentence():
     data = build(Labelled(rows.rows, ("no", "yes", "unused"), ordered=False, digest="0" * 64), options(), "mine")
     counts = data.items.groupby(["label", "split"]).size()
     no, yes = (" + ".join(str(counts[label, split]) for split in SPLITS) for label in (1, 2))
-    assert described(data) == f"Rows by label (train + validation + test): no {no}, yes {yes}, unused 0 + 0 + 0."
+    assert describe_rows(data) == f"Rows by label (train + validation + test): no {no}, yes {yes}, unused 0 + 0 + 0."
 
 
 def test_the_sizes_are_upper_limits():

@@ -6,14 +6,14 @@ from companion.show.provenance import Provenance
 from companion.stats.metrics import item_measures
 from companion.stats.paired import t_test
 from companion.studies.explanations.own.tables import (
-    accuracy_intervals,
-    arm_table,
-    difference,
-    level,
-    sharpness,
+    compare_arms,
+    compute_arm_intervals,
+    compute_sharpness,
+    estimate_difference,
+    estimate_level,
     shortcut_accuracy,
 )
-from companion.studies.explanations.results.claims import ledger, shared_note
+from companion.studies.explanations.results.claims import decide_claims, explain_undecided
 from companion.studies.explanations.results.results import Results, probability_names
 
 LABELS = 3
@@ -62,7 +62,7 @@ def verdicts(results):
         for layer, value in enumerate(np.random.default_rng(seed).normal(0.8, 0.01, 6), 1)
     ]
     whole = Results(**{**vars(results), "layers": pd.DataFrame(layers)})
-    return {claim.id: claim for claim in ledger(whole, Settings())}
+    return {claim.id: claim for claim in decide_claims(whole, Settings())}
 
 
 def test_a_clear_gain_is_supported_and_a_clear_loss_contradicted():
@@ -84,7 +84,7 @@ def test_no_interval_is_wider_than_what_is_possible():
         rows[column] = rows[column].where(rows["arm"] != "explanation", 1.0 - rows["seed"])
     found = verdicts(results)
     assert {(found[claim].low, found[claim].high) for claim in ("1a", "2d", "3d")} == {(-1, 1)}
-    gain = difference(results, "explanation", "label", "correct")
+    gain = estimate_difference(results, "explanation", "label", "correct")
     assert (gain.low, gain.high) == (-1, 1)
 
 
@@ -115,7 +115,8 @@ def test_fewer_than_four_groups_decide_nothing():
     assert verdicts(made(better, groups=12, size=(9, 9)))["1a"].verdict == "supported"
     few = made(better, groups=3, size=(60, 60))
     assert verdicts(few)["1a"].verdict == "undecided"
-    assert "Fewer than 4 test groups: nothing is decided." in shared_note(few)
+    assert explain_undecided(few) == "Nothing is decided: fewer than 4 test groups."
+    assert verdicts(few)["1a"].note.startswith("Nothing is decided")
 
 
 def test_baselines_weigh_groups_as_students_do():
@@ -127,7 +128,7 @@ def test_groups_count_once():
     results = made({"label": 0.5, "explanation": 0.7})
     rows = results.predictions.query("arm == 'label'")
     by_group = rows.groupby(["source", "seed"])["correct"].mean().unstack("seed")
-    found = level(results, "label", "correct")
+    found = estimate_level(results, "label", "correct")
     assert found.estimate == pytest.approx(by_group.to_numpy().mean())
     assert (found.low, found.high) == pytest.approx((t_test(by_group).low, t_test(by_group).high))
     assert found.n == 60
@@ -135,22 +136,22 @@ def test_groups_count_once():
 
 def test_the_table_compares_every_arm_with_labels_alone():
     results = made({"label": 0.5, "explanation": 0.7, "shuffled": 0.5})
-    table = arm_table(results, ordered=True).set_index("arm")
+    table = compare_arms(results, ordered=True).set_index("arm")
     assert np.isnan(table.loc["label", ["difference", "p", "p_holm"]].astype(float)).all()
-    gain = difference(results, "explanation", "label", "correct")
+    gain = estimate_difference(results, "explanation", "label", "correct")
     assert table.loc["explanation", "difference"] == gain.estimate
     assert table.loc["explanation", "p_holm"] == pytest.approx(2 * gain.p)
     assert {"kappa", "mae", "within_one"} <= set(table.columns)
-    assert not {"kappa", "mae", "within_one"} & set(arm_table(results, ordered=False).columns)
+    assert not {"kappa", "mae", "within_one"} & set(compare_arms(results, ordered=False).columns)
 
 
 def test_sharpness_and_intervals_have_a_row_for_each_arm():
     results = made({"label": 0.5, "explanation": 0.7}, entropy={"explanation": -0.2})
-    dots, intervals = sharpness(results)
+    dots, intervals = compute_sharpness(results)
     assert len(dots) == 2 * 5 * 3
     entropy = intervals.query("measure == 'output_entropy'").set_index("arm")
     assert entropy.loc["explanation", "high"] < entropy.loc["label", "low"]
-    assert list(accuracy_intervals(results)["axis"].unique()) == ["label"]
+    assert list(compute_arm_intervals(results)["axis"].unique()) == ["label"]
 
 
 @pytest.mark.parametrize(("group_sd", "seed_sd"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.03), (0.1, 0.03)])

@@ -11,12 +11,13 @@ from companion.show.claims import Claim
 from companion.stats import paired
 from companion.stats.verdict import verdict
 from companion.studies.explanations.results.claims import (
-    learnt_table,
-    ledger,
-    middle_third,
-    shared_note,
-    source_differences,
+    compute_source_differences,
+    decide_claims,
+    describe_learning,
+    explain_undecided,
 )
+from companion.studies.explanations.results.inside import find_middle_third
+from companion.studies.explanations.results.learned import compute_gains_over_rival, learned_axes
 from companion.studies.explanations.results.results import Results
 from companion.studies.explanations.settings import ExplanationsSettings
 
@@ -26,7 +27,7 @@ EQUAL = {"base": 0.2, "label": 0.5, "explanation": 0.5, "shuffled": 0.5, "bag_of
 def verdicts(
     settings: ExplanationsSettings, accuracy: dict[str, float], seeds: int = 6, sharper: float = 0.0
 ) -> dict[str, str]:
-    claims = ledger(made_up(accuracy, seeds, sharper=sharper), settings)
+    claims = decide_claims(made_up(accuracy, seeds, sharper=sharper), settings)
     return {claim.id: claim.verdict for claim in claims}
 
 
@@ -46,7 +47,7 @@ def test_planted_losses_are_contradicted(tiny_settings: ExplanationsSettings) ->
 
 
 def claims(settings: ExplanationsSettings, results: Results) -> dict[str, Claim]:
-    return {claim.id: claim for claim in ledger(results, settings)}
+    return {claim.id: claim for claim in decide_claims(results, settings)}
 
 
 def test_shuffled_text_that_hurts_as_much_closes_no_gap(tiny_settings: ExplanationsSettings) -> None:
@@ -59,7 +60,9 @@ def test_a_verdict_on_arms_that_learnt_nothing_says_so(tiny_settings: Explanatio
     results = made_up({**EQUAL, "explanation": 0.1}, sharper=-0.1)
     found = claims(tiny_settings, results)
     assert found["1a"].verdict == found["1b"].verdict == "contradicted", "label only, which is ahead, did learn"
-    assert "beat the most frequent training label, all axes together: label + explanation." in shared_note(results)
+    assert "beat the most frequent training label, all axes together: label + explanation." in describe_learning(
+        results
+    )
     assert found["3a"].verdict == "undecided"
     assert "alone says contradicted" in found["3a"].note
 
@@ -98,7 +101,7 @@ def test_cells_of_an_axis_that_nobody_learnt_do_not_contradict(tiny_settings: Ex
     found = claims(tiny_settings, results)["1b"]
     assert found.verdict == "undecided"
     assert "clearly below: 5; 0 and 0 of them" in found.note
-    assert "label only: comprehensiveness, on-topic adherence; label + explanation: compre" in shared_note(results)
+    assert learned_axes(results, "label") == learned_axes(results, "explanation") == list(AXES[1:])
 
 
 def test_a_share_of_the_gap_needs_shuffled_students_that_learnt(tiny_settings: ExplanationsSettings) -> None:
@@ -106,7 +109,7 @@ def test_a_share_of_the_gap_needs_shuffled_students_that_learnt(tiny_settings: E
     found = claims(tiny_settings, fallen)["2c"]
     assert found.low > 0.5
     assert found.verdict == "undecided"
-    assert "not shown to have learnt: label + shuffled words" in found.note
+    assert "not shown to have learned: label + shuffled words" in found.note
 
 
 def test_arms_that_equal_label_alone_are_no_evidence_of_equivalence(tiny_settings: ExplanationsSettings) -> None:
@@ -120,8 +123,8 @@ def test_arms_that_equal_label_alone_are_no_evidence_of_equivalence(tiny_setting
 def test_fewer_than_four_seeds_decide_nothing(tiny_settings: ExplanationsSettings, seeds: int) -> None:
     found = verdicts(tiny_settings, {**EQUAL, "explanation": 0.9, "shuffled": 0.8}, seeds=seeds, sharper=0.1)
     assert set(found.values()) == {"undecided"}
-    assert "Fewer than 4 seeds" in shared_note(made_up(EQUAL, seeds=seeds))
-    assert "seeds" not in shared_note(made_up(EQUAL, seeds=4))
+    assert explain_undecided(made_up(EQUAL, seeds=seeds)) == "Nothing is decided: fewer than 4 seeds."
+    assert explain_undecided(made_up(EQUAL, seeds=4)) == ""
 
 
 def test_agreement_counts_units_on_the_claimed_side(tiny_settings: ExplanationsSettings) -> None:
@@ -135,7 +138,7 @@ def test_agreement_counts_units_on_the_claimed_side(tiny_settings: ExplanationsS
 
 def test_source_differences_average_to_the_estimates(tiny_settings: ExplanationsSettings) -> None:
     results = made_up({**EQUAL, "explanation": 0.8, "uniform_tokens": 0.5})
-    table, found = source_differences(results), claims(tiny_settings, results)
+    table, found = compute_source_differences(results), claims(tiny_settings, results)
     assert list(table["source"]) == sorted(SOURCES)
     for name in table.columns.drop("source"):
         assert table[name].mean() == pytest.approx(found[name].estimate), name
@@ -154,7 +157,7 @@ def test_a_family_without_effects_rarely_decides_anything(tiny_settings: Explana
 
 
 def test_no_p_lies_below_the_smallest_possible(tiny_settings: ExplanationsSettings) -> None:
-    for claim in ledger(made_up({**EQUAL, "explanation": 0.75, "uniform_tokens": 0.5}), tiny_settings):
+    for claim in decide_claims(made_up({**EQUAL, "explanation": 0.75, "uniform_tokens": 0.5}), tiny_settings):
         assert not claim.p < claim.smallest_p - 1e-12, claim.id
 
 
@@ -180,7 +183,7 @@ def test_claims_of_arms_that_were_not_run_are_left_out(tiny_settings: Explanatio
 
 
 def test_no_verdict_without_an_interval_on_one_side(tiny_settings: ExplanationsSettings) -> None:
-    for claim in ledger(made_up({**EQUAL, "explanation": 0.62}), tiny_settings):
+    for claim in decide_claims(made_up({**EQUAL, "explanation": 0.62}), tiny_settings):
         if claim.id in ("1b", "2c", "2d"):
             continue
         side = 1 if _greater(claim) else -1
@@ -195,13 +198,13 @@ def _greater(claim: Claim) -> bool:
 
 @pytest.mark.parametrize(("layers", "expected"), [(32, (11, 22)), (30, (11, 20)), (3, (2, 2)), (6, (3, 4))])
 def test_middle_third(layers: int, expected: tuple[int, int]) -> None:
-    assert middle_third(layers) == expected
+    assert find_middle_third(layers) == expected
 
 
 def test_the_table_of_what_was_learnt_agrees_with_the_gate() -> None:
     results = made_up({**EQUAL, "label": 0.2, "explanation": 0.9})
-    table = learnt_table(results).set_index("arm")
-    note = shared_note(results)
+    table = compute_gains_over_rival(results).set_index("arm")
+    note = describe_learning(results)
     assert table.loc["explanation", "pooled_low"] > 0 and table.loc["label", "pooled_low"] <= 0
     assert table.loc["explanation", "pooled"] == pytest.approx(0.7, abs=0.03), (
         "the made-up majority label is right in 0.2"

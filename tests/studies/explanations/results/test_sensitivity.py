@@ -4,13 +4,13 @@ import pandas as pd
 from tests.studies.conftest import AXES, made_up
 
 from companion.studies.explanations.results.results import Results
-from companion.studies.explanations.results.sensitivity import sensitivity
+from companion.studies.explanations.results.sensitivity import compute_sensitivity
 
 ACCURACY = {"base": 0.2, "label": 0.5, "explanation": 0.75, "shuffled": 0.5, "bag_of_words": 0.5}
 
 
 def rows(results: Results) -> dict[str, dict[str, object]]:
-    return {row["claim"]: row for row in sensitivity(results).to_dict("records")}
+    return {row["claim"]: row for row in compute_sensitivity(results).to_dict("records")}
 
 
 def test_a_large_effect_hangs_on_nothing() -> None:

@@ -60,7 +60,7 @@ def build(labelled: Labelled, settings: OwnSettings, name: str) -> Data:
     return Data({"items": items, "ratings": pd.DataFrame(columns=list(RATINGS))}, facts)
 
 
-def described(data: Data) -> str:
+def describe_rows(data: Data) -> str:
     """What was understood of the table, in one sentence: rows of each label, to train, validate and test on."""
     counts = pd.crosstab(data.items["label"], data.items["split"]).reindex(columns=SPLITS, fill_value=0)
     counts = counts.reindex(range(1, len(data.facts["labels"]) + 1), fill_value=0)

@@ -18,7 +18,7 @@ from companion.studies.explanations.data.dataset import Data
 from companion.studies.explanations.own import dataset as own_dataset
 from companion.studies.explanations.own.settings import OWN_DATA_SETTINGS, OwnSettings
 from companion.studies.explanations.own.table import Columns, Labelled, read_labelled
-from companion.studies.explanations.results.analysis import tuning_table
+from companion.studies.explanations.results.training import compare_recipes
 from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec, plan
@@ -61,6 +61,13 @@ class OwnStudy(ExplanationsStudy):
         return f"{len(test)} test items in {test['source'].nunique()} groups, {len(self.settings.seeds)} seeds"
 
     @property
+    def training(self) -> str:
+        """What the notes of the claims say of how much a student is trained, and on what."""
+        if self.settings.explanation:
+            return super().training
+        return f"{super().training}; no reasons were given, so words of the texts, shuffled, stand for theirs"
+
+    @property
     def trained_on(self) -> int:
         """Examples that each student sees, repeats counted."""
         return int((self.data.items["split"] == "train").sum()) * self.recipe.epochs
@@ -83,7 +90,7 @@ class OwnStudy(ExplanationsStudy):
         ids = [spec_id(spec) for spec in self.tuning_specs()]
         if not all(map(self.store.has, ids)):
             raise CompanionError(f"The recipes have not been compared on validation items yet; run '{self.command}'.")
-        table = tuning_table(self, [self.store.read(run_id) for run_id in ids])
+        table = compare_recipes(self, [self.store.read(run_id) for run_id in ids])
         best = table.sort_values("nll").iloc[0]
         chosen = {"epochs": int(best["epochs"]), "batch_size": int(best["batch_size"])}
         return replace(self.settings.recipe, learning_rate=float(best["learning_rate"]), **chosen)
@@ -173,7 +180,7 @@ def open_own(
         raise CompanionError(f"There must be at least 1 seed, not {seeds}; verdicts need four.")
     chosen = load_profile(profile)
     house = load_settings(chosen, ExplanationsStudy.name, ExplanationsSettings)
-    compared = tuple(_listed(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
+    compared = tuple(_split_names(arms)) or ("base", *(PRIMARY if explanation else WITHOUT_EXPLANATIONS))
     if not explanation and set(compared) - {"base", "label_token_matched", "uniform_tokens", *WITHOUT_EXPLANATIONS}:
         raise CompanionError("Without a column of explanations only label, shuffled and bag_of_words can be compared.")
     tuned = tuple(arm for arm in ("label", "explanation", "shuffled") if arm in compared)[:2]
@@ -182,7 +189,7 @@ def open_own(
         "label": label,
         "explanation": explanation,
         "group": group,
-        "labels": _listed(labels),
+        "labels": _split_names(labels),
         "question": question,
         "arms": compared,
         "seeds": list(range(seeds)),
@@ -194,7 +201,7 @@ def open_own(
         "tuning": {**asdict(house.tuning), "arms": tuned},
     }
     settings = validate(OwnSettings, given, f"comparison {folder}")
-    return OwnStudy(chosen, settings, paths.results(profile, folder), _found(table), revision or None)
+    return OwnStudy(chosen, settings, paths.results(profile, folder), _find_table(table), revision or None)
 
 
 def _folder_name(name: str, table: str) -> str:
@@ -207,13 +214,13 @@ def _folder_name(name: str, table: str) -> str:
     return folder
 
 
-def _found(table: str) -> str:
+def _find_table(table: str) -> str:
     """The table, or the one of that name beside the notebooks, wherever a notebook is run."""
     beside = paths.home() / "notebooks" / table
     return str(beside) if beside.is_file() and not Path(table).exists() else table
 
 
-def _listed(names: str) -> list[str]:
+def _split_names(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
@@ -224,7 +231,7 @@ def run_comparison(own: OwnStudy, quiet: bool = False) -> Report:
         CompanionError: the table can't be read or has changed, or a run failed.
     """
     if not quiet:
-        print(own_dataset.described(own.data), file=sys.stderr)
+        print(own_dataset.describe_rows(own.data), file=sys.stderr)
     if own.tuned:
         if not quiet:
             print("First the learning rate is chosen on validation rows, then the arms are compared.", file=sys.stderr)

@@ -4,13 +4,18 @@ import numpy as np
 import pandas as pd
 
 from companion.runs.spec import spec_id
-from companion.show.claims import claims_view, write_claims
+from companion.show.claims import claims_view
+from companion.show.ledger import write_claims
 from companion.studies.explanations.data import gold
-from companion.studies.explanations.results.analysis import levels_known, merge_table, tuning_table
-from companion.studies.explanations.results.claims import ledger, shared_note
+from companion.studies.explanations.results.claims import decide_claims, describe_learning, explain_undecided
+from companion.studies.explanations.results.inputs import compare_merge_rules, has_known_levels
 from companion.studies.explanations.results.results import Results
+from companion.studies.explanations.results.training import compare_recipes
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.publish import publish_table, records_origin
+
+RECORDED = "cpu"
+"""Profile whose recorded run has the seeds that verdicts need."""
 
 
 def publish_tuning(study: ExplanationsStudy) -> pd.DataFrame | str:
@@ -28,7 +33,9 @@ def publish_tuning(study: ExplanationsStudy) -> pd.DataFrame | str:
         "negative log-likelihood, mean of the arms shown. Each arm alone might prefer another recipe."
     )
     origin = records_origin(study, records)
-    return publish_table(study, tuning_table(study, records), "T0_tuning", "Recipes on validation items", note, origin)
+    return publish_table(
+        study, compare_recipes(study, records), "T0_tuning", "Recipes on validation items", note, origin
+    )
 
 
 MERGE_CAPTION = "Merge rules for twelve scores: error against the {truth}"
@@ -49,9 +56,11 @@ GOLD_NOTE = (
 
 def publish_merge(study: ExplanationsStudy) -> pd.DataFrame | str:
     """Write T2_merge, the merge rules against the known levels or the gold set; a sentence where there is neither."""
-    if levels_known(study.data.items):
+    if has_known_levels(study.data.items):
         note = MODELS_NOTE if study.settings.annotators else SIMULATED_NOTE
-        return publish_table(study, merge_table(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note)
+        return publish_table(
+            study, compare_merge_rules(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note
+        )
     if (people := gold.rated(study.profile.name, study.settings.axes)) is None:
         return gold.no_gold_set(study.profile.name)
     table = gold.rule_errors(study.data.ratings, people, study.settings.data_seed)
@@ -59,19 +68,11 @@ def publish_merge(study: ExplanationsStudy) -> pd.DataFrame | str:
 
 
 def publish_claims(study: ExplanationsStudy, results: Results) -> pd.DataFrame:
-    """Write the claims ledger as csv, md, tex and an HTML page and return what a reader sees of it."""
-    one = study.settings
-    axes = len(one.axes) if one.students == "joint" else 1
-    sources = len(study.data.facts["sources"])
-    passes = one.train_items * one.train_versions * sources * axes * one.recipe.epochs
-    note = (
-        f"{study.size}; each student is trained on {passes} examples, and a label beside an explanation weighs about "
-        "1/39 of its loss: verdicts speak of that much training. They need four seeds, and the arm ahead "
-        "(3a to 3d: both) must be shown to beat the most frequent training label. Each family, and 1b, 2c, 2d alone, "
-        "errs in about 5 % of such studies, the claims table as a whole in up to 30 %. Assumed: effects of sources and "
-        "seeds are roughly symmetric; where some students collapse, errors are several times more frequent (many times "
-        f"where all axes of a seed do). {shared_note(results)}"
-    )
-    claims = ledger(results, one)
-    write_claims(claims, study.folder, note, results.provenance)
+    """Write the claims ledger as picture, table and page, and return what a reader sees of the table."""
+    claims = decide_claims(results, study.settings)
+    note = f"{study.size}; {study.training}. {describe_learning(results)}"
+    headline = explain_undecided(results)
+    if headline and study.unit == "source" and study.profile.name != RECORDED:
+        headline += f" The recorded run of profile {RECORDED} decides more."
+    write_claims(claims, study.folder, note, results.provenance, headline)
     return claims_view(claims)

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from companion.runs.spec import spec_id
-from companion.show.names import axis_name, measure_name
 from companion.show.tables import markdown_table
-from companion.show.text import interval_text, number_text
+from companion.show.text import format_interval, format_number
 from companion.stats.metrics import metrics
 from companion.studies.explanations.data.annotate import SIMULATED
-from companion.studies.explanations.results import analysis
-from companion.studies.explanations.results.claims import learnt_table
+from companion.studies.explanations.names import NAMES
+from companion.studies.explanations.results.estimates import estimate_level
+from companion.studies.explanations.results.learned import compute_gains_over_rival
+from companion.studies.explanations.results.reliability import compute_calibration
 from companion.studies.explanations.results.results import Results, load_results, probability_names
 from companion.studies.explanations.settings import CONTEXT_WORDS
 from companion.studies.explanations.students.usage import GGUF, MERGED, Made, explains, template
@@ -144,7 +145,7 @@ def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
     items = study.data.items
     return {
         "spec": spec,
-        "title": f"A rater of {_listed([axis_name(axis) for axis in axes])}, arm {spec.arm}, seed {spec.seed}",
+        "title": f"A rater of {_listed([NAMES.name('axis', axis) for axis in axes])}, arm {spec.arm}, seed {spec.seed}",
         "summary": f"{'A LoRA adapter' if len(made) == 1 else 'LoRA adapters'} on {base.name} to rate a reply in an "
         f"English conversation from {LEVELS[0]} to {LEVELS[-1]}. No text of the training data is kept here.",
         "base": f"{base.name} at {base.revision}{release}, {spec.dtype}, sha256 `{base.sha256[:16]}`, "
@@ -212,12 +213,14 @@ def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
         for axis in spec.axes:
             rows = results.predictions[results.predictions["axis"] == axis]
             of_axis = replace(results, predictions=rows)
-            tables[axis_name(axis)] = markdown_table(_table(of_axis, axis, spec.seed, study.settings.resamples))
+            tables[NAMES.name("axis", axis)] = markdown_table(
+                _table(of_axis, axis, spec.seed, study.settings.resamples)
+            )
             verdicts.append(_verdict(of_axis, axis))
     note = (
         f"{study.size}. Interval: 95 %, over sources, seeds and items (calibration: over seeds), for other students of "
         f"the same training. The most frequent label: a rater that always gives the shares of the training labels; "
-        f"{measure_name('nll')} of a uniform guess: {number_text(float(np.log(len(LEVELS))))}."
+        f"{NAMES.name('measure', 'nll')} of a uniform guess: {format_number(float(np.log(len(LEVELS))))}."
     )
     return {"tables": tables, "verdicts": verdicts, "note": note, "commit": ", ".join(sorted(commits))}
 
@@ -230,26 +233,26 @@ def _table(results: Results, axis: str, seed: int, resamples: int) -> pd.DataFra
     train = results.items[(results.items["split"] == "train") & (results.items["axis"] == axis)]
     shares = np.array([(train["label"] == label).mean() for label in range(1, len(LEVELS) + 1)])
     constant = metrics(own["label"].to_numpy(), np.tile(shares, (len(own), 1)))
-    found = {name: analysis.level_estimate(results, arm, column, resamples) for column, name in MEASURES.items()}
-    intervals = {name: interval_text(one.estimate, one.low, one.high) for name, one in found.items()}
-    ece = analysis.calibration(results)[1].iloc[0]
-    intervals["ece"] = interval_text(ece["estimate"], ece["low"], ece["high"])
+    found = {name: estimate_level(results, arm, column, resamples) for column, name in MEASURES.items()}
+    intervals = {name: format_interval(one.estimate, one.low, one.high) for name, one in found.items()}
+    ece = compute_calibration(results)[1].iloc[0]
+    intervals["ece"] = format_interval(ece["estimate"], ece["low"], ece["high"])
     seeds = rows["seed"].nunique()
     columns = {
-        "measure": [measure_name(name) for name in intervals],
-        "this student": [number_text(mine[name]) for name in intervals],
+        "measure": [NAMES.name("measure", name) for name in intervals],
+        "this student": [format_number(mine[name]) for name in intervals],
         f"{seeds} seed{'s' * (seeds > 1)} [interval]": list(intervals.values()),
-        "most frequent label": [number_text(constant[name]) for name in intervals],
+        "most frequent label": [format_number(constant[name]) for name in intervals],
     }
     return pd.DataFrame(columns)
 
 
 def _verdict(results: Results, axis: str) -> str:
     """Whether the arm was shown to beat the most frequent label on this axis, in a sentence."""
-    row = learnt_table(results).iloc[0]
-    gain = interval_text(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
+    row = compute_gains_over_rival(results).iloc[0]
+    gain = format_interval(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
     shown = "Shown" if row[f"{axis}_low"] > 0 else "**Not shown**"
-    return f"{shown} to beat the most frequent label on {axis_name(axis)}: accuracy {gain} above it."
+    return f"{shown} to beat the most frequent label on {NAMES.name('axis', axis)}: accuracy {gain} above it."
 
 
 def _use(made: Sequence[Made], folder: Path) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from companion.models.base import Base, label_token_ids, load_base, locate
 from companion.models.forward import check_window
 from companion.models.lora import Student, load_adapter
 from companion.models.score import generate, score
-from companion.show.names import axis_name
-from companion.show.text import number_text, one_line
+from companion.show.text import format_number, one_line
 from companion.studies.explanations.data.prompts import prompt_text
 from companion.studies.explanations.data.texts import Example
+from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.students.usage import USAGE, Usage, read_usage, template
 from companion.studies.explanations.training.experiment import CLOSE, MAX_EXPLANATION_TOKENS, ask
 from companion.studies.explanations.training.targets import EXPLANATION_LEAD, LABEL_LEAD
@@ -290,10 +290,10 @@ def show(ratings: dict[str, dict[str, Any]], console: Console) -> None:
     names = list(next(iter(ratings.values()))["probabilities"])
     table = Table("axis", "label", "expected", *(f"p({one_line(name)})" for name in names))
     for axis, rating in ratings.items():
-        expected = number_text(rating["expected"], 2) if "expected" in rating else ""
-        shares = [number_text(one, 2) for one in rating["probabilities"].values()]
-        table.add_row(axis_name(axis), Text(rating["label"]), expected, *shares)
+        expected = format_number(rating["expected"], 2) if "expected" in rating else ""
+        shares = [format_number(one, 2) for one in rating["probabilities"].values()]
+        table.add_row(NAMES.name("axis", axis), Text(rating["label"]), expected, *shares)
     console.print(table)
     for axis, rating in ratings.items():
         if "explanation" in rating:
-            console.print(Text(f"{axis_name(axis)}: {one_line(rating['explanation'])}"))
+            console.print(Text(f"{NAMES.name('axis', axis)}: {one_line(rating['explanation'])}"))

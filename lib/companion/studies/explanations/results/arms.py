@@ -1,0 +1,77 @@
+"""All arms beside each other: accuracy, its difference to one of them, and other agreement."""
+
+import numpy as np
+import pandas as pd
+
+from companion.stats import paired
+from companion.studies.explanations.results.estimates import (
+    as_columns,
+    bootstrap_differences,
+    clip_interval,
+    compute_metrics,
+    estimate_level,
+    pair_differences,
+    shortcut_accuracy,
+)
+from companion.studies.explanations.results.results import Results
+
+
+def compare_arms(results: Results, resamples: int, control: str = "label") -> pd.DataFrame:
+    """T4: every arm: accuracy, its difference to ``label`` over sources, and the other measures of agreement.
+
+    p is the exact sign-flip test over sources; Holm runs over the arms of the table. macro F1 and kappa are means over
+    axes and seeds of the pooled sources.
+    """
+    arms = list(results.predictions["arm"].unique())
+    rows = [_arm_row(results, arm, control, resamples) for arm in arms]
+    per_run = compute_metrics(results, ["arm", "axis", "seed"]).groupby("arm")[["macro_f1", "kappa"]].mean()
+    table = pd.DataFrame(rows).merge(per_run, on="arm", sort=False)
+    compared = table["arm"] != control
+    table.loc[compared, "p_holm"] = paired.holm(table.loc[compared, "p"])
+    return table
+
+
+def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[str, object]:
+    rows = results.predictions[results.predictions["arm"] == arm]
+    row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
+    row |= as_columns(estimate_level(results, arm, "correct", resamples), "accuracy")
+    row |= _difference_to(control, results, arm, resamples)
+    row |= {"accuracy_on_level": rows["correct_level"].mean()}
+    return row | {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
+
+
+def _difference_to(control: str, results: Results, arm: str, resamples: int) -> dict[str, float]:
+    """Accuracy difference to the control with interval and sign-flip p (Holm to come); none for the control."""
+    if arm == control:
+        return dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_holm"), np.nan)
+    differences = pair_differences(results, arm, control, "correct")
+    estimate = clip_interval(bootstrap_differences(differences, resamples), -1.0, 1.0)
+    p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1))
+    return {**as_columns(estimate, "difference"), "p": p, "p_holm": np.nan}
+
+
+def compute_arm_points(results: Results) -> pd.DataFrame:
+    """F3's dots: accuracy of each arm and seed, per axis and pooled (sources with equal weight)."""
+    by_cell = results.predictions.groupby(["arm", "axis", "seed", "source"], sort=False)["correct"].mean().reset_index()
+    by_axis = by_cell.groupby(["arm", "axis", "seed"], sort=False)["correct"].mean().reset_index()
+    pooled = by_axis.groupby(["arm", "seed"], sort=False)["correct"].mean().reset_index().assign(axis="pooled")
+    return pd.concat([by_axis, pooled], ignore_index=True).rename(columns={"correct": "value"})
+
+
+def compute_arm_intervals(results: Results, resamples: int) -> pd.DataFrame:
+    """F3's intervals: accuracy of each arm for new sources, per axis and pooled."""
+    rows = []
+    for arm in results.predictions["arm"].unique():
+        for axis in (*results.predictions["axis"].unique(), "pooled"):
+            estimate = estimate_level(results, arm, "correct", resamples, None if axis == "pooled" else axis)
+            rows.append({"arm": arm, "axis": axis, **as_columns(estimate)})
+    return pd.DataFrame(rows)
+
+
+def compute_baselines(results: Results) -> pd.DataFrame:
+    """F3's dashed lines: accuracy of the shortcuts per axis, and their mean over the axes."""
+    axes = list(results.items["axis"].unique())
+    reached = pd.DataFrame({axis: shortcut_accuracy(results.items, axis) for axis in axes}).assign(
+        pooled=lambda frame: frame[axes].mean(axis=1)
+    )
+    return reached.rename_axis("name").reset_index().melt("name", var_name="axis")
