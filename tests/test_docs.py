@@ -34,11 +34,6 @@ def kept_files() -> set[Path]:
 
 
 KEPT = kept_files()
-ARRIVING = {
-    ROOT / "figures" / name / "claims.png" for name in ("cpu/explanations", "gpu/explanations", "cpu/feedbackqa")
-}
-"""Pictures that the next build of the recorded figures adds."""
-PLACES = KEPT | ARRIVING | {folder for file in KEPT for folder in file.parents}
 GENERATED = {file for file in KEPT if file.suffix == ".md" and (ROOT / "figures") in file.parents[1:]} | {
     ROOT / "figures" / "bench.md"
 }
