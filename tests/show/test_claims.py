@@ -126,6 +126,6 @@ def test_undecided_claims_with_an_interval_on_one_side_are_named() -> None:
     partly = replace(near, id="2b", threshold=0.02)
     missing = replace(open_, id="2c", low=float("nan"), high=float("nan"))
     assert describe_overruled([open_, wide, less, near, partly, missing]).startswith(
-        "Undecided although the interval lies on one side: 1a, 1c, 2a;"
+        "Undecided although the interval alone would decide: 1a, 1c, 2a;"
     )
     assert describe_overruled([FIRST, wide]) == ""

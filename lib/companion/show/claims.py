@@ -135,7 +135,7 @@ def describe_overruled(claims: Sequence[Claim]) -> str:
     if not overruled:
         return ""
     ids = format_ids(overruled, [claim.id for claim in claims])
-    return f"Undecided although the interval lies on one side: {ids}; the page of the claims says why."
+    return f"Undecided although the interval alone would decide: {ids}; the page of the claims says why."
 
 
 def _is_one_sided(claim: Claim) -> bool:
