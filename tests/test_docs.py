@@ -34,6 +34,7 @@ def kept_files() -> set[Path]:
 
 
 KEPT = kept_files()
+PLACES = KEPT | {folder for file in KEPT for folder in file.parents}
 GENERATED = {file for file in KEPT if file.suffix == ".md" and (ROOT / "figures") in file.parents[1:]} | {
     ROOT / "figures" / "bench.md"
 }
