@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from companion.models import finetune
+from companion.models import batches, finetune
 from companion.models.base import load_base, locate
 from companion.profiles import load_profile, load_settings
 from companion.runs.spec import spec_id
-from companion.studies.explanations.data import annotate, dataset, degrade, fillers, texts
+from companion.studies.explanations.data import annotate, damage, dataset, degrade, fillers, texts
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.training import targets
 from companion.studies.explanations.training.experiment import RunSpec, execute, plan
@@ -76,7 +76,7 @@ def inputs(specs: dict[str, RunSpec]) -> dict[str, Any]:
     return {
         "data": data_hashes(),
         "targets": {arm: hashlib.sha256(repr(sequences[arm]).encode()).hexdigest()[:16] for arm in arms},
-        "batches": [repr(batch) for batch in finetune.epoch_batches(sequences["label"], 4, SEED, 0)],
+        "batches": [repr(batch) for batch in batches.epoch_batches(sequences["label"], 4, SEED, 0)],
     }
 
 
@@ -126,7 +126,7 @@ def test_other_last_bits_stay_within_the_band(recorded: Golden, specs: dict[str,
 
 
 def another_order(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(finetune, "CANDIDATES", finetune.CANDIDATES + 1)
+    patch.setattr(batches, "CANDIDATES", batches.CANDIDATES + 1)
 
 
 def another_schedule(patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def reading(patch: pytest.MonkeyPatch) -> None:
 
 
 def degrading(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(degrade.DAMAGED, 2, 0.33)
+    patch.setitem(damage.DAMAGED, 2, 0.33)
 
 
 def filling(patch: pytest.MonkeyPatch) -> None:
