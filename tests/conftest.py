@@ -19,6 +19,11 @@ os.environ.update(
 os.environ.setdefault("COMPANION_CACHE", str(ROOT / ".cache"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a test of golden records write those of a new result version instead of failing."""
+    parser.addoption("--write-golden", action="store_true", help="write the golden records of new result versions")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked ``gpu`` where there is no CUDA device; torch is imported only if there is such a test."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

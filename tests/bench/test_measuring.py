@@ -21,7 +21,7 @@ from companion.bench import bootstraps, commands, grid, profile, scoring, togeth
 from companion.bench.page import OFFLINE
 from companion.bench.turns import Measured, take_turns
 from companion.models.attention import common_prefix, pack
-from companion.models.finetune import epoch_batches
+from companion.models.batches import epoch_batches
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
 from companion.stats.bootstrap import nested_bootstrap

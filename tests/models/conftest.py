@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from companion.models.base import Base
-from companion.models.finetune import Recipe, Sequence
+from companion.models.batches import Sequence
+from companion.models.finetune import Recipe
 
 VOCABULARY = 300
 SIZE = {

@@ -15,7 +15,8 @@ import companion.models.base as loader
 import companion.models.finetune as training
 from companion.errors import CompanionError
 from companion.models.base import Base, facts, native_dtype
-from companion.models.finetune import Recipe, Sequence, finetune, tokens_that_fit
+from companion.models.batches import Sequence
+from companion.models.finetune import Recipe, finetune, tokens_that_fit
 
 Make = Callable[..., Base]
 MakeSequences = Callable[..., list[Sequence]]

@@ -16,8 +16,9 @@ import companion.models.checkpoint as subject
 import companion.models.finetune as training
 from companion import origin
 from companion.models.base import Base
+from companion.models.batches import Sequence
 from companion.models.checkpoint import Checkpoint
-from companion.models.finetune import History, Recipe, Sequence, Told, finetune
+from companion.models.finetune import History, Recipe, Told, finetune
 from companion.models.lora import Student
 
 Make = Callable[..., Base]

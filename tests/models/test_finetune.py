@@ -16,9 +16,11 @@ from torch import Tensor
 import companion.models.finetune as subject
 from companion.errors import CompanionError
 from companion.models.base import Base
-from companion.models.finetune import History, Recipe, Sequence, batch_loss, epoch_batches, finetune
+from companion.models.batches import Sequence, epoch_batches
+from companion.models.finetune import History, Recipe, finetune
 from companion.models.forward import attention_for, head_weight, takes_packed_rows
 from companion.models.lora import TARGETS, Student, fresh_adapter
+from companion.models.loss import batch_loss
 
 Make = Callable[..., Base]
 MakeSequences = Callable[..., list[Sequence]]

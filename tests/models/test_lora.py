@@ -12,7 +12,8 @@ from peft import PeftModel
 
 from companion.errors import CompanionError
 from companion.models.base import Base
-from companion.models.finetune import Recipe, Sequence, finetune
+from companion.models.batches import Sequence
+from companion.models.finetune import Recipe, finetune
 from companion.models.lora import Student, adapter_weights, attached, fresh_adapter, load_adapter, merge, save_adapter
 from companion.models.score import score
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 import companion.models.base as loader
 from companion.models.base import Base, facts, is_quantised, load_base, locate
-from companion.models.finetune import Sequence, batch_loss
+from companion.models.batches import Sequence
 from companion.models.forward import attention_for, head_weight
 from companion.models.lora import Student, fresh_adapter, inner
+from companion.models.loss import batch_loss
 from companion.models.score import score
 
 bitsandbytes = pytest.importorskip("bitsandbytes")

@@ -13,7 +13,8 @@ from scipy.stats import entropy as scipy_entropy
 
 from companion.errors import CompanionError
 from companion.models.base import Base
-from companion.models.finetune import Recipe, Sequence, finetune
+from companion.models.batches import Sequence
+from companion.models.finetune import Recipe, finetune
 from companion.models.lora import Student, attached
 from companion.models.score import entropy, generate, layer_entropies, score
 

@@ -110,9 +110,11 @@ def measure(base: Any) -> dict[str, Any]:
     """Loss, gradients (with and without checkpointing), a short training, scores and answers of one base."""
     import torch
 
-    from companion.models.finetune import Recipe, Sequence, batch_loss, checkpointing, finetune
+    from companion.models.batches import Sequence
+    from companion.models.finetune import Recipe, checkpointing, finetune
     from companion.models.forward import attention_for, head_weight
     from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+    from companion.models.loss import batch_loss
     from companion.models.score import generate, score
 
     draw = torch.Generator().manual_seed(0)

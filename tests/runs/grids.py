@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from companion.errors import CompanionError
+from companion.runs import engine
 from companion.runs.lock import folder_lock
 from companion.runs.spec import spec_id
 from companion.runs.store import DTYPES, SUFFIX, Store
@@ -244,3 +245,12 @@ def end_at_random_points(grid, reference, chance, goals, number=signal.SIGKILL):
             time.sleep(chance.uniform(0, 0.3 if goal else 1))
             driver.send_signal(number)
             driver.communicate(timeout=60)
+
+
+def job_ids(specs):
+    return tuple(map(spec_id, specs))
+
+
+def made_locally(specs, workload, folder):
+    engine.run_all(specs, workload.work, Store(folder / "records"), 1, folder / "logs", quiet=True)
+    return snapshot(folder / "records")

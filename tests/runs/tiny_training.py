@@ -41,7 +41,7 @@ def work(spec: Tiny):
 
 def sequences(seed: int):
     """Eight with the same first tokens, of other lengths for every seed, so that every batch has a shape of its own."""
-    from companion.models.finetune import Sequence
+    from companion.models.batches import Sequence
 
     draw = np.random.default_rng(seed)
     shared, made = tuple(draw.integers(1, 250, 12).tolist()), []

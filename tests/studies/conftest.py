@@ -22,7 +22,10 @@ from companion.studies.explanations.training.targets import CONTROLS, PRIMARY
 
 
 def tiny_model_folder(folder: Path) -> Path:
-    """A random two-layer Llama with one token per byte, saved as transformers saves models."""
+    """A random three-layer Llama with one token per byte, saved as transformers saves models.
+
+    Its weights are multiples of 1/512, so that they are the same on every processor.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -33,10 +36,13 @@ def tiny_model_folder(folder: Path) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(folder)
-    torch.manual_seed(3)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
     config = LlamaConfig(vocab_size=len(vocabulary), max_position_embeddings=4096, eos_token_id=0, **sizes)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model, drawn = LlamaForCausalLM(config), np.random.default_rng(3)
+    with torch.no_grad():
+        for weights in (parameter for parameter in model.parameters() if parameter.dim() > 1):
+            weights.copy_(torch.from_numpy(drawn.integers(-128, 129, weights.shape) / 512))
+    model.save_pretrained(folder)
     return folder
 
 

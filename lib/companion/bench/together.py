@@ -48,9 +48,9 @@ def two_batches(batch: list[Pair]) -> list[Pair]:
 
 def _rows_per_second(task: str, times: int) -> float:
     from companion.models.attention import pack
-    from companion.models.finetune import batch_loss
     from companion.models.forward import attention_for, head_weight
     from companion.models.lora import fresh_adapter, inner
+    from companion.models.loss import batch_loss
 
     pairs = BATCHES[task](random.Random(0), LABEL)
     batch = sequences([pairs if times == 1 else two_batches(pairs)])

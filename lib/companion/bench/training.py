@@ -219,7 +219,7 @@ def shares(found: list[Measured]) -> list[Measured]:
 
 def timed(training: Training) -> list[list[Pair]]:
     """The batches of this project's steps after the warm-up, in the order of its seed."""
-    from companion.models.finetune import epoch_batches
+    from companion.models.batches import epoch_batches
 
     batches = training.batches(WARMUP + STEPS)
     made = sequences(batches)

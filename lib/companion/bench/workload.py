@@ -153,7 +153,7 @@ def recipe(batch_size: int) -> Any:
 
 def sequences(batches: list[list[Pair]]) -> list[Any]:
     """The pairs as this project's training sequences; a batch stays one."""
-    from companion.models.finetune import Sequence
+    from companion.models.batches import Sequence
 
     return [
         Sequence(tuple(prompt), tuple(reply), (1 / len(reply),) * len(reply), 0, str(number))

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +20,13 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, get_wsd_schedule
 
 from companion.errors import CompanionError
-from companion.models.attention import common_prefix
 from companion.models.backend import gpu_memory
 from companion.models.base import Base, facts
+from companion.models.batches import Sequence, epoch_batches, memory_parts
 from companion.models.checkpoint import Checkpoint, Checkpoints, State
-from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows, takes_packed_rows
+from companion.models.forward import attention_for, check_window, head_weight, takes_packed_rows
 from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+from companion.models.loss import batch_loss
 from companion.origin import code, origin
 
 TOKENS_AT_ONCE = 600
@@ -34,34 +34,6 @@ TOKENS_AT_ONCE = 600
 
 FIRST_LOSS_SCALE = 2.0**12
 """Factor that keeps float16 gradients from vanishing; halved when they overflow."""
-
-CANDIDATES = 8
-"""Groups among which the next one of an epoch is chosen; with more, the orders of different seeds grow alike."""
-
-ROWS_AT_ONCE = 256
-"""Rows of logits held in memory at a time: 50 MB at a vocabulary of 49,152."""
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """One training example as token ids.
-
-    `weights` gives each response token its share of the loss; `label_index` is the place of the label token in the
-    response. Examples of one `group` (unless it is empty) follow each other in training, such as versions of one text;
-    `stratum` names what the order keeps in even shares, such as the label. Neither may differ by arm.
-    """
-
-    prompt: tuple[int, ...]
-    response: tuple[int, ...]
-    weights: tuple[float, ...]
-    label_index: int
-    group: str = ""
-    stratum: str = ""
-
-    @property
-    def length(self) -> int:
-        """Tokens of prompt and response together."""
-        return len(self.prompt) + len(self.response)
 
 
 @dataclass(frozen=True)
@@ -154,100 +126,6 @@ def _identity(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, 
     for sequence in sequences:
         digest.update(repr(sequence).encode())
     return digest.hexdigest()
-
-
-def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of one epoch's batches, in an order drawn from seed and epoch that keeps the shares of strata even.
-
-    Groups stay together. The next group is, of `CANDIDATES` drawn at random, the one that brings the examples so far
-    nearest to every stratum's share of the whole: chance runs of one label are much of the noise of a short training.
-    Only groups, strata, seed and epoch matter, so every arm sees the same examples in the same batches.
-    """
-    draw = np.random.default_rng([seed, epoch])
-    members: dict[str, list[int]] = {}
-    for number, sequence in enumerate(sequences):
-        members.setdefault(sequence.group or f"alone {number}", []).append(number)
-    groups = [draw.permutation(numbers).tolist() for numbers in members.values()]
-    excess = _excess(groups, [sequence.stratum for sequence in sequences])
-    left = draw.permutation(len(groups)).tolist()
-    so_far = np.zeros(excess.shape[1])
-    order: list[int] = []
-    while left:
-        chosen = left.pop(int(((so_far + excess[left[:CANDIDATES]]) ** 2).sum(1).argmin()))
-        so_far += excess[chosen]
-        order += groups[chosen]
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def _excess(groups: list[list[int]], strata: list[str]) -> NDArray[np.float64]:
-    """Examples of each stratum (columns) in each group beyond its share, in units of the root of that share."""
-    names = {name: column for column, name in enumerate(sorted(set(strata)))}
-    counts = np.zeros((len(groups), len(names)))
-    for row, numbers in enumerate(groups):
-        np.add.at(counts[row], [names[strata[number]] for number in numbers], 1)
-    share = counts.sum(0) / counts.sum()
-    scaled: NDArray[np.float64] = (counts - counts.sum(1, keepdims=True) * share) / np.sqrt(share)
-    return scaled
-
-
-def batch_loss(
-    model: PreTrainedModel, head: Tensor, sequences: list[Sequence], size: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Weighted loss of a batch (scalar, with gradient) and negative log-likelihood of each response token (tokens,).
-
-    To be called inside `attention_for(model)`; `head` is `head_weight(model)`. `size` is that of the whole batch where
-    `sequences` are a part of one: the losses of the parts then add up to that of the batch.
-    """
-    tokens = [sequence.prompt + sequence.response[:-1] for sequence in sequences]
-    wanted = [range(len(sequence.prompt) - 1, len(row)) for sequence, row in zip(sequences, tokens, strict=True)]
-    rows = normed(model, residual_rows(model, tokens, wanted, every_block=False)[0])
-    targets = torch.tensor([token for sequence in sequences for token in sequence.response], device=model.device)
-    weights = torch.tensor([weight for sequence in sequences for weight in sequence.weights], device=model.device)
-    with bf16_products(model.dtype == torch.bfloat16):
-        loss, losses = _TargetLoss.apply(rows, head, targets, weights / (size or len(sequences)))
-    return loss, losses
-
-
-class _TargetLoss(torch.autograd.Function):
-    """Weighted cross-entropy of (rows, d) under a frozen head, with the gradient worked out in the same pass.
-
-    Whole logits for all rows are never held at once. Returns (loss, negative log-likelihood per row).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        losses, gradients = [], []
-        for some, target, weight in zip(*(part.split(ROWS_AT_ONCE) for part in (rows, targets, weights)), strict=True):
-            logits = some @ head.t()
-            total = torch.logsumexp(logits, -1)
-            losses.append(total - logits.gather(1, target[:, None])[:, 0])
-            slope = logits.sub_(total[:, None]).exp_()
-            slope[torch.arange(len(target), device=target.device), target] -= 1
-            gradients.append(slope.mul_(weight[:, None]) @ head)
-        likelihoods = torch.cat(losses)
-        ctx.save_for_backward(torch.cat(gradients))
-        ctx.mark_non_differentiable(likelihoods)
-        return (likelihoods * weights).sum(), likelihoods
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream[0], None, None, None
-
-
-@contextmanager
-def bf16_products(wanted: bool) -> Iterator[None]:
-    """While open, oneDNN may multiply fp32 matrices in bf16 with fp32 sums and results (two to four times faster).
-
-    For the training loss of a bf16 model only: its rows come from bf16 anyway, and the logits keep fp32 steps.
-    """
-    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = settings.fp32_precision
-    settings.fp32_precision = "bf16" if wanted else before
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
 
 
 def _to_nobody(*_: float) -> None:
@@ -388,18 +266,6 @@ def _backward(
         total += loss.item()
         parts.append(losses)
     return total, torch.cat(parts), len(parts)
-
-
-def memory_parts(batch: list[Sequence], shared: bool, room: int) -> list[list[Sequence]]:
-    """The batch in as many parts of like size as keep each near `room` tokens, in order; one where it is small.
-
-    `shared` tells whether the prompts' common prefix is held once.
-    """
-    tokens = sum(sequence.length for sequence in batch)
-    if shared:
-        tokens -= (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
-    size = math.ceil(len(batch) / math.ceil(tokens / room))
-    return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
 def _label_and_rest(sequences: list[Sequence], losses: Tensor) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import pytest
 
 from companion.errors import CompanionError
 from companion.models.base import load_base
-from companion.models.finetune import epoch_batches
+from companion.models.batches import epoch_batches
 from companion.profiles import Profile
 from companion.runs.log import events, log_file
 from companion.runs.spec import spec_id

@@ -11,16 +11,9 @@ from companion.corpora.conversation import Turn, make_conversation
 from companion.corpora.similarity import shingles
 from companion.corpora.sources import SOURCES, load_sources
 from companion.errors import CompanionError
-from companion.studies.explanations.data import degrade as subject
-from companion.studies.explanations.data.degrade import (
-    AXES,
-    LEVELS,
-    balanced_levels,
-    clauses,
-    degrade,
-    fill,
-    make_items,
-)
+from companion.studies.explanations.data import damage
+from companion.studies.explanations.data.damage import clauses, fill
+from companion.studies.explanations.data.degrade import AXES, LEVELS, balanced_levels, degrade, make_items, topic_level
 from companion.studies.explanations.data.fillers import FILLERS
 
 ALL = st.sampled_from(LEVELS)
@@ -112,7 +105,7 @@ def test_clauses_lose_nothing_and_are_short(words):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.floats(0, 1), st.integers(0, 99))
 def test_the_subset_is_as_near_to_the_share_as_any(sizes, share, seed):
     target = share * sum(sizes)
-    chosen = subject._subset(sizes, target, Random(seed))
+    chosen = damage._subset(sizes, target, Random(seed))
     every = [sum(part) for count in range(len(sizes) + 1) for part in combinations(sizes, count)]
     assert abs(sum(sizes[place] for place in chosen) - target) == pytest.approx(
         min(abs(total - target) for total in every)
@@ -135,7 +128,7 @@ def test_fillers_are_not_repeated_while_they_last():
     "axis,nominal,single", [("on_topic", 0, 0.2), ("comprehensiveness", 1, 0.25), ("naturalness", 0, 0.09)]
 )
 def test_realised_shares_are_near_the_nominal_ones(items, axis, nominal, single):
-    shares = {"on_topic": subject.SWAPPED, "comprehensiveness": subject.KEPT, "naturalness": subject.DAMAGED}[axis]
+    shares = {"on_topic": damage.SWAPPED, "comprehensiveness": damage.KEPT, "naturalness": damage.DAMAGED}[axis]
     assert shares[5] == nominal
     for level in LEVELS:
         operations = [item.operations[axis] for item in items if item.levels[axis] == level]
@@ -154,10 +147,10 @@ def test_a_topic_level_below_the_best_always_shows(items):
 
 @given(st.floats(0, 1))
 def test_topic_level_falls_as_the_foreign_share_rises(share):
-    level = subject.topic_level(share)
+    level = topic_level(share)
     assert level == 5 if share == 0 else level <= 4
     assert level == 1 if share == 1 else level >= 2
-    assert subject.topic_level(share / 2) >= level
+    assert topic_level(share / 2) >= level
 
 
 def test_one_axis_alone_is_damaged_alone():
@@ -193,7 +186,7 @@ def test_foreign_words_come_from_the_pool_of_the_same_source_and_another_group()
 
 @given(st.sampled_from(["walked", "walking", "walks", "lamp.", "go", "Zürich,", "houses!"]), st.integers(0, 99))
 def test_a_wrong_ending_changes_the_word_and_keeps_its_punctuation(word, seed):
-    changed = subject._wrong_ending(word, Random(seed))
+    changed = damage._wrong_ending(word, Random(seed))
     assert changed != word
     assert changed[:2] == word[:2]
     assert changed[-1] == word[-1] or word[-1].isalpha()

@@ -6,11 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.studies.explanations.data.degrade import AXES
+from companion.studies.explanations.data.phrases import CLOSINGS, EVIDENCE, VERDICTS
 from companion.studies.explanations.data.wording import (
-    CLOSINGS,
-    EVIDENCE,
     QUOTED_WORDS,
-    VERDICTS,
     clean_quote,
     leaks_label,
     without_leaks,

@@ -20,8 +20,8 @@ from companion.corpora.conversation import Conversation, Turn
 from companion.errors import CompanionError
 from companion.models.base import label_token_ids
 from companion.studies.explanations.data.degrade import AXES
+from companion.studies.explanations.data.phrases import EVIDENCE, VERDICTS
 from companion.studies.explanations.data.prompts import QUESTIONS, prompt_text
-from companion.studies.explanations.data.wording import EVIDENCE, VERDICTS
 from companion.studies.explanations.training.targets import (
     ARMS,
     CONTROLS,
@@ -303,8 +303,7 @@ def test_hostile_text_yields_no_special_token_and_no_second_rating(tokenizer, po
     special = set(tokenizer.convert_tokens_to_ids(SPECIAL))
     for arm in TRAINED:
         sequence = target(example, arm, 0, tokenizer, pool)
-        assert not special & set(sequence.prompt)
-        assert not special & set(sequence.response[:-1])
+        assert not special & {*sequence.prompt, *sequence.response[:-1]}
         whole = tokenizer.decode(sequence.prompt + sequence.response)
         assert whole.count("Rating:") == 1
 

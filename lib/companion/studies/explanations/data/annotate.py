@@ -19,13 +19,8 @@ from scipy.stats import trim_mean
 
 from companion.errors import CompanionError
 from companion.studies.explanations.data.degrade import Item
-from companion.studies.explanations.data.wording import (
-    Severity,
-    clean_quote,
-    sentences,
-    without_leaks,
-    write_explanation,
-)
+from companion.studies.explanations.data.phrases import Severity
+from companion.studies.explanations.data.wording import clean_quote, sentences, without_leaks, write_explanation
 from companion.studies.explanations.settings import MergeRule
 
 MIN_SCORES = 8

@@ -44,7 +44,8 @@ def measure(profile: Profile, recipe: RecipeSettings, lengths: Lengths, steps: i
     os.environ[backend.VARIABLE] = profile.backend
     backend.start()  # before anything imports transformers
     from companion.models.base import load_base
-    from companion.models.finetune import Recipe, Sequence, finetune
+    from companion.models.batches import Sequence
+    from companion.models.finetune import Recipe, finetune
     from companion.models.score import generate, score
 
     if not torch.cuda.is_available():

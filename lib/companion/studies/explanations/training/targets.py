@@ -14,7 +14,7 @@ from companion.studies.explanations.data.texts import Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from companion.models.finetune import Sequence
+    from companion.models.batches import Sequence
 
 ARMS: dict[str, str] = {
     "base": "the pre-trained model as it is, without training",
@@ -89,7 +89,7 @@ def target(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizer
         raise CompanionError(
             f"There is no training target for arm {arm!r}; choose one of {', '.join(PRIMARY + CONTROLS)}."
         )
-    from companion.models.finetune import Sequence
+    from companion.models.batches import Sequence
 
     response = _response(example, arm, seed, tokenizer, pool if isinstance(pool, Pool) else Pool(pool))
     label_index = len(response) - 2 if arm == "explanation_first" else 0
