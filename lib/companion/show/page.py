@@ -16,8 +16,8 @@ def write_index(folder: Path, title: str, hint: str = "") -> Path:
     """Write ``index.html`` into ``folder`` and return its path.
 
     Figures, tables and claims are those with a sidecar (``outputs.py``); every other HTML page in the folder or below
-    it is linked as an executed notebook. ``hint`` is the first line. Links are relative, so that the folder can be moved
-    or published as it is.
+    it is linked as an executed notebook. ``hint`` is the first line. Links are relative, so that the folder can be
+    moved or published as it is.
 
     Raises CompanionError where there is nothing to show, a sidecar is damaged or the folder cannot be written.
     """

@@ -14,7 +14,7 @@ from companion.models import batches, finetune
 from companion.models.base import load_base, locate
 from companion.profiles import load_profile, load_settings
 from companion.runs.spec import spec_id
-from companion.studies.explanations.data import annotate, damage, dataset, degrade, fillers, texts
+from companion.studies.explanations.data import annotate, damage, dataset, degrade, texts
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.training import targets
 from companion.studies.explanations.training.experiment import RunSpec, execute, plan
@@ -175,7 +175,7 @@ def degrading(patch: pytest.MonkeyPatch) -> None:
 
 
 def filling(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(degrade.FILLERS, "test", fillers.FILLERS["test"][1:])
+    patch.setitem(degrade.FILLERS, "test", degrade.FILLERS["test"][1:])
 
 
 def annotating(patch: pytest.MonkeyPatch) -> None:

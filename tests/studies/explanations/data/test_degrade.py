@@ -14,7 +14,7 @@ from companion.errors import CompanionError
 from companion.studies.explanations.data import damage
 from companion.studies.explanations.data.damage import clauses, fill
 from companion.studies.explanations.data.degrade import AXES, LEVELS, balanced_levels, degrade, make_items, topic_level
-from companion.studies.explanations.data.fillers import FILLERS
+from companion.studies.explanations.data.phrases import FILLERS
 
 ALL = st.sampled_from(LEVELS)
 LEVEL_SETS = st.fixed_dictionaries(dict.fromkeys(AXES, ALL))

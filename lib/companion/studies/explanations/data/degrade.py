@@ -23,7 +23,7 @@ from companion.studies.explanations.data.damage import (
     shorten,
     swap_topic,
 )
-from companion.studies.explanations.data.fillers import FILLERS
+from companion.studies.explanations.data.phrases import FILLERS
 
 AXES = ("naturalness", "comprehensiveness", "on_topic")
 LEVELS = (1, 2, 3, 4, 5)

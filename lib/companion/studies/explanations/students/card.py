@@ -27,59 +27,7 @@ from companion.studies.explanations.training.targets import ARMS, EXPLANATION_LE
 EMBEDDED_ID, EMBEDDED_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"
 MEASURES = {"correct": "accuracy", "within_one": "within_one", "absolute_error": "mae", "nll": "nll"}
 
-TEMPLATE = """---
-{{ card_data }}
----
-
-# {{ title }}
-
-{{ summary }}
-
-{% for sentence in verdicts %}* {{ sentence }}
-{% endfor %}
-## What it is
-
-* **Base model**: {{ base }}.
-* **Trained to write**: {{ target }} (arm `{{ spec.arm }}`). Seed {{ spec.seed }}, {{ recipe }}.
-* **Trained on**: {{ examples }}, data set `{{ spec.data }}`. Labels and explanations: {{ annotators }}.
-* **Made by**: {{ runs }} of profile `{{ profile }}` of a re-run of arXiv 2511.02044; commit {{ commit }}.
-{% for sentence in agreement %}* {{ sentence }}
-{% endfor %}
-## What was measured
-
-{% for axis, table in tables.items() %}{{ axis[0] | upper }}{{ axis[1:] }}:
-
-{{ table }}
-
-{% endfor %}{{ note }}
-
-## What it is for, and what not
-
-{{ limits }}
-
-## How to use it
-
-    companion rate FOLDER conversations.jsonl{{ " --explain" if explains != "none" }}
-
-rates each line of a file and gives a probability for each label. A line is
-`{"context": [{"speaker": "A", "text": "Where is the station?"}], "response": "Behind the park."}`.
-
-With PEFT alone{{ several }}:
-
-```python
-{{ snippet }}
-```
-{% for sentence in files %}
-{{ sentence }}
-{% endfor %}
-## Licences
-
-Base model: {{ licence }}. The sources of the training texts have licences of their own; whether they bind an adapter is
-for whoever passes it on to judge:
-
-{{ sources }}
-"""
-
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
 SNIPPET = '''import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -116,7 +64,7 @@ def write_card(study: ExplanationsStudy, made: Sequence[Made], folder: Path) -> 
         tags=["lora", "arxiv:2511.02044", f"companion-{spec.arm.replace('_', '-')}"],
     )
     facts = {"licence": licence or "as its owners state", **_what(study, made), **_measured(study, made)}
-    card = ModelCard.from_template(data, template_str=TEMPLATE, **facts, **_use(made, folder))
+    card = ModelCard.from_template(data, template_path=str(TEMPLATE), **facts, **_use(made, folder))
     file = folder / "README.md"
     file.write_text(f"{card}\n", encoding="utf-8")
     return file
