@@ -24,45 +24,7 @@ _LINE = 0.135  # inches of one line of the note
 _GAP = 0.06  # inches between figure and note
 _LETTERS = 122  # letters that fit on one line of the note
 
-# Starting from "default" keeps a reader's own matplotlib settings out; DejaVu comes with matplotlib, so every machine
-# has it. Labels may come from data sets, so a dollar sign must never start a formula.
-STYLE: list[str | dict[str, object]] = [
-    "default",
-    {
-        "font.family": "DejaVu Sans",
-        "font.size": 8,
-        "text.color": INK,
-        "text.parse_math": False,
-        "axes.titlesize": 9,
-        "axes.titlelocation": "left",
-        "axes.labelsize": 8,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": "#555555",
-        "axes.linewidth": 0.7,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.grid": True,
-        "grid.color": "#E4E4E4",
-        "grid.linewidth": 0.6,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "xtick.color": "#555555",
-        "ytick.color": "#555555",
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "xtick.major.width": 0.7,
-        "ytick.major.width": 0.7,
-        "legend.fontsize": 8,
-        "legend.frameon": False,
-        "legend.handlelength": 2.4,
-        "legend.columnspacing": 1.4,
-        "lines.linewidth": 1.3,
-        "pdf.fonttype": 42,
-    },
-]
+STYLE: list[str | Path] = ["default", Path(__file__).with_name("house.mplstyle")]
 
 
 class NotebookFigure(Figure):

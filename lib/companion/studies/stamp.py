@@ -9,6 +9,7 @@ from typing import Any
 from companion.files import file_sha256, write_whole
 
 STAMP = "built.json"
+LIBRARY_SUFFIXES = (".py", ".html", ".jinja", ".mplstyle", ".yaml")
 OUTPUT_SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf", ".html", ".ipynb")
 
 
@@ -30,9 +31,10 @@ def changed_outputs(folder: Path) -> list[Path]:
 
 
 def hash_inputs(files: Iterable[Path]) -> str:
-    """Hash of all that outputs are made from: this library and these files."""
+    """Hash of all that outputs are made from: this library, with its data files and templates, and these files."""
     digest = hashlib.sha256()
-    for file in [*sorted(Path(__file__).parents[1].rglob("*.py")), *files]:
+    library = (file for file in Path(__file__).parents[1].rglob("*.*") if file.suffix in LIBRARY_SUFFIXES)
+    for file in [*sorted(library), *files]:
         digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
 

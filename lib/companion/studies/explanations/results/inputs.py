@@ -1,9 +1,11 @@
 """What the study is made from: its design, its data, the merge rules, and how many of everything there are."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from companion.show.schematic import Stage
 from companion.stats import paired
@@ -18,37 +20,8 @@ from companion.studies.explanations.results.estimates import (
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 
-STAGES = (
-    Stage("text", "read and filtered", (("sources", "source", "sources"), ("texts", "conversation", "conversations"))),
-    Stage(
-        "conversations",
-        "split and degraded",
-        (
-            ("train_items", "training item", "training items"),
-            ("validation_items", "validation", "validation"),
-            ("test_items", "test", "test"),
-        ),
-    ),
-    Stage(
-        "ratings",
-        "explained and merged",
-        (("axes", "axis", "axes"), ("ratings", "rating", "ratings"), ("explanations", "explanation", "explanations")),
-    ),
-    Stage("targets", "label, then text by arm", (("arms", "arm", "arms"), ("targets", "target text", "target texts"))),
-    Stage(
-        "students",
-        "base + LoRA adapter",
-        (("seeds", "seed", "seeds"), ("students", "student", "students")),
-    ),
-    Stage("probabilities", "of five levels per item", (("predictions", "prediction", "predictions"),)),
-    Stage("records", "on disk, checksummed", (("records", "record", "records"),)),
-    Stage(
-        "claims",
-        "tables and figures",
-        (("tables", "table", "tables"), ("figures", "figure", "figures"), ("claims", "tested claim", "tested claims")),
-    ),
-)
-"""The boxes of F1: title, what is done, and the counts by their keys in `count_stages`."""
+STAGES = [Stage(**one) for one in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))]
+"""The boxes of F1."""
 
 EFFECT_SDS = (0.02, 0.05)
 
