@@ -63,13 +63,9 @@ LOOKS = {
 def plot_claims(claims: Sequence[Claim], *, note: str) -> Figure:
     """The claims as rows: statement, interval on a scale of the row's own, numbers, and verdict.
 
-    The verdict is told by colour, marker and word. A pale band marks where the claim puts the estimate.
-
-    Args:
-        note: sentence below the figure that says what n and intervals are.
-
-    Raises:
-        CompanionError: no claims, an id used twice, or an empty note.
+    The verdict is told by colour, marker and word. A pale band marks where the claim puts the estimate. ``note`` is the
+    sentence below the figure that says what n and intervals are. Raises CompanionError for no claims, an id used twice
+    or an empty note.
     """
     ordered = sort_claims(claims)
     texts = [textwrap.wrap(one_line(claim.statement), _LETTERS) for claim in ordered]

@@ -45,13 +45,8 @@ class Section:
 def write_overview(folder: Path, profile: str, sections: Sequence[Section], others: Sequence[Path]) -> Path:
     """Write ``index.html`` into the folder of a profile and return its path.
 
-    Links are relative, so that ``figures/`` can be moved or published as it is.
-
-    Args:
-        others: folders of results that belong to no study.
-
-    Raises:
-        CompanionError: the folder cannot be written.
+    Links are relative, so that ``figures/`` can be moved or published as it is. ``others`` are folders of results that
+    belong to no study. Raises CompanionError where the folder cannot be written.
     """
     page = fill_template(
         "overview",

@@ -16,8 +16,7 @@ def base_settings(profile: Profile) -> dict[str, Any]:
 def base_facts(profile: Profile) -> dict[str, Any]:
     """Facts of the profile's base model that specs hold: model, revision, weights (sha256) and dtype.
 
-    Raises:
-        CompanionError: as ``models.base.locate``.
+    Raises CompanionError as ``models.base.locate``.
     """
     from companion.models.base import locate
 
@@ -32,8 +31,7 @@ def base_facts(profile: Profile) -> dict[str, Any]:
 def backend_environment(profile: Profile) -> dict[str, str]:
     """Environment variables that tell workers which backend to use.
 
-    Raises:
-        CompanionError: it cannot be had on this machine, or on a node of the cluster that makes the runs.
+    Raises CompanionError where it cannot be had on this machine, or on a node of the cluster that makes the runs.
     """
     from companion.models import backend
 

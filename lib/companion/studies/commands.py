@@ -29,15 +29,9 @@ from companion.studies.study import FACT_NAMES, Study, grids, recorded_versions,
 def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool = False) -> str:
     """Make every table, figure and page of the studies of a profile, then the overview; nothing is made twice.
 
-    Args:
-        study: one study; all that the profile has without it.
-
-    Returns:
-        A sentence for each study and one for the overview.
-
-    Raises:
-        CompanionError: there are no notebooks, or a run or a notebook of a study failed, or another process is building
-            its folder. Of several studies the others are finished first.
+    Without ``study`` all that the profile has are made. Returns a sentence for each study and one for the overview.
+    Raises CompanionError where there are no notebooks, a run or a notebook of a study failed, or another process is
+    building its folder; of several studies the others are finished first.
     """
     names = studies_of(profile, study)
     sentences, failed = _for_each(
@@ -49,11 +43,7 @@ def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool
 
 
 def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool = False) -> str:
-    """Make the missing records of the studies of a profile; returns a sentence for each.
-
-    Raises:
-        CompanionError: as `make_figures`.
-    """
+    """Make the missing records of the studies of a profile; returns a sentence for each, raises as `make_figures`."""
 
     def make(name: str) -> str:
         one = open_study(name, profile, rerun)
@@ -136,11 +126,7 @@ def show_status(profile: str, study: str = "", rerun: bool = False) -> str:
 
 
 def follow_status(profile: str, study: str = "", rerun: bool = False) -> tuple[str, bool]:
-    """Show the same live until nothing is left to do, or Ctrl-C.
-
-    Returns:
-        The last of it as text, and whether a run failed.
-    """
+    """Show the same live until nothing is left to do, or Ctrl-C; returns the last of it and whether a run failed."""
     opened = _opened(profile, study, rerun)
     looks: dict[str, Look] = {}
 
@@ -167,8 +153,7 @@ def format_status(study: Study, statuses: Sequence[Status]) -> str:
 def verify(profile: str, study: str = "", rerun: bool = False) -> tuple[list[Path], list[str]]:
     """Recompute every checksum of the studies of a profile, or of a comparison on own data named in their place.
 
-    Returns:
-        The folders that were looked at, and every problem found, as sentences.
+    Returns the folders that were looked at, and every problem found, as sentences.
     """
     folder = paths.results(profile, study, rerun)
     if study and study not in study_names() and folder.is_dir():
@@ -196,8 +181,7 @@ def verify_study(study: Study) -> list[str]:
 def verify_folder(folder: Path) -> list[str]:
     """The same for a folder of results from its files alone: the runs that its tables name must be there.
 
-    Raises:
-        CompanionError: the folder holds no results, or its data or the origin of a table is damaged.
+    Raises CompanionError where the folder holds no results, or its data or the origin of a table is damaged.
     """
     if Data.load(folder / "data") is None:
         raise CompanionError(f"{folder} holds no comparison; 'companion compare' makes one.")
@@ -217,12 +201,9 @@ def merge(profile: str, folders: Sequence[Path], study: str = "", rerun: bool = 
         folders: studies' folders (``figures/<profile>/<study>``), what contains them, or folders of records.
         study: whose; needed where the profile has several.
 
-    Returns:
-        One sentence for the user, and one for each record that is damaged or contradicts the one at home.
-
-    Raises:
-        CompanionError: a folder without records, or of a study with other settings, other data or another base model;
-            nothing was copied then.
+    Returns one sentence for the user, and one for each record that is damaged or contradicts the one at home. Raises
+    CompanionError for a folder without records, or of a study with other settings, other data or another base model;
+    nothing was copied then.
     """
     names = studies_of(profile, study)
     if len(names) > 1:

@@ -32,8 +32,7 @@ class Data:
     def save(self, folder: Path) -> None:
         """Write each frame as a Parquet file, and the facts with the files' sha256 as ``data.json``.
 
-        Raises:
-            CompanionError: as `files.write_whole`.
+        Raises CompanionError as `files.write_whole`.
         """
         for name, frame in self.frames.items():
             write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
@@ -45,8 +44,7 @@ class Data:
     def load(cls, folder: Path) -> Self | None:
         """Read what `save` wrote; ``None`` where there is nothing yet.
 
-        Raises:
-            CompanionError: a file is missing or does not have the recorded checksum.
+        Raises CompanionError where a file is missing or does not have the recorded checksum.
         """
         if not (folder / "data.json").exists():
             return None

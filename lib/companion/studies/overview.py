@@ -93,8 +93,7 @@ class StudyOverview:
 def read_overview(profile: str, rerun: bool = False) -> list[StudyOverview]:
     """Results of all studies of a profile, beside those of the recorded profiles.
 
-    Raises:
-        CompanionError: there is no such profile, or a study that it names is missing.
+    Raises CompanionError for no such profile, or where a study that it names is missing.
     """
     label = profile + paths.RERUN_ENDING * rerun
     names = studies_of(profile)
@@ -120,11 +119,8 @@ def _with_recorded(study: type[Study], label: str, folder: Path) -> StudyOvervie
 def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
     """Execute the overview notebook and write the page over all studies of a profile, unless both are up to date.
 
-    Returns:
-        One sentence for the user.
-
-    Raises:
-        CompanionError: the notebook is missing or fails, or the page cannot be written.
+    Returns one sentence for the user. Raises CompanionError where the notebook is missing or fails, or the page cannot
+    be written.
     """
     folder, notebook = paths.results(profile, rerun=rerun), paths.overview_notebook()
     with folder_lock(folder, LOCK_SECONDS):

@@ -17,11 +17,7 @@ from companion.studies.study import Study
 
 
 def read_records(study: Study, specs: Sequence[Any]) -> list[Record]:
-    """Records of these runs, in their order.
-
-    Raises:
-        CompanionError: a record is missing or damaged.
-    """
+    """Records of these runs, in their order; raises CompanionError for one that is missing or damaged."""
     ids = [spec_id(spec) for spec in specs]
     if missing := sum(not study.store.has(run_id) for run_id in ids):
         raise CompanionError(f"{missing} of {len(ids)} runs are not recorded; run '{study.command}' first.")
@@ -58,11 +54,7 @@ def publish_figure(study: Study, figure: Figure, name: str, caption: str, origin
 
 
 def published(study: Study, name: str) -> Path:
-    """An output that another notebook made.
-
-    Raises:
-        CompanionError: it is not there.
-    """
+    """An output that another notebook made; raises CompanionError where it is not there."""
     file = study.folder / name
     if not file.is_file():
         raise CompanionError(f"{file} is missing; run '{study.command}' first.")

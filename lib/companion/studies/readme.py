@@ -32,11 +32,7 @@ _BLOCK = re.compile(r"(<!-- (table(?=: )|studies|speed)(?:: (\S+): (.+?))? -->\n
 
 
 def update() -> str:
-    """Fill every page of the repository from the recorded runs and the benchmark; returns one sentence.
-
-    Raises:
-        CompanionError: as `fill`.
-    """
+    """Fill every page from the recorded runs and the benchmark; returns a sentence; raises as `fill`."""
     home = paths.home()
     for file in (file for pattern in PAGES for file in sorted(home.glob(pattern))):
         text = file.read_text(encoding="utf-8")
@@ -48,13 +44,9 @@ def update() -> str:
 def fill(text: str, file: Path, figures: Path) -> str:
     """The text of a page with the content of every block replaced.
 
-    Args:
-        file: of the page; links are relative to its folder, and errors name it.
-        figures: the folder of all results.
-
-    Raises:
-        CompanionError: a marker without its partner, a recorded table that is missing or has no such column, or no
-            benchmark.
+    Links are relative to the folder of ``file``, the page, and errors name it; ``figures`` is the folder of all
+    results. Raises CompanionError for a marker without its partner, a recorded table that is missing or has no such
+    column, or no benchmark.
     """
 
     def content(block: re.Match[str]) -> str:

@@ -20,11 +20,7 @@ STUDIES = (
 
 
 def study_names() -> tuple[str, ...]:
-    """Names of all studies.
-
-    Raises:
-        CompanionError: two studies have one name.
-    """
+    """Names of all studies; raises CompanionError where two have one name."""
     twice = [name for name, count in Counter(STUDIES).items() if count > 1]
     if twice:
         raise CompanionError(f"Two studies are called {twice[0]!r} in {__file__}; give each a name of its own.")
@@ -40,8 +36,7 @@ def check_name(name: str) -> None:
 def study_class(name: str) -> "type[Study]":
     """The class of a study, from ``companion.studies.<name>.study``.
 
-    Raises:
-        CompanionError: there is no such study; its folder is missing or holds no class of this name.
+    Raises CompanionError where there is no such study, or its folder is missing or holds no class of this name.
     """
     from companion.studies.study import Study
 
@@ -58,13 +53,8 @@ def study_class(name: str) -> "type[Study]":
 def open_study(name: str, profile: str, rerun: bool = False) -> Any:
     """One study at one scale, of its own class.
 
-    Args:
-        name: of the study.
-        profile: name of the profile.
-        rerun: work in a folder of its own, beside the recorded one, so that both can be compared.
-
-    Raises:
-        CompanionError: as `study_class`; no such profile, no section for the study in it, or a mistake in its file.
+    With ``rerun`` it works in a folder of its own, beside the recorded one, so that both can be compared. Raises
+    CompanionError as `study_class`, for no such profile, no section for the study in it, or a mistake in its file.
     """
     found = study_class(name)
     loaded = load_profile(profile)
@@ -75,8 +65,7 @@ def open_study(name: str, profile: str, rerun: bool = False) -> Any:
 def studies_of(profile: str, study: str = "") -> tuple[str, ...]:
     """Names of the studies that a command is about: the one that is named, else all that the profile has.
 
-    Raises:
-        CompanionError: there is no such study or profile, or the profile has a section for an unknown study or none.
+    Raises CompanionError for no such study or profile, or a profile with a section for an unknown study or with none.
     """
     sections = load_profile(profile).studies
     if study:

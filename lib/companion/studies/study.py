@@ -157,8 +157,7 @@ class Study(ABC):
     def build_data(self, quiet: bool = False) -> Data:
         """Make the data, and the files that runs read.
 
-        Raises:
-            CompanionError: it is not the data set that the plan was frozen with, or as `make_data`.
+        Raises CompanionError as `make_data`, and where it is not the data set that the plan was frozen with.
         """
         built, frozen = self.make_data(quiet), self.frozen()
         if frozen and built.hash != frozen["data"]:
@@ -189,8 +188,7 @@ class Study(ABC):
     def frozen(self) -> dict[str, Any] | None:
         """The frozen facts; nothing where there are none yet.
 
-        Raises:
-            CompanionError: they are damaged, or were made with other data or another model.
+        Raises CompanionError where they are damaged, or were made with other data or another model.
         """
         file = self.folder / "study.json"
         if not file.exists():
@@ -249,12 +247,9 @@ def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def run(study: Study, specs: Sequence[Any] | None = None, quiet: bool = False) -> Report:
     """Make every record that is missing, in local processes or on the cluster that ``$COMPANION_RAY`` names.
 
-    Args:
-        specs: which runs; those behind the tables without it.
-
-    Raises:
-        CompanionError: the data cannot be rebuilt to what the plan was frozen with; runs are missing of a study that
-            was recorded with an older result version; or as `environment` and `runs.engine.run_all`.
+    Without ``specs`` the runs are those behind the tables. Raises CompanionError where the data cannot be rebuilt to
+    what the plan was frozen with, where runs are missing of a study that was recorded with an older result version, and
+    as `environment` and `runs.engine.run_all`.
     """
     if study.frozen() and (left_out := study.left_out()):
         warnings.warn(left_out, stacklevel=2)

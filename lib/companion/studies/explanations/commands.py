@@ -18,14 +18,8 @@ from companion.studies.study import run, why_missing
 def compare(quiet: bool = False, **options: Any) -> str:
     """Compare the arms on a reader's own table: records, the executed notebook ``your_data`` and the index page.
 
-    Args:
-        options: the arguments of ``own_study.open_own``.
-
-    Returns:
-        One sentence for the user.
-
-    Raises:
-        CompanionError: as ``own_study.open_own``, ``own_study.run_comparison`` and ``write_outputs``.
+    ``options`` are the arguments of ``own_study.open_own``. Returns one sentence for the user. Raises CompanionError as
+    ``own_study.open_own``, ``own_study.run_comparison`` and ``write_outputs``.
     """
     from companion.studies.explanations.own import study as own_study
 
@@ -59,8 +53,8 @@ def tune(profile: str, quiet: bool = False) -> str:
 def annotate(profile: str, quiet: bool = False) -> str:
     """Ask the language models all that is still unanswered and make the data set; returns where it stands.
 
-    Raises:
-        CompanionError: the annotators are simulated, the highest cost is above the cap, or a model can't be asked.
+    Raises CompanionError where the annotators are simulated, the highest cost is above the cap, or a model can't be
+    asked.
     """
     study = open_study(ExplanationsStudy.name, profile)
     survey = dataset.survey(study.settings)

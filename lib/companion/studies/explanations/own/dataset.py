@@ -32,10 +32,8 @@ RATINGS = ("item", "axis", "annotator", "prompt", "scale", "score")
 def build(labelled: Labelled, settings: OwnSettings, name: str) -> Data:
     """Split, write the prompts, and keep the texts in the cache under the data hash; ``Data`` holds no text.
 
-    In its items ``source`` is the number of the group, ``level`` is missing, ``words`` counts the text's words.
-
-    Raises:
-        CompanionError: too few rows or groups for the splits, or only one label among the training rows.
+    In its items ``source`` is the number of the group, ``level`` is missing, ``words`` counts the text's words. Raises
+    CompanionError for too few rows or groups for the splits, or only one label among the training rows.
     """
     rows = _explained(labelled.rows, settings)
     table = _table(_split(rows, settings), settings, labelled.labels)

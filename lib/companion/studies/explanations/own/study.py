@@ -82,8 +82,7 @@ class OwnStudy(ExplanationsStudy):
     def recipe(self) -> RecipeSettings:
         """The recipe with the lowest mean validation loss; the profile's own where only one is tried.
 
-        Raises:
-            CompanionError: the recipes have not been compared yet.
+        Raises CompanionError where the recipes have not been compared yet.
         """
         if not self.tuned:
             return self.settings.recipe
@@ -129,8 +128,8 @@ class OwnStudy(ExplanationsStudy):
     def frozen(self) -> dict[str, Any] | None:
         """The frozen facts, after the table was compared with the one that they were made from.
 
-        Raises:
-            CompanionError: as in `Study`; or the table cannot be read, or is not the one that the results are of.
+        Raises CompanionError as in `Study`, and where the table cannot be read or is not the one that the results are
+        of.
         """
         frozen = super().frozen()
         # A folder older than the digest is known by its data set, which the table must still give.
@@ -227,8 +226,7 @@ def _split_names(names: str) -> list[str]:
 def run_comparison(own: OwnStudy, quiet: bool = False) -> Report:
     """Choose the recipe on validation items, then make every record that is missing.
 
-    Raises:
-        CompanionError: the table can't be read or has changed, or a run failed.
+    Raises CompanionError where the table can't be read or has changed, or a run failed.
     """
     if not quiet:
         print(own_dataset.describe_rows(own.data), file=sys.stderr)

@@ -54,11 +54,7 @@ def probability_names(labels: int) -> list[str]:
 
 
 def load_results(study: ExplanationsStudy, specs: Sequence[RunSpec] | None = None) -> Results:
-    """Read every record of the study's plan, or of these specs.
-
-    Raises:
-        CompanionError: a record is missing or damaged.
-    """
+    """Read every record of the plan, or of these specs; raises CompanionError for one that is missing or damaged."""
     specs = study.specs() if specs is None else specs
     records = read_records(study, specs)
     items = study.data.items

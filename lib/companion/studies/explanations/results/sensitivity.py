@@ -26,10 +26,9 @@ from companion.studies.explanations.results.statements import (
 def compute_sensitivity(results: Results) -> pd.DataFrame:
     """What each claim's interval says as tested, and how that fares when the data change a little.
 
-    Returns:
-        One row per claim of a family: claim, interval_says (whatever was learned), how many of the sources and
-        of the seeds can be left out, one at a time, without another answer, and the answer on the axes that labels
-        alone taught and, for accuracy, against the known level.
+    Returns one row per claim of a family: claim, interval_says (whatever was learned), how many of the sources and of
+    the seeds can be left out, one at a time, without another answer, and the answer on the axes that labels alone
+    taught and, for accuracy, against the known level.
     """
     arms = set(results.predictions["arm"])
     learned = _keep_axes(results, learned_axes(results, "label"))
