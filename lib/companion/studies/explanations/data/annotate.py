@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy.stats import trim_mean
 
 from companion.errors import CompanionError
@@ -105,32 +107,8 @@ class SimulatedAnnotator:
         return Rating(_to_scale(impression, prompt.scale), write_explanation(axis, severity, kind, quote, split, own))
 
 
-SIMULATED: tuple[Annotator, ...] = (
-    SimulatedAnnotator(
-        name="simulated_lenient",
-        bias={"naturalness": 0.5, "comprehensiveness": 0.3, "on_topic": 0.2},
-        item_noise=0.5,
-        answer_noise=0.4,
-        prompt_effect={"scale_4": 0.2, "scale_4_examples": 0.1, "scale_5": 0.1, "scale_5_examples": 0.0},
-        unparsable=0.02,
-    ),
-    SimulatedAnnotator(
-        name="simulated_strict",
-        bias={"naturalness": -0.3, "comprehensiveness": -0.5, "on_topic": -0.2},
-        item_noise=0.6,
-        answer_noise=0.4,
-        prompt_effect={"scale_4": -0.1, "scale_4_examples": 0.0, "scale_5": -0.2, "scale_5_examples": -0.1},
-        unparsable=0.03,
-    ),
-    SimulatedAnnotator(
-        name="simulated_erratic",
-        bias={"naturalness": 0.0, "comprehensiveness": 0.2, "on_topic": -0.3},
-        item_noise=0.8,
-        answer_noise=0.7,
-        prompt_effect={"scale_4": 0.3, "scale_4_examples": 0.0, "scale_5": 0.0, "scale_5_examples": -0.2},
-        unparsable=0.06,
-    ),
-)
+_SIMULATED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+SIMULATED = tuple(SimulatedAnnotator(**one) for one in _SIMULATED)
 
 
 def _to_scale(impression: float, top: int) -> int:

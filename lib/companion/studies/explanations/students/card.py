@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Template
 
 from companion.runs.spec import spec_id
 from companion.show.tables import markdown_table
@@ -28,22 +29,7 @@ EMBEDDED_ID, EMBEDDED_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2
 MEASURES = {"correct": "accuracy", "within_one": "within_one", "absolute_error": "mae", "nll": "nll"}
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
-SNIPPET = '''import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-{opening}
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.{dtype}{revision})
-model = PeftModel.from_pretrained(model, "{folder}").eval()
-prompt = """{prompt}"""
-prompt = prompt.replace("{{context}}", "Where is the station?").replace("{{reply}}", "Behind the park.")
-inputs = tokenizer(prompt, return_tensors="pt")
-{reading}'''
-PROBABILITIES_OF_LABELS = """with torch.no_grad():
-    logits = model(**inputs).logits[0, -1]
-print(logits[{ids}].float().softmax(-1))  # probabilities of {labels}"""
-WRITING = """written = model.generate(**inputs, max_new_tokens=80, do_sample=False)[0, inputs.input_ids.shape[1] :]
-print(tokenizer.decode(written, skip_special_tokens=True))  # the explanation, then the label"""
+SNIPPET = Path(__file__).with_name("snippet.py.jinja")
 
 
 def write_card(study: ExplanationsStudy, made: Sequence[Made], folder: Path) -> Path:
@@ -106,7 +92,8 @@ def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
         "runs": f"run{'s' * (len(made) > 1)} {_listed([f'`{spec_id(one.spec)}`' for one in made])}",
         "profile": study.profile.name,
         "agreement": [one.agreement for one in made],
-        "limits": _limits(study, base.model.num_parameters()),
+        "parameters": base.model.num_parameters(),
+        "context_words": CONTEXT_WORDS,
         "sources": markdown_table(sources),
     }
 
@@ -128,26 +115,6 @@ def _annotators(study: ExplanationsStudy) -> str:
     if set(names) <= {annotator.name for annotator in SIMULATED}:
         return "simulated, by programs that know how each reply was degraded; nobody has rated anything"
     return f"by the annotators {_listed(names)}"
-
-
-def _limits(study: ExplanationsStudy, parameters: int) -> str:
-    simulated = (
-        "Its labels are those of simulated annotators, so that agreement with people is not known. "
-        if "simulated" in _annotators(study)
-        else ""
-    )
-    small = (
-        f"A model of {parameters / 1e6:,.0f} million parameters says small-model things: what holds of it need not "
-        "hold of larger ones. "
-        if parameters < 1e9
-        else ""
-    )
-    return (
-        "It is for studying what explanations in fine-tuning do, with the other arms of the same study. It is no "
-        f"judge of people, products or other models. {simulated}{small}It knows short English conversations only, of "
-        f"which it sees the last {CONTEXT_WORDS} words before the reply; an explanation it writes need not be why it "
-        "chose its label."
-    )
 
 
 def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
@@ -215,25 +182,16 @@ def _use(made: Sequence[Made], folder: Path) -> dict[str, Any]:
     opening = f"\nbase = {name}"
     if spec.model == "embedded":
         opening = f'from companion.models.embedded import embedded_folder\n\nbase = embedded_folder("{dtype}")'
-    ids = label_token_ids(base.tokenizer, LABEL_LEAD, LEVELS)
-    reading = WRITING if first else PROBABILITIES_OF_LABELS.format(ids=ids, labels=_listed(LEVELS))
-    snippet = SNIPPET.format(
+    snippet = Template(SNIPPET.read_text(encoding="utf-8"), trim_blocks=True).render(
         opening=opening,
         folder=place,
         dtype=dtype,
-        revision=f', revision="{spec.revision}"' if spec.revision else "",
+        revision=spec.revision,
         prompt=template(spec.axes[0]) + (EXPLANATION_LEAD if first else LABEL_LEAD),
-        reading=reading,
+        explains_first=first,
+        ids=label_token_ids(base.tokenizer, LABEL_LEAD, LEVELS),
+        labels=_listed(LEVELS),
     )
+    forms = [name for name in (MERGED, GGUF) if (folder / name).exists()]
     several = " (one axis; the other folders are loaded alike)" if len(made) > 1 else ""
-    return {"explains": explains(spec.arm), "snippet": snippet, "several": several, "files": _files(folder)}
-
-
-def _files(folder: Path) -> list[str]:
-    """What else lies in the folder."""
-    sentences = {
-        MERGED: f"`{MERGED}/` is the same student as one model in float16, for `AutoModelForCausalLM.from_pretrained`; "
-        "rounding its weights to 16 bits moves probabilities a little.",
-        GGUF: f"`{GGUF}` is that model for llama.cpp; give it the prompt as it stands above, without a chat template.",
-    }
-    return [sentence for name, sentence in sentences.items() if (folder / name).exists()]
+    return {"explains": explains(spec.arm), "snippet": snippet, "several": several, "forms": forms}
