@@ -1,14 +1,14 @@
 """What the page over all studies says, from files alone."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from companion.show.overview import Picture, Section, write_overview
 from companion.studies.explanations.study import ExplanationsStudy
-from companion.studies.overview import Result, StudyOverview
+from companion.studies.overview import Result, StudyOverview, write_overview
 
 
 def result(folder: Path, profile: str, **verdicts: str) -> Result:
@@ -42,16 +42,19 @@ def test_without_results_the_page_names_the_command(tmp_path: Path) -> None:
 
 
 def test_the_page_escapes_what_it_shows_and_links_relatively(tmp_path: Path) -> None:
-    folder, recorded = tmp_path / "quick", result(tmp_path, "cpu", a="supported").folder
-    table = pd.DataFrame({"claim": ["a"], "statement": ["<script>"], "quick": ["supported"]})
-    picture = Picture("Claims & more", recorded / "a b.png")
-    section = Section("T<i>", "2511.02044", "says <b>", "hint", table, [picture], {"cpu": recorded})
-    page = write_overview(folder, "quick", [section], [folder / "mine"]).read_text(encoding="utf-8")
-    soup = BeautifulSoup(page, "html.parser")
+    class Hostile(ExplanationsStudy):
+        title, statement, main_figure = "T<i>", "says <b>", "a b"
+
+    quick, recorded = result(tmp_path, "quick", a="undecided"), result(tmp_path, "c & d", a="supported")
+    (recorded.folder / "claims.png").touch()
+    shutil.copytree(quick.folder, tmp_path / "quick" / "mine")
+    page = write_overview(tmp_path / "quick", "quick", [StudyOverview(Hostile, (quick, recorded))])
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     assert not soup.find_all(["script", "i", "b"])
-    assert soup.img["src"] == "../cpu/explanations/a%20b.png" and soup.img["alt"] == "Claims & more"
-    links = [link["href"] for link in soup.find_all("a")]
-    assert "../cpu/explanations/claims.html" in links and "mine/claims.html" in links
+    assert soup.img["src"] == "../c%20%26%20d/explanations/claims.png"
+    assert soup.img["alt"] == "Claims, profile c & d"
+    links = [one["href"] for one in soup.find_all("a")]
+    assert "../c%20%26%20d/explanations/claims.html" in links and "mine/claims.html" in links
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -1,17 +1,22 @@
 """All studies of a profile at a glance: what each paper says, this run's verdicts, and those of the recorded runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import relpath
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from companion import paths
+from companion.files import write_whole
 from companion.profiles import load_profile
 from companion.runs.lock import folder_lock
 from companion.show.claims import SYMBOLS, count_verdicts
+from companion.show.html import fill_template
 from companion.show.outputs import natural_key
-from companion.show.overview import Picture, Section, write_overview
 from companion.studies.registry import studies_of, study_class, study_names
 from companion.studies.stamp import hash_inputs, is_built, write_stamp
 from companion.studies.study import Study
@@ -131,7 +136,7 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
             from companion.runs.notebooks import execute_all  # slow to import, and often there is nothing to do
 
             list(execute_all([notebook], folder / "notebooks", {"profile": profile, "rerun": rerun}, 1))
-            write_overview(folder, profile, [_section(one) for one in overviews], _other_folders(folder))
+            write_overview(folder, profile, overviews)
             write_stamp(folder, inputs)
     return f"{folder / 'index.html'} shows all studies."
 
@@ -140,20 +145,49 @@ def _read_files(result: Result) -> list[str]:
     return ["claims.csv", "claims.png", f"{result.main_figure}.png", "index.html"]
 
 
-def _section(one: StudyOverview) -> Section:
-    """What the page shows of one study."""
-    shown = list(dict.fromkeys((one.results[0], one.clearest)))
+def write_overview(folder: Path, profile: str, studies: Sequence[StudyOverview]) -> Path:
+    """Write ``index.html`` over these studies into the folder of a profile and return its path.
+
+    Links are relative, so that ``figures/`` can be moved or published as it is. Comparisons on own data, folders of
+    results that belong to no study, are linked below. Raises CompanionError where the folder cannot be written.
+    """
+    others = sorted(file.parent for file in folder.glob("*/claims.csv") if file.parent.name not in study_names())
+    page = fill_template(
+        "overview",
+        title=f"companion: all studies, profile {profile}",
+        sections=[_section(one, folder) for one in studies],
+        others=[(_link_page(other, folder), other.name) for other in others],
+    )
+    return write_whole(folder / "index.html", page)
+
+
+def _section(one: StudyOverview, folder: Path) -> dict[str, Any]:
+    """What the page shows of one study: this run's and the clearest pictures, and a link to every profile's page."""
+    table, study = one.table(), one.study
     pictures = [
-        Picture(f"{caption}, profile {result.profile}", file)
-        for name, caption in (("claims", "Claims"), (one.study.main_figure, "Main figure"))
-        for result in shown
+        (link(file, folder), f"{caption}, profile {result.profile}")
+        for name, caption in (("claims", "Claims"), (study.main_figure, "Main figure"))
+        for result in dict.fromkeys((one.results[0], one.clearest))
         if (file := result.picture(name))
     ]
-    pages = {result.profile: result.folder for result in one.results if not result.claims.empty}
-    return Section(one.study.title, one.study.paper, one.study.statement, one.hint, one.table(), pictures, pages)
+    return {
+        "title": study.title,
+        "paper": study.paper,
+        "statement": study.statement,
+        "hint": one.hint,
+        "table": [list(table.columns), *table.to_numpy().tolist()],
+        "pictures": pictures,
+        "pages": [
+            (_link_page(result.folder, folder), result.profile) for result in one.results if not result.claims.empty
+        ],
+    }
 
 
-def _other_folders(folder: Path) -> list[Path]:
-    """Folders of results that belong to no study: comparisons on own data."""
-    others = (place for place in folder.iterdir() if place.name not in study_names())
-    return sorted(place for place in others if (place / "claims.csv").is_file())
+def _link_page(results: Path, folder: Path) -> str:
+    """Link to the page of a folder of results; to its claims where that page was not made here."""
+    return link(results / ("index.html" if (results / "index.html").is_file() else "claims.html"), folder)
+
+
+def link(file: Path, folder: Path) -> str:
+    """Relative link to a file from a page in ``folder``."""
+    return quote(Path(relpath(file, folder)).as_posix())

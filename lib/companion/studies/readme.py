@@ -8,7 +8,6 @@ A page asks for a recorded table by its place below ``figures`` and its columns,
 ``studies`` gives each study's result and picture, ``speed`` the ratios of the benchmark.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from companion.show.claims import count_verdicts
 from companion.show.outputs import SIDECAR, read_output
 from companion.show.tables import markdown_table
 from companion.show.text import escape_markdown
-from companion.studies.overview import Result, StudyOverview
+from companion.studies.overview import Result, StudyOverview, link
 from companion.studies.registry import study_class, study_names
 
 PAGES = ("README.md", "notebooks/*/README.md", "figures/*.md")
@@ -73,7 +72,7 @@ def _table(name: str, columns: list[str], file: Path, figures: Path) -> str:
     if unknown := [column for column in columns if column not in headings]:
         raise CompanionError(f"{file} shows the column {unknown[0]!r} of {name}; it has {', '.join(headings)}.")
     shown = markdown_table(pd.DataFrame(rows, columns=headings)[columns])
-    rest = f"[All columns and notes]({_link(figures / f'{name}.md', file)}); *{output.provenance.footer()}*"
+    rest = f"[All columns and notes]({link(figures / f'{name}.md', file.parent)}); *{output.provenance.footer()}*"
     return "\n\n".join([f"**{escape_markdown(output.caption)}**", shown, rest])
 
 
@@ -93,10 +92,6 @@ def _study(name: str, file: Path, figures: Path) -> str:
     return (
         f"**[{name}](notebooks/{name}/README.md)** (arXiv [{study.paper}](https://arxiv.org/abs/{study.paper})). "
         f"The paper says: {study.statement} Claims in the recorded run `{best.profile}`: "
-        f"**[{count_verdicts(best.claims['verdict'])}]({_link(best.folder / 'claims.md', file)})**.\n\n"
-        f"![Result of {name} in the recorded run {best.profile}]({_link(picture, file)})"
+        f"**[{count_verdicts(best.claims['verdict'])}]({link(best.folder / 'claims.md', file.parent)})**.\n\n"
+        f"![Result of {name} in the recorded run {best.profile}]({link(picture, file.parent)})"
     )
-
-
-def _link(target: Path, file: Path) -> str:
-    return Path(os.path.relpath(target, file.parent)).as_posix()
