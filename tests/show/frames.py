@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from companion.show import figures, tables
+from companion.show import figures, style, tables
 from companion.show.names import Names, Style
 from companion.show.provenance import Provenance
 
@@ -139,4 +139,4 @@ def write_both(folder: Path) -> None:
     origin = Provenance("explanations", "quick", ("a", "b"), "abc1234")
     tables.write_table(cells(), folder, "T3", "caption", "note", origin, NAMES)
     curves = figures.plot_curves(layer_values(), x="layer", names=NAMES, note="n = 6 \u00fc")
-    figures.save_figure(curves, folder, "F4", origin)
+    style.save_figure(curves, folder, "F4", origin)

@@ -6,22 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from companion.errors import CompanionError
+from companion.show import text
 from companion.show.names import Names
 from companion.show.outputs import Legend, write_output
 from companion.show.provenance import Provenance
-from companion.show.text import (
-    NOT_AVAILABLE,
-    choose_decimals,
-    escape_latex,
-    escape_markdown,
-    format_interval,
-    format_number,
-    format_p_value,
-    one_line,
-)
 
 _SENTENCE = 30  # letters from which a cell is taken for a sentence
-_NUMBER = re.compile(rf"(\u2212?[\d.,]+(e\u2212\d+)?|{NOT_AVAILABLE})( \[.*\])?")
+_NUMBER = re.compile(rf"(\u2212?[\d.,]+(e\u2212\d+)?|{text.NOT_AVAILABLE})( \[.*\])?")
 _P_VALUE = re.compile(r"p|p_\w+|\w+_p")
 
 
@@ -81,35 +72,35 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 def markdown_bytes(shown: pd.DataFrame, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a Markdown table under its caption, with note and origin below it."""
     parts = [
-        f"**{escape_markdown(legend.caption)}**",
+        f"**{text.escape_markdown(legend.caption)}**",
         markdown_table(shown),
-        *map(escape_markdown, legend.note.splitlines()),
-        f"*{escape_markdown(provenance.footer())}*",
+        *map(text.escape_markdown, legend.note.splitlines()),
+        f"*{text.escape_markdown(provenance.footer())}*",
     ]
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
 def markdown_table(shown: pd.DataFrame) -> str:
     """``shown`` (all cells text) as a Markdown table and nothing else."""
-    escaped = shown.map(escape_markdown).rename(columns=escape_markdown)
+    escaped = shown.map(text.escape_markdown).rename(columns=text.escape_markdown)
     return escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(shown, "left", "right"))
 
 
 def latex_bytes(shown: pd.DataFrame, name: str, legend: Legend, provenance: Provenance) -> bytes:
     """``shown`` (all cells text) as a LaTeX table for booktabs; the origin is a comment on the last line."""
-    escaped = shown.map(escape_latex).rename(columns=escape_latex)
+    escaped = shown.map(text.escape_latex).rename(columns=text.escape_latex)
     table = escaped.to_latex(
         index=False,
         escape=False,
         column_format="".join(_latex_columns(shown)),
-        caption=escape_latex(legend.caption),
+        caption=text.escape_latex(legend.caption),
         label=f"tab:{name}",
         position="htbp",
     )
     body = table.replace("\\begin{table}[htbp]\n", "\\begin{table}[htbp]\n\\centering\\small\n")
-    if note := " ".join(map(escape_latex, legend.note.splitlines())):
+    if note := " ".join(map(text.escape_latex, legend.note.splitlines())):
         body = body.replace("\\end{table}\n", f"\\par\\smallskip\\footnotesize {note}\n\\end{{table}}\n")
-    return f"{body}% {one_line(provenance.footer())}\n".encode()
+    return f"{body}% {text.one_line(provenance.footer())}\n".encode()
 
 
 def _check(frame: pd.DataFrame, name: str) -> None:
@@ -128,27 +119,28 @@ def _bounds(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 def _interval_cells(frame: pd.DataFrame, estimate: str, low: str, high: str) -> list[str]:
     values = frame[[estimate, low, high]].astype(float).map(_six_digits)
-    decimals = choose_decimals(values[estimate].abs().max())
+    decimals = text.choose_decimals(values[estimate].abs().max())
     rows = zip(values[estimate], values[low], values[high], strict=True)
-    return [format_interval(middle, bottom, top, decimals) for middle, bottom, top in rows]
+    return [text.format_interval(middle, bottom, top, decimals) for middle, bottom, top in rows]
 
 
 def _cells(column: pd.Series, names: Names) -> list[str]:
     name = str(column.name)
     if pd.api.types.is_bool_dtype(column):
-        return [NOT_AVAILABLE if pd.isna(value) else "yes" if value else "no" for value in column]
+        return [text.NOT_AVAILABLE if pd.isna(value) else "yes" if value else "no" for value in column]
     if pd.api.types.is_integer_dtype(column):
-        return [NOT_AVAILABLE if pd.isna(value) else format_number(int(value), 0) for value in column]
+        return [text.NOT_AVAILABLE if pd.isna(value) else text.format_number(int(value), 0) for value in column]
     if pd.api.types.is_float_dtype(column):
         values = column.astype(float).map(_six_digits)
         if _P_VALUE.fullmatch(name):
-            return [format_p_value(value) for value in values]
-        return [format_number(value, choose_decimals(values.abs().max())) for value in values]
+            return [text.format_p_value(value) for value in values]
+        return [text.format_number(value, text.choose_decimals(values.abs().max())) for value in values]
     named = names.has_names(name)
     texts = [
-        NOT_AVAILABLE if pd.isna(value) else names.name(name, str(value)) if named else str(value) for value in column
+        text.NOT_AVAILABLE if pd.isna(value) else names.name(name, str(value)) if named else str(value)
+        for value in column
     ]
-    return [one_line(text) for text in texts]
+    return [text.one_line(cell) for cell in texts]
 
 
 def _csv_cell(value: object) -> object:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from companion.errors import CompanionError
 from companion.runs.spec import spec_id
 from companion.runs.store import Record
-from companion.show.figures import save_figure
 from companion.show.provenance import Provenance
+from companion.show.style import save_figure
 from companion.show.tables import view, write_table
 from companion.studies.study import Study
 

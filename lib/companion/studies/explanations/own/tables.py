@@ -11,16 +11,7 @@ from companion.stats.estimate import Estimate
 from companion.studies.explanations.data.dataset import SPLITS
 from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.own.study import OwnStudy
-from companion.studies.explanations.results import arms
-from companion.studies.explanations.results.estimates import (
-    HIGHEST,
-    SHORTCUTS,
-    as_columns,
-    clip_interval,
-    clip_to_range,
-    compute_metrics,
-    pair_differences,
-)
+from companion.studies.explanations.results import arms, estimates
 from companion.studies.explanations.results.results import Results
 
 ORDERED_ONLY = ("kappa", "mae", "within_one")
@@ -56,7 +47,7 @@ def describe_data(own: OwnStudy) -> str:
 
 def shortcut_accuracy(test: pd.DataFrame) -> pd.Series:
     """Accuracy of each baseline on these items, groups with equal weight as for the students."""
-    hits = test[list(SHORTCUTS)].eq(test["label"], axis=0)
+    hits = test[list(estimates.SHORTCUTS)].eq(test["label"], axis=0)
     return hits.groupby(test["source"]).mean().mean()
 
 
@@ -70,7 +61,7 @@ def compare_arms(results: Results, ordered: bool) -> pd.DataFrame:
     compared = table["arm"] != "label"
     table.loc[compared, "p_holm"] = paired.holm(table.loc[compared, "p"])
     shown = ["macro_f1", "brier", "ece", *(ORDERED_ONLY if ordered else ())]
-    per_run = compute_metrics(results, ["arm", "seed"]).groupby("arm")[shown].mean()
+    per_run = estimates.compute_metrics(results, ["arm", "seed"]).groupby("arm")[shown].mean()
     return table.merge(per_run, on="arm", sort=False)
 
 
@@ -78,23 +69,25 @@ def _arm_row(results: Results, arm: str) -> dict[str, object]:
     seeds = results.predictions.loc[results.predictions["arm"] == arm, "seed"].nunique()
     row: dict[str, object] = {"arm": arm, "n_seeds": seeds}
     for name, column in {"accuracy": "correct", "nll": "nll"}.items():
-        row |= as_columns(estimate_level(results, arm, column), name)
+        row |= estimates.as_columns(estimate_level(results, arm, column), name)
     if arm == "label":
         return row
     accuracy, loss = (estimate_difference(results, arm, "label", column) for column in ("correct", "nll"))
-    return row | as_columns(accuracy, "difference") | {"p": accuracy.p} | as_columns(loss, "nll_difference")
+    row |= estimates.as_columns(accuracy, "difference") | {"p": accuracy.p}
+    return row | estimates.as_columns(loss, "nll_difference")
 
 
 def estimate_level(results: Results, arm: str, column: str) -> Estimate:
     """Mean of a column in one arm over groups and seeds, its interval cut at what is possible."""
     rows = results.predictions[results.predictions["arm"] == arm].rename(columns={column: "difference"})
-    return clip_interval(paired.t_test(paired.source_by_seed(rows), results.unit), 0.0, HIGHEST[column])
+    estimate = paired.t_test(paired.source_by_seed(rows), results.unit)
+    return estimates.clip_interval(estimate, 0.0, estimates.HIGHEST[column])
 
 
 def estimate_difference(results: Results, treated: str, control: str, column: str) -> Estimate:
     """Mean paired difference of a column, treated minus control, over groups and seeds, its interval cut likewise."""
-    table = paired.source_by_seed(pair_differences(results, treated, control, column))
-    return clip_to_range(paired.t_test(table, results.unit), column)
+    table = paired.source_by_seed(estimates.pair_differences(results, treated, control, column))
+    return estimates.clip_to_range(paired.t_test(table, results.unit), column)
 
 
 def compute_arm_points(results: Results) -> pd.DataFrame:
@@ -130,5 +123,5 @@ def _compute_intervals(results: Results, columns: tuple[str, ...] | list[str]) -
     rows = []
     for arm in results.predictions["arm"].unique():
         for column in columns:
-            rows.append({"arm": arm, "measure": column, **as_columns(estimate_level(results, arm, column))})
+            rows.append({"arm": arm, "measure": column, **estimates.as_columns(estimate_level(results, arm, column))})
     return pd.DataFrame(rows)

@@ -4,15 +4,7 @@ import numpy as np
 import pandas as pd
 
 from companion.stats import paired
-from companion.studies.explanations.results.estimates import (
-    as_columns,
-    bootstrap_differences,
-    clip_interval,
-    compute_metrics,
-    estimate_level,
-    pair_differences,
-    shortcut_accuracy,
-)
+from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
 
@@ -24,7 +16,7 @@ def compare_arms(results: Results, resamples: int, control: str = "label") -> pd
     """
     arms = list(results.predictions["arm"].unique())
     rows = [_arm_row(results, arm, control, resamples) for arm in arms]
-    per_run = compute_metrics(results, ["arm", "axis", "seed"]).groupby("arm")[["macro_f1", "kappa"]].mean()
+    per_run = estimates.compute_metrics(results, ["arm", "axis", "seed"]).groupby("arm")[["macro_f1", "kappa"]].mean()
     table = pd.DataFrame(rows).merge(per_run, on="arm", sort=False)
     compared = table["arm"] != control
     table.loc[compared, "p_holm"] = paired.holm(table.loc[compared, "p"])
@@ -34,7 +26,7 @@ def compare_arms(results: Results, resamples: int, control: str = "label") -> pd
 def _arm_row(results: Results, arm: str, control: str, resamples: int) -> dict[str, object]:
     rows = results.predictions[results.predictions["arm"] == arm]
     row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
-    row |= as_columns(estimate_level(results, arm, "correct", resamples), "accuracy")
+    row |= estimates.as_columns(estimates.estimate_level(results, arm, "correct", resamples), "accuracy")
     row |= _difference_to(control, results, arm, resamples)
     row |= {"accuracy_on_level": rows["correct_level"].mean()}
     return row | {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
@@ -44,10 +36,10 @@ def _difference_to(control: str, results: Results, arm: str, resamples: int) -> 
     """Accuracy difference to the control with interval and sign-flip p (Holm to come); none for the control."""
     if arm == control:
         return dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_holm"), np.nan)
-    differences = pair_differences(results, arm, control, "correct")
-    estimate = clip_interval(bootstrap_differences(differences, resamples), -1.0, 1.0)
+    differences = estimates.pair_differences(results, arm, control, "correct")
+    estimate = estimates.clip_interval(estimates.bootstrap_differences(differences, resamples), -1.0, 1.0)
     p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1))
-    return {**as_columns(estimate, "difference"), "p": p, "p_holm": np.nan}
+    return {**estimates.as_columns(estimate, "difference"), "p": p, "p_holm": np.nan}
 
 
 def compute_arm_points(results: Results) -> pd.DataFrame:
@@ -63,15 +55,15 @@ def compute_arm_intervals(results: Results, resamples: int) -> pd.DataFrame:
     rows = []
     for arm in results.predictions["arm"].unique():
         for axis in (*results.predictions["axis"].unique(), "pooled"):
-            estimate = estimate_level(results, arm, "correct", resamples, None if axis == "pooled" else axis)
-            rows.append({"arm": arm, "axis": axis, **as_columns(estimate)})
+            estimate = estimates.estimate_level(results, arm, "correct", resamples, None if axis == "pooled" else axis)
+            rows.append({"arm": arm, "axis": axis, **estimates.as_columns(estimate)})
     return pd.DataFrame(rows)
 
 
 def compute_baselines(results: Results) -> pd.DataFrame:
     """F3's dashed lines: accuracy of the shortcuts per axis, and their mean over the axes."""
     axes = list(results.items["axis"].unique())
-    reached = pd.DataFrame({axis: shortcut_accuracy(results.items, axis) for axis in axes}).assign(
+    reached = pd.DataFrame({axis: estimates.shortcut_accuracy(results.items, axis) for axis in axes}).assign(
         pooled=lambda frame: frame[axes].mean(axis=1)
     )
     return reached.rename_axis("name").reset_index().melt("name", var_name="axis")

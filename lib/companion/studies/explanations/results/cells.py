@@ -6,14 +6,7 @@ Cells share items and students, so that their number only describes.
 import pandas as pd
 
 from companion.stats import paired
-from companion.studies.explanations.results.estimates import (
-    as_columns,
-    bootstrap_differences,
-    clip_interval,
-    compute_metrics,
-    pair_differences,
-    shortcut_accuracy,
-)
+from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
 
@@ -25,12 +18,12 @@ def compare_cells(
     ``estimate`` is the difference with its bootstrap interval over seeds and items of this source; ``mcnemar_better``
     and ``mcnemar_worse`` count the seeds whose exact McNemar p, Holm-adjusted over all cells and seeds, is below 0.05.
     """
-    differences = pair_differences(results, treated, control, "correct")
+    differences = estimates.pair_differences(results, treated, control, "correct")
     tests = run_mcnemar_tests(results, treated, control)
     rows = []
     for cell_key, group in differences.groupby(["axis", "source"], sort=False):
         axis, source = map(str, cell_key)
-        estimate = clip_interval(bootstrap_differences(group, resamples, new_sources=False), -1.0, 1.0)
+        estimate = estimates.bootstrap_differences(group, resamples, new_sources=False)
         clear = tests[(tests["axis"] == axis) & (tests["source"] == source) & (tests["p_holm"] < 0.05)]
         rows.append(
             {
@@ -38,9 +31,9 @@ def compare_cells(
                 "source": source,
                 "n_items": group["item"].nunique(),
                 "n_seeds": group["seed"].nunique(),
-                **shortcut_accuracy(results.items, axis, source),
+                **estimates.shortcut_accuracy(results.items, axis, source),
                 **{arm: _accuracy(results, arm, axis, source) for arm in ("base", control, treated)},
-                **as_columns(estimate),
+                **estimates.as_columns(estimates.clip_interval(estimate, -1.0, 1.0)),
                 "mcnemar_better": int((clear["difference"] > 0).sum()),
                 "mcnemar_worse": int((clear["difference"] < 0).sum()),
             }
@@ -57,7 +50,7 @@ def _accuracy(results: Results, arm: str, axis: str, source: str) -> float:
 def compute_cell_metrics(results: Results) -> pd.DataFrame:
     """T3's second table: every measure of every arm in every cell, each the mean over the seeds."""
     keys = ["axis", "source", "arm"]
-    cells = compute_metrics(results, [*keys, "seed"]).groupby(keys, sort=False)
+    cells = estimates.compute_metrics(results, [*keys, "seed"]).groupby(keys, sort=False)
     return cells.mean().drop(columns="seed").assign(n_seeds=cells["seed"].nunique()).reset_index()
 
 
@@ -79,11 +72,11 @@ def summarize_cells(
     results: Results, resamples: int, treated: str = "explanation", control: str = "label"
 ) -> pd.DataFrame:
     """Differences over sources for each axis and for all axes together (the diamonds of F2)."""
-    differences = pair_differences(results, treated, control, "correct")
+    differences = estimates.pair_differences(results, treated, control, "correct")
     axes = list(differences["axis"].unique())
     parts = {axis: differences[differences["axis"] == axis] for axis in axes} | {"pooled": differences}
     rows = []
     for label, part in parts.items():
-        estimate = clip_interval(bootstrap_differences(part, resamples), -1.0, 1.0)
-        rows.append({"label": label, **as_columns(estimate)})
+        estimate = estimates.clip_interval(estimates.bootstrap_differences(part, resamples), -1.0, 1.0)
+        rows.append({"label": label, **estimates.as_columns(estimate)})
     return pd.DataFrame(rows)

@@ -24,19 +24,12 @@ from companion.stats.ratio import gap_closed
 from companion.stats.verdict import Claim as Side
 from companion.stats.verdict import Verdict, verdict
 from companion.studies.explanations.names import NAMES
+from companion.studies.explanations.results import statements
 from companion.studies.explanations.results.estimates import bootstrap_differences, clip_to_range, pair_differences
 from companion.studies.explanations.results.inside import find_middle_third
 from companion.studies.explanations.results.learned import beats_rival, learned_arms, learned_axes, rival_name
 from companion.studies.explanations.results.results import Results
-from companion.studies.explanations.results.statements import (
-    ACCURACY,
-    INSIDE,
-    MIDDLE_ENTROPY,
-    RELIABILITY,
-    UNITS,
-    Comparison,
-    select_comparisons,
-)
+from companion.studies.explanations.results.statements import Comparison
 from companion.studies.explanations.settings import ExplanationsSettings
 
 LEAST_SEEDS = 4
@@ -48,8 +41,8 @@ def decide_claims(results: Results, settings: ExplanationsSettings) -> list[Clai
     """Every claim that the recorded arms can decide, in the order of the paper."""
     arms, learned = set(results.predictions["arm"]), learned_arms(results)
     claims: list[Claim] = []
-    for comparisons in (ACCURACY, RELIABILITY, INSIDE):
-        claims += _decide_family(results, select_comparisons(comparisons, arms), learned)
+    for comparisons in statements.FAMILIES:
+        claims += _decide_family(results, statements.select_comparisons(comparisons, arms), learned)
     if {"explanation", "label"} <= arms and results.unit == "source":
         claims.append(_decide_every_cell(results, settings.resamples))
     if {"explanation", "shuffled", "label"} <= arms:
@@ -62,7 +55,7 @@ def decide_claims(results: Results, settings: ExplanationsSettings) -> list[Clai
 def compute_source_differences(results: Results) -> pd.DataFrame:
     """The units behind the families: per source the difference of each claim's arms, mean over axes and seeds."""
     arms = set(results.predictions["arm"])
-    shown = select_comparisons((*ACCURACY, *RELIABILITY, *INSIDE), arms)
+    shown = statements.select_comparisons([one for family in statements.FAMILIES for one in family], arms)
     means = {one.id: pair_sources(results, one).mean(axis=1) for one in sorted(shown, key=lambda one: one.id)}
     return pd.DataFrame(means).rename_axis("source").reset_index()
 
@@ -124,7 +117,7 @@ def _decide_family(results: Results, comparisons: Sequence[Comparison], learned:
                 verdict=decided,
                 note=note,
                 side=one.side,
-                unit=UNITS[one.column],
+                unit=statements.UNITS[one.column],
                 rests_on=name_arms(one.treated, one.control),
             )
         )
@@ -133,7 +126,7 @@ def _decide_family(results: Results, comparisons: Sequence[Comparison], learned:
 
 def _arms_that_must_have_learned(one: Comparison, estimate: Estimate) -> set[str]:
     """The arms that must have learned to rate before their difference decides anything."""
-    if one in INSIDE:
+    if one in statements.INSIDE:
         return {one.treated, one.control}
     treated_ahead = (estimate.estimate > 0) == (one.column == "correct")
     return {one.treated if treated_ahead else one.control}
@@ -160,14 +153,14 @@ def _format_n(table: pd.DataFrame, unit: str) -> str:
 
 def pair_sources(results: Results, one: Comparison) -> pd.DataFrame:
     """Treated minus control (sources, seeds), axes averaged."""
-    if one.column == MIDDLE_ENTROPY:
+    if one.column == statements.MIDDLE_ENTROPY:
         return _middle_entropy(results, one.treated) - _middle_entropy(results, one.control)
     return paired.source_by_seed(pair_differences(results, one.treated, one.control, one.column))
 
 
 def _middle_entropy(results: Results, arm: str) -> pd.DataFrame:
     """Mean E1 of the middle third (sources, seeds), axes averaged."""
-    rows = results.layers[(results.layers["arm"] == arm) & (results.layers["measure"] == MIDDLE_ENTROPY)]
+    rows = results.layers[(results.layers["arm"] == arm) & (results.layers["measure"] == statements.MIDDLE_ENTROPY)]
     first, last = find_middle_third(int(rows["layer"].max()))
     chosen = rows[rows["layer"].between(first, last)]
     return chosen.pivot_table(index="source", columns="seed", values="value", aggfunc="mean")

@@ -7,16 +7,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from companion.show.schematic import Stage
+from companion.show.figures import Stage
 from companion.stats import paired
 from companion.stats.power import Design, cell_error, design_error, equivalence_power, minimal_effect, smallest_margin
 from companion.studies.explanations.data.annotate import merge_rules
-from companion.studies.explanations.results.estimates import (
-    SHORTCUTS,
-    as_columns,
-    bootstrap_differences,
-    clip_interval,
-)
+from companion.studies.explanations.results import estimates
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 
@@ -83,7 +78,7 @@ def describe_data(items: pd.DataFrame, sources: Sequence[dict[str, str]]) -> pd.
             test = cell[cell["split"] == "test"]
             sizes = {f"n_{split}": int((cell["split"] == split).sum()) for split in ("train", "validation", "test")}
             shares = {f"label_{label}": float((test["label"] == label).mean()) for label in range(1, 6)}
-            reached = {f"{name}_accuracy": float((test[name] == test["label"]).mean()) for name in SHORTCUTS}
+            reached = {f"{name}_accuracy": float((test[name] == test["label"]).mean()) for name in estimates.SHORTCUTS}
             truth = test["level"] if has_known_levels(items) else test["label"]
             length = {"rho_length": float(test["words"].corr(truth, method="spearman"))}
             known = {"level_accuracy": float((truth == test["label"]).mean()) if has_known_levels(items) else np.nan}
@@ -105,12 +100,9 @@ def compare_merge_rules(study: ExplanationsStudy) -> pd.DataFrame:
     for rule, group in test.groupby("rule", sort=False):
         row: dict[str, object] = {"rule": rule}
         for measure in ("absolute_error", "squared_error"):
-            estimate = clip_interval(
-                bootstrap_differences(group.rename(columns={measure: "difference"}), study.settings.resamples),
-                0,
-                np.inf,
-            )
-            row |= as_columns(estimate, measure)
+            values = group.rename(columns={measure: "difference"})
+            estimate = estimates.bootstrap_differences(values, study.settings.resamples)
+            row |= estimates.as_columns(estimates.clip_interval(estimate, 0, np.inf), measure)
             row |= _worse_than_mean(test, str(rule), measure, study.settings.resamples)
         rows.append(row)
     return pd.DataFrame(rows).assign(n_items=test["item"].nunique())
@@ -123,7 +115,8 @@ def _worse_than_mean(errors: pd.DataFrame, rule: str, measure: str, resamples: i
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
     keys = ["rule", "axis", "source", "item", "seed", measure]
     arms = errors[keys].rename(columns={"rule": "arm", measure: "value"})
-    return as_columns(bootstrap_differences(paired.differences(arms, rule, "mean"), resamples), name)
+    estimate = estimates.bootstrap_differences(paired.differences(arms, rule, "mean"), resamples)
+    return estimates.as_columns(estimate, name)
 
 
 def count_stages(study: ExplanationsStudy) -> dict[str, int]:

@@ -14,13 +14,7 @@ from companion.studies.explanations.results.claims import pair_sources
 from companion.studies.explanations.results.inputs import has_known_levels
 from companion.studies.explanations.results.learned import learned_axes
 from companion.studies.explanations.results.results import Results
-from companion.studies.explanations.results.statements import (
-    ACCURACY,
-    INSIDE,
-    RELIABILITY,
-    Comparison,
-    select_comparisons,
-)
+from companion.studies.explanations.results.statements import ACCURACY, FAMILIES, Comparison, select_comparisons
 
 
 def compute_sensitivity(results: Results) -> pd.DataFrame:
@@ -34,7 +28,7 @@ def compute_sensitivity(results: Results) -> pd.DataFrame:
     learned = _keep_axes(results, learned_axes(results, "label"))
     known = replace(results, predictions=results.predictions.assign(correct=results.predictions["correct_level"]))
     rows = []
-    for group in (ACCURACY, RELIABILITY, INSIDE):
+    for group in FAMILIES:
         members = select_comparisons(group, arms)
         for one in members:
             table, size = pair_sources(results, one), len(members)

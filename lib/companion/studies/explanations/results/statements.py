@@ -31,10 +31,11 @@ class Comparison:
     statement: str
 
 
-_FAMILIES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_STATEMENTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 ACCURACY, RELIABILITY, INSIDE = (
-    tuple(Comparison(**one) for one in _FAMILIES[name]) for name in ("accuracy", "reliability", "inside")
+    tuple(Comparison(**one) for one in _STATEMENTS[name]) for name in ("accuracy", "reliability", "inside")
 )
+FAMILIES = (ACCURACY, RELIABILITY, INSIDE)
 
 
 def select_comparisons(comparisons: Sequence[Comparison], arms: Iterable[str]) -> list[Comparison]:
