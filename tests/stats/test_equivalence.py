@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.weightstats import DescrStatsW
 
 from companion.errors import CompanionError
-from companion.stats.equivalence import equivalence
+from companion.stats.paired import equivalence
 from companion.stats.verdict import verdict
 
 VALUES = st.lists(st.integers(-50, 50).map(lambda k: k / 100), min_size=3, max_size=8).filter(lambda v: len(set(v)) > 1)

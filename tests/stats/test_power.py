@@ -5,8 +5,7 @@ from statsmodels.stats.power import TTestPower
 
 from companion.errors import CompanionError
 from companion.stats.bootstrap import nested_bootstrap
-from companion.stats.equivalence import equivalence
-from companion.stats.paired import t_test
+from companion.stats.paired import equivalence, t_test
 from companion.stats.power import (
     Design,
     cell_error,

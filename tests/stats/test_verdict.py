@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.errors import CompanionError
-from companion.stats.equivalence import equivalence
 from companion.stats.estimate import Estimate
+from companion.stats.paired import equivalence
 from companion.stats.verdict import verdict
 
 LIMIT = st.floats(allow_nan=True, allow_infinity=True)

@@ -12,11 +12,7 @@ from companion.errors import CompanionError
 
 @app.command()
 def figures(
-    profile: PROFILE = "quick",
-    study: STUDY = "",
-    rerun: RERUN = False,
-    quiet: QUIET = False,
-    track: TRACK = "",
+    profile: PROFILE = "quick", study: STUDY = "", rerun: RERUN = False, quiet: QUIET = False, track: TRACK = ""
 ) -> None:
     """Make every table, figure, claims page and executed notebook; only what is missing is run."""
     from companion.studies import commands
@@ -26,11 +22,7 @@ def figures(
 
 @app.command()
 def run(
-    profile: PROFILE = "quick",
-    study: STUDY = "",
-    rerun: RERUN = False,
-    quiet: QUIET = False,
-    track: TRACK = "",
+    profile: PROFILE = "quick", study: STUDY = "", rerun: RERUN = False, quiet: QUIET = False, track: TRACK = ""
 ) -> None:
     """Make the records that are missing, without tables and figures."""
     from companion.studies import commands

@@ -116,11 +116,8 @@ def format_estimate(claim: Claim) -> str:
 
 def format_p(claim: Claim) -> str:
     """p of a claim, and in brackets the least that its design can reach."""
-    return (
-        format_p_value(claim.p)
-        if math.isnan(claim.smallest_p)
-        else f"{format_p_value(claim.p)} ({format_p_value(claim.smallest_p)})"
-    )
+    least = "" if math.isnan(claim.smallest_p) else f" ({format_p_value(claim.smallest_p)})"
+    return format_p_value(claim.p) + least
 
 
 def count_verdicts(verdicts: Iterable[str]) -> str:

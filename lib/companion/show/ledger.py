@@ -192,12 +192,7 @@ def write_claims(
 
 def _fill_page(claims: Sequence[Claim], provenance: Provenance, facts: dict[str, str]) -> bytes:
     rows = [
-        asdict(claim)
-        | {
-            "symbol": SYMBOLS[claim.verdict],
-            "interval": format_estimate(claim),
-            "p": format_p(claim),
-        }
+        asdict(claim) | {"symbol": SYMBOLS[claim.verdict], "interval": format_estimate(claim), "p": format_p(claim)}
         for claim in claims
     ]
     title = f"Claims of the study {provenance.study}"

@@ -56,10 +56,7 @@ def write_output(
     sums = [hashlib.sha256(content).hexdigest() for content in contents.values()]
     sidecar = {
         "name": name,
-        "kind": legend.kind,
-        "caption": legend.caption,
-        "note": legend.note,
-        "table": [list(row) for row in legend.table],
+        **vars(legend),
         "study": provenance.study,
         "profile": provenance.profile,
         "commit": provenance.commit,
@@ -103,13 +100,9 @@ def check_outputs(folder: Path) -> list[str]:
         except CompanionError as error:
             problems.append(str(error))
             continue
-        problems += [_problem(folder / file, checksum) for file, checksum in output.files.items()]
-    return [problem for problem in problems if problem]
-
-
-def _problem(path: Path, checksum: str) -> str:
-    if not path.is_file():
-        return f"{path} is missing: make the figures again"
-    if file_sha256(path) != checksum:
-        return f"{path} was changed after it was made: make the figures again"
-    return ""
+        for path, checksum in ((folder / file, checksum) for file, checksum in output.files.items()):
+            if not path.is_file():
+                problems.append(f"{path} is missing: make the figures again")
+            elif file_sha256(path) != checksum:
+                problems.append(f"{path} was changed after it was made: make the figures again")
+    return problems

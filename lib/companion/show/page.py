@@ -32,15 +32,7 @@ def write_index(folder: Path, title: str, hint: str = "") -> Path:
 
 def _entry(output: Output) -> dict[str, Any]:
     images = [file for file in output.files if file.endswith(".png")]
-    return {
-        "name": output.name,
-        "caption": output.caption,
-        "note": output.note,
-        "table": output.table,
-        "image": images[0] if images else "",
-        "files": list(output.files),
-        "origin": output.provenance.footer(),
-    }
+    return vars(output) | {"image": images[0] if images else "", "origin": output.provenance.footer()}
 
 
 def _pages(folder: Path, outputs: list[Output]) -> list[tuple[str, str]]:

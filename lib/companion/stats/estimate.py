@@ -48,6 +48,11 @@ class MeanError:
         scale = NO_SPREAD * np.maximum(1.0, np.abs(self.mean))
         return bool((np.sqrt(np.diag(self.covariance)) > scale).all())
 
+    @property
+    def single(self) -> tuple[float, float]:
+        """The mean of a single set of differences and its standard error, zero without spread."""
+        return float(self.mean[0]), float(np.sqrt(self.covariance[0, 0])) if self.spread else 0.0
+
 
 def as_table(differences: ArrayLike) -> NDArray[np.float64]:
     """Differences as a table (units, seeds); a vector (units,) becomes one column.

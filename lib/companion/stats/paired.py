@@ -1,4 +1,4 @@
-"""Paired comparisons of two arms: on items (McNemar), and on units such as sources (t, sign flips, signs).
+"""Paired comparisons of two arms: on items (McNemar), and on units such as sources (t, TOST, sign flips, signs).
 
 A difference is always treated minus control. The unit of a claim over many data sets is the data set (Demsar 2006), so
 `source_by_seed` averages over all other columns first; cells that share items or models are not independent.
@@ -98,10 +98,25 @@ def t_test(values: ArrayLike, unit: str = "source", level: float = 0.95) -> Esti
     is the honest one where one model serves all units. No spread at all: limits and p are nan.
     """
     error = mean_error(values)
-    mean = float(error.mean[0])
-    size = float(np.sqrt(error.covariance[0, 0])) if error.spread else 0.0
+    mean, size = error.single
     low, high, p = from_error(mean, size, error.degrees, level)
     return Estimate(mean, low, high, p, len(as_table(values)), unit, f"t over {error.covers}", level)
+
+
+def equivalence(values: ArrayLike, margin: float, unit: str = "source", alpha: float = 0.05) -> Estimate:
+    """Schuirmann's TOST of |mean difference| < margin over units; values (units,) or (units, seeds), see `mean_error`.
+
+    p equals that of statsmodels' ``DescrStatsW.ttost_mean`` for unit means and takes the crossed error for a table. The
+    interval is the (1 - 2 alpha) one: it lies inside the margin exactly when p < alpha. No spread: limits and p are
+    nan. Raises CompanionError unless the margin is positive and finite.
+    """
+    if not (np.isfinite(margin) and margin > 0):
+        raise CompanionError(f"equivalence margin is {margin}: give a positive number in the unit of the differences")
+    error = mean_error(values)
+    mean, size = error.single
+    low, high, _ = from_error(mean, size, error.degrees, 1 - 2 * alpha)
+    p = float(stats.t.sf((margin - abs(mean)) / size, error.degrees)) if size else np.nan
+    return Estimate(mean, low, high, p, len(as_table(values)), unit, f"TOST over {error.covers}", 1 - 2 * alpha)
 
 
 def sign_flip(values: ArrayLike) -> float:

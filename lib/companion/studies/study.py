@@ -221,10 +221,7 @@ class Study(ABC):
         minutes = self.profile.checkpoint_minutes
         if minutes is None:
             return {}
-        return {
-            paths.CHECKPOINTS_VARIABLE: str(self.store.checkpoints.resolve()),
-            paths.MINUTES_VARIABLE: str(minutes),
-        }
+        return {paths.CHECKPOINTS_VARIABLE: str(self.store.checkpoints.resolve()), paths.MINUTES_VARIABLE: str(minutes)}
 
 
 def recorded_versions(frozen: Mapping[str, Any], kinds: Sequence[type]) -> dict[str, int]:

@@ -17,17 +17,7 @@ import yaml
 from companion import paths
 from companion.corpora.conversation import Conversation
 from companion.errors import CompanionError
-from companion.models.endpoint import (
-    Answer,
-    Budget,
-    Endpoint,
-    Question,
-    ask,
-    highest_cost,
-    price,
-    read_answers,
-    spent,
-)
+from companion.models.endpoint import Answer, Budget, Endpoint, Question, ask, highest_cost, price, read_answers, spent
 from companion.studies.explanations.data.annotate import (
     PROMPTS,
     Prompt,

@@ -11,19 +11,8 @@ from companion.studies.explanations.settings import Arm, Once, RecipeSettings, S
 AXIS = "label"
 """The one axis of a reader's own data."""
 
-OWN_DATA_SETTINGS = (
-    "text",
-    "label",
-    "explanation",
-    "group",
-    "labels",
-    "question",
-    "train_items",
-    "validation_items",
-    "test_items",
-    "text_words",
-    "data_seed",
-)
+TRAINING_SETTINGS = ("arms", "seeds", "equivalence_margin", "recipe", "tuning")
+"""Settings that the data do not depend on; they depend on all others."""
 
 
 def _with_labels_alone(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:

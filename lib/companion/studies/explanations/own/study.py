@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from companion.runs.engine import Report
 from companion.runs.spec import spec_id
 from companion.studies.explanations.data.dataset import Data
 from companion.studies.explanations.own import dataset as own_dataset
-from companion.studies.explanations.own.settings import OWN_DATA_SETTINGS, OwnSettings
+from companion.studies.explanations.own.settings import TRAINING_SETTINGS, OwnSettings
 from companion.studies.explanations.own.table import Columns, Labelled, read_labelled
 from companion.studies.explanations.results.training import compare_recipes
 from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
@@ -101,7 +101,8 @@ class OwnStudy(ExplanationsStudy):
 
     def data_settings(self) -> dict[str, Any]:
         """Settings that the data depend on."""
-        return {name: json.loads(json.dumps(getattr(self.settings, name))) for name in OWN_DATA_SETTINGS}
+        names = [field.name for field in fields(self.settings) if field.name not in TRAINING_SETTINGS]
+        return {name: json.loads(json.dumps(getattr(self.settings, name))) for name in names}
 
     def make_data(self, quiet: bool) -> Data:
         """Split the table's rows and write the prompts."""

@@ -18,7 +18,6 @@ import pandas as pd
 
 from companion.show.claims import Claim
 from companion.stats import paired
-from companion.stats.equivalence import equivalence
 from companion.stats.estimate import Estimate
 from companion.stats.ratio import gap_closed
 from companion.stats.verdict import Claim as Side
@@ -238,7 +237,7 @@ def _decide_equivalence(results: Results, margin: float) -> Claim:
     """Equivalence on the axes on which true explanations taught something, where label alone would not do as well."""
     learned = learned_axes(results, "explanation")
     differences = _pair_accuracy(results, "shuffled", "explanation", learned)
-    found = clip_to_range(equivalence(differences, margin), "correct")
+    found = clip_to_range(paired.equivalence(differences, margin), "correct")
     apart = verdict(paired.t_test(differences), "equivalent", margin) == "contradicted"
     helped = paired.t_test(_pair_accuracy(results, "explanation", "label", learned)).low > 0
     shown = verdict(found, "equivalent", margin) == "supported"

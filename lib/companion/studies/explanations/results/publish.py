@@ -39,15 +39,13 @@ def publish_tuning(study: ExplanationsStudy) -> pd.DataFrame | str:
 
 
 MERGE_CAPTION = "Merge rules for twelve scores: error against the {truth}"
-SIMULATED_NOTE = (
-    "Simulated annotators with opposing biases and additive noise: that favours averages over votes and single "
-    "prompts. Validation and test items; intervals: bootstrap over sources and items (95 %); difference: "
-    "error minus that of the mean, same items; the best single prompt is chosen on training items."
+SIMULATED = (
+    "Simulated annotators with opposing biases and additive noise: that favours averages over votes and single prompts."
 )
-MODELS_NOTE = (
-    "Language models rated replies made worse by known amounts. Validation and test items; intervals: bootstrap over "
-    "sources and items (95 %); difference: error minus that of the mean, same items; the best single prompt is chosen "
-    "on training items."
+MODELS = "Language models rated replies made worse by known amounts."
+LEVELS_NOTE = (
+    "Validation and test items; intervals: bootstrap over sources and items (95 %); difference: error minus that of "
+    "the mean, same items; the best single prompt is chosen on training items."
 )
 GOLD_NOTE = (
     "Gold: the mean of two raters. The best single prompt is chosen on one half of the items, judged on the other."
@@ -57,7 +55,7 @@ GOLD_NOTE = (
 def publish_merge(study: ExplanationsStudy) -> pd.DataFrame | str:
     """Write T2_merge, the merge rules against the known levels or the gold set; a sentence where there is neither."""
     if has_known_levels(study.data.items):
-        note = MODELS_NOTE if study.settings.annotators else SIMULATED_NOTE
+        note = f"{MODELS if study.settings.annotators else SIMULATED} {LEVELS_NOTE}"
         return publish_table(
             study, compare_merge_rules(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note
         )
