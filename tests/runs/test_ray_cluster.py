@@ -52,12 +52,14 @@ def raylet_of(process):
 
 @pytest.mark.slow
 def test_a_node_can_be_asked_what_it_has(cluster, workload):
-    assert ray_cluster.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
-    assert ray_cluster.elsewhere() and ray_cluster.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
+    assert ray_cluster.ask_cluster("companion.models.base:get_native_dtype", 1) in ("bfloat16", "float16", "float32")
+    assert ray_cluster.is_remote() and ray_cluster.ask_cluster("os:getenv", 1, "RAY_RAYLET_PID") in map(
+        str, cluster.raylets()
+    )
     with pytest.raises(CompanionError, match="The backend unsloth needs a CUDA GPU and torch sees none here"):
-        ray_cluster.ask("companion.models.backend:choose", 1, "unsloth")
+        ray_cluster.ask_cluster("companion.models.backend:choose_backend", 1, "unsloth")
     with pytest.raises(CompanionError, match="A node cannot take runs: .*No module named 'nowhere'") as told:
-        ray_cluster.ask("nowhere:function", 1)
+        ray_cluster.ask_cluster("nowhere:function", 1)
     assert "\n" not in str(told.value)
 
 

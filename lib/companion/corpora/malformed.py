@@ -9,7 +9,7 @@ SHARE = 0.01
 LEAST = 5
 
 
-def leave_out(place: str, rows: Sequence[int], total: int, why: str) -> None:
+def warn_of_skipped_rows(place: str, rows: Sequence[int], total: int, why: str) -> None:
     """Warn of the rows of a file that were left out; nothing where there are none.
 
     Raises:
