@@ -194,10 +194,10 @@ def test_whatever_decides_the_result_decides_the_identity(
     changed += [{"base": dataclasses.replace(base, sha256="1")}]
     found = [identity(), *(identity(**change) for change in changed)]
     assert identity(base=make_base(), sequences=make_sequences(4, 2)) == found[0]
-    monkeypatch.setattr(training, "origin", lambda: {**made_by, "commit": "another"})
+    monkeypatch.setattr(training, "describe_origin", lambda: {**made_by, "commit": "another"})
     assert identity() == found[0], "the code is the same"
     for name in ("processor", "torch"):
-        monkeypatch.setattr(training, "origin", lambda name=name: {**made_by, name: "another"})
+        monkeypatch.setattr(training, "describe_origin", lambda name=name: {**made_by, name: "another"})
         found.append(identity())
     torch.set_num_threads(2)
     found.append(identity())

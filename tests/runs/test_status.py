@@ -151,7 +151,7 @@ def test_a_log_is_read_again_only_when_it_has_grown(workload, store, monkeypatch
     from companion.runs import status
 
     read = []
-    monkeypatch.setattr(status, "last_event", lambda log: (read.append(log.name), {"event": "none"})[1])
+    monkeypatch.setattr(status, "read_last_event", lambda log: (read.append(log.name), {"event": "none"})[1])
     specs = [workload.Job(seed) for seed in range(2)]
     grid = grid_of(store, specs)
     for spec in specs:

@@ -57,7 +57,7 @@ def ways(cores: int) -> list[Way]:
 
 
 def is_harness_installed() -> bool:
-    """Whether lm-evaluation-harness is there (extra `bench`)."""
+    """Whether lm-evaluation-harness is installed (extra `bench`)."""
     return importlib.util.find_spec("lm_eval") is not None
 
 

@@ -47,7 +47,7 @@ class Original:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tables say of it; ``read_from`` is ``hub``, or ``folder`` for files of the release."""
+        """Facts of the data set for tables; ``read_from`` is ``hub``, or ``folder`` for files of the release."""
         named = {name: getattr(self, name) for name in ("name", "title", "hub", "revision", "licence")}
         return {**named, "read_from": "folder" if _release(self) else "hub"}
 
@@ -92,7 +92,7 @@ def load_original(name: str) -> list[Conversation]:
     """Read one of the six: conversations of a length that can be rated, without near-duplicates, in a fixed order.
 
     Raises:
-        CompanionError: no such data set, its files can't be had or are damaged.
+        CompanionError: no such data set, or its files are unavailable or damaged.
     """
     original = find_original(name)
     folder = _release(original) or _load_from_hub(original)

@@ -41,7 +41,7 @@ class Source:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tables say of it."""
+        """Facts of the source for tables."""
         return {name: getattr(self, name) for name in ("name", "stands_in_for", "package", "version", "licence")}
 
 

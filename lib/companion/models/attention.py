@@ -201,7 +201,7 @@ def _behind_prefix(prefix: Tensor, own: Tensor) -> Tensor:
 
 @contextmanager
 def use_packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """While open, the model's attention is `packed_attention`; afterwards what it was."""
+    """While open, the model's attention is `packed_attention`; restored afterwards."""
     AttentionInterface.register(NAME, packed_attention)
     before = model.config._attn_implementation
     model.config._attn_implementation = NAME

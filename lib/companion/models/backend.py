@@ -25,7 +25,7 @@ def choose_backend(wanted: str = "auto") -> str:
     """ "unsloth" or "transformers": "auto" takes Unsloth where there is a CUDA GPU and Unsloth is installed.
 
     Raises:
-        CompanionError: an unknown name, or Unsloth is asked for and cannot be had.
+        CompanionError: an unknown name, or Unsloth is requested and not available.
     """
     if wanted not in NAMES:
         raise CompanionError(f"The backend {wanted!r} is not known: use {', '.join(NAMES[:-1])} or {NAMES[-1]}.")

@@ -189,7 +189,7 @@ def _step(model: PreTrainedModel, head: Tensor, batch: list[Sequence], recipe: R
 
 
 def _update_loss_scale(scaler: torch.amp.GradScaler) -> bool:
-    """Whether the step just asked for was left out because float16 gradients overflowed; the scale is then halved."""
+    """Whether the last step was skipped because float16 gradients overflowed; the scale is then halved."""
     before = scaler.get_scale()
     scaler.update()
     if scaler.get_scale() < 1:

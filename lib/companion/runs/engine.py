@@ -102,7 +102,7 @@ def run_all(
     Raises:
         CompanionError: a spec or ``work`` cannot be sent to a worker; the tracker that was asked for is not there;
             another process uses the store, or it cannot be read; no worker can be started; or records cannot be
-            written. In the last two cases nothing more is begun.
+            written. In the last two cases no further run starts.
     """
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
@@ -133,7 +133,7 @@ def run_with(
             and of the class of the specs, and the folders of records and logs.
 
     Raises:
-        CompanionError: as :func:`run_all`, or the pool cannot be had.
+        CompanionError: as :func:`run_all`, or the pool is not available.
     """
     if not specs:
         return Report((), (), {})
@@ -157,7 +157,7 @@ def run_with(
                 for sentence in damages:
                     progress.print_sentence(sentence)
                 failed = _run_missing(missing, pool, logs, progress)
-        # A worker that was killed as it wrote left its file. The records are there, so a failure costs nothing.
+        # A worker that was killed while writing left its file. The records are complete, so a failure costs nothing.
         with contextlib.suppress(CompanionError):
             store.remove_leftovers()
     done = tuple(run_id for run_id in missing if run_id not in failed)

@@ -39,7 +39,7 @@ def log_event(logs: Path, run_id: str, event: str, **facts: Any) -> None:
     """
     line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
     with contextlib.suppress(OSError), get_log_file(logs, run_id).open("ab+") as file:
-        # A line that was cut off, by a full disk say, must not take this one with it.
+        # A line truncated by a full disk must not damage this one.
         whole = file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
         file.write(("" if whole else "\n").encode() + json.dumps(line).encode() + b"\n")
 
@@ -110,7 +110,7 @@ def report_progress(phase: str, done: int, total: int, examples: int | None = No
 
 
 def parse_events(lines: bytes) -> list[Event]:
-    """The events in some lines of a log; a line that was cut off or is damaged is left out."""
+    """Parse the events in some lines of a log; truncated or damaged lines are skipped."""
     found = []
     for line in lines.splitlines():
         with contextlib.suppress(ValueError, RecursionError):

@@ -203,7 +203,7 @@ def _keep(running: Path, failed: Path) -> str:
 
 
 def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]) -> None:
-    """Drop what was added for the run and note what it was made with; no folder of this machine is named."""
+    """Remove what was added for the run and record its settings; no folder of this machine is named."""
     executed.cells = [cell for cell in executed.cells if LAST_CELL_TAG not in cell.metadata.get("tags", [])]
     executed.metadata.papermill.update(input_path=notebook.name, output_path=None)
     executed.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

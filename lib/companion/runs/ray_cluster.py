@@ -181,5 +181,5 @@ def compute_demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[di
 
 
 def count_resource(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
-    """How many of a resource, such as "GPU", the nodes have that are there."""
+    """Count a resource, such as "GPU", over the connected nodes."""
     return sum(int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"])

@@ -60,7 +60,7 @@ def run_all(
         specs, work, store, logs, quiet, environment, group: as for local processes.
         workers: runs that share a GPU, if the cluster has any; else each takes a processor, and a cluster that is
             started here has as many.
-        needed: files below the cache folder that the runs read; a node that lacks one is given it.
+        needed: files below the cache folder that the runs read; a node without one receives it.
 
     Raises:
         CompanionError: as for local processes; Ray is not installed; the cluster cannot be reached, has other code, or
@@ -115,7 +115,7 @@ class RayPool:
     def run(self, run_id: str, spec_json: str) -> Answer:
         """Make one record in a free slot; called from a thread.
 
-        It is begun again in another one should its node be lost, or its slot fail it as it failed the run before. Such
+        It starts again in another slot if its node is lost, or if its slot fails it as it failed the run before. Such
         a slot is given up, so that a node that fails everything does not take the queue, and had back if the run fails
         elsewhere too.
         """

@@ -78,7 +78,7 @@ class Status:
 
     Attributes:
         groups: counts by group, in the order in which groups appear among the specs.
-        running: the runs in hand, in the order of the specs.
+        running: the current runs, in the order of the specs.
         failures: the failed runs.
         live: whether a process is making runs of this store.
         seconds_left: estimated; None where nothing is being made or nothing is known yet.
@@ -130,7 +130,7 @@ class Grid:
         """Where the runs are now.
 
         Only names of records are looked at; whether they are valid is checked by
-        :meth:`companion.runs.store.Store.verify`. A run is in hand if its log says so and a process holds the store:
+        :meth:`companion.runs.store.Store.verify`. A run is current if its log says so and a process holds the store:
         what was killed together with its driver is not. No clock is asked.
         """
         live, present = is_locked(self.store.folder), set(self.store.ids())

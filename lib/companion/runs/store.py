@@ -57,7 +57,7 @@ class Store:
     folder: Path
 
     def path(self, run_id: str) -> Path:
-        """File of one record, whether or not it is there."""
+        """File of one record, whether or not it exists."""
         return self.folder / f"{run_id}{SUFFIX}"
 
     @property
@@ -66,14 +66,14 @@ class Store:
         return self.folder / "checkpoints"
 
     def has(self, run_id: str) -> bool:
-        """Whether a record of this id is there (not whether it is valid, see :meth:`verify`)."""
+        """Whether a record of this id exists (not whether it is valid, see :meth:`verify`)."""
         return self.path(run_id).exists()
 
     def is_valid(self, run_id: str) -> bool:
-        """Whether a record of this id is there and matches its checksum.
+        """Whether a record of this id exists and matches its checksum.
 
         Raises:
-            CompanionError: it is there and cannot be read.
+            CompanionError: it exists and cannot be read.
         """
         return self.has(run_id) and not self.find_damage(run_id)
 
@@ -115,7 +115,7 @@ class Store:
 
         Raises:
             CompanionError: there is no such record, or it is damaged; it was then moved aside, so that running again
-                makes it anew.
+                makes it again.
         """
         try:
             return _decode(self._read_bytes(run_id), run_id)

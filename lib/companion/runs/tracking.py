@@ -1,6 +1,6 @@
 """A copy of the runs' logs for trackio or W&B, for those who ask for it.
 
-A process of its own follows the logs, so that nothing a tracker does (ask, print, fail, hang) can touch a run.
+A separate process follows the logs, so that nothing a tracker does (ask, print, fail, hang) can touch a run.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def get_tracker() -> str:
 
 @contextlib.contextmanager
 def track_runs(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> Iterator[None]:
-    """While open, what the logs of these runs gain is handed on to the tracker, if there is one.
+    """While open, forward new events of these runs' logs to the tracker, if there is one.
 
     A tracker that cannot be started, or fails, is a warning and no more.
 

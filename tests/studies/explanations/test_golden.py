@@ -137,7 +137,7 @@ def another_schedule(patch: pytest.MonkeyPatch) -> None:
 def another_adapter(patch: pytest.MonkeyPatch) -> None:
     fresh = finetune.create_adapter
     patch.setattr(
-        finetune, "fresh_adapter", lambda base, rank, alpha, seed, *more: fresh(base, rank, alpha, seed + 1, *more)
+        finetune, "create_adapter", lambda base, rank, alpha, seed, *more: fresh(base, rank, alpha, seed + 1, *more)
     )
 
 

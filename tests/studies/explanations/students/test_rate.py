@@ -219,7 +219,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_profile: Profile, label: Pat
 def test_a_student_of_other_prompts_is_refused(
     tiny_profile: Profile, label: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rating, "template", lambda axis: "another prompt")
+    monkeypatch.setattr(rating, "make_template", lambda axis: "another prompt")
     with pytest.raises(CompanionError, match="trained with other prompts"):
         rating.load_raters(label, tiny_profile.model)
 

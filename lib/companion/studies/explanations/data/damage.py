@@ -54,7 +54,7 @@ def split_clauses(words: Sequence[str]) -> list[list[str]]:
 
 
 def _choose_subset(sizes: Sequence[int], target: float, random: Random) -> set[int]:
-    """Choose positions whose sizes add up as nearly as possible to the target; ties are drawn."""
+    """Choose positions whose sizes sum as closely as possible to the target; ties are broken at random."""
     order = random.sample(range(len(sizes)), len(sizes))
     reached: dict[int, tuple[int, ...]] = {0: ()}
     for place in order:

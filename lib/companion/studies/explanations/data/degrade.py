@@ -2,7 +2,7 @@
 
 A whole reply has level 5 on every axis. For each axis a level from 1 to 5 is drawn, and the reply is damaged that much,
 in the order topic, completeness, naturalness. Length is kept, so that it tells nothing about any level. What was done
-is stored with the item, with phrases that can still be read in the final reply, for whoever explains the rating.
+is stored with the item, with phrases that can still be read in the final reply, for explanations of the rating.
 """
 
 import hashlib

@@ -34,7 +34,7 @@ def get_gold_folder(profile: str) -> Path:
 
 
 def load_gold_ratings(profile: str, axes: Sequence[str]) -> pd.DataFrame | None:
-    """What the two raters of a profile gave, as ``read_ratings``; None until both tables are there."""
+    """Load the ratings of a profile's two raters, as ``read_ratings``; None until both tables exist."""
     files = [get_gold_folder(profile) / f"ratings_{rater}.csv" for rater in RATERS]
     return read_ratings(files, axes) if all(file.exists() for file in files) else None
 

@@ -21,7 +21,7 @@ def page(study: Study, measured: bool = False) -> str:
     """Runs, tokens, hours, memory and money of one profile's study; with ``measured`` a few steps are trained first.
 
     Raises:
-        CompanionError: a mistake in the table of cards, or a model that cannot be had.
+        CompanionError: a mistake in the table of cards, or an unavailable model.
     """
     lengths, (specs, tuning) = planner.measure_lengths(study), planner.list_specs(study)
     load = planner.compute_workload(specs, study.settings, lengths)

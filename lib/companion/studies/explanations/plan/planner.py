@@ -208,7 +208,7 @@ def load_shape(model: str, revision: str | None) -> Shape:
     """Sizes of a profile's model; of one on the hub only ``config.json`` is read.
 
     Raises:
-        CompanionError: it cannot be had, or is no Llama-like model.
+        CompanionError: the model is unavailable, or not of Llama type.
     """
     if model in SHAPES:
         return SHAPES[model]

@@ -204,7 +204,7 @@ def read_row(row: Any) -> Conversation:
 
 
 def read_text(lines: Sequence[str]) -> Conversation:
-    """A conversation from lines such as ``A: Hello.``; a line without a speaker goes on with the turn before it.
+    """A conversation from lines such as ``A: Hello.``; a line without a speaker continues the turn before it.
 
     The last turn is the reply; its speaker is called B, as in training.
 
@@ -242,7 +242,7 @@ def _require_fitting(raters: Sequence[Rater], line: Line) -> Line:
 
 
 def rate(raters: Sequence[Rater], lines: Sequence[Line], explain: bool) -> list[dict[str, Any]]:
-    """One answer a line: its number, its id if it has one, and by axis label, probabilities and perhaps explanation.
+    """One answer a line: its number, its id if any, and by axis label, probabilities and, if asked for, explanation.
 
     ``expected`` is the mean of the labels under their probabilities, where the labels are numbers.
     """

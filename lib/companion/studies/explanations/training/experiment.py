@@ -150,7 +150,7 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def score_student(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
-    """What a student says of the items that are scored: the arrays of ``execute`` without the training history."""
+    """Score a student on the items of the split: the arrays of ``execute`` without the training history."""
     from companion.models.base import get_label_token_ids
     from companion.models.score import score
     from companion.studies.explanations.data.texts import count_labels
@@ -236,7 +236,7 @@ def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _make_checkpoint(spec: RunSpec) -> Any:
-    """Where and how often the training of a run is kept; None where its workers were told to keep none."""
+    """Where and how often to save the training of a run; None without checkpoints."""
     from companion.models.checkpoint import Checkpoint
 
     if (folder := paths.checkpoints()) is None:
@@ -297,6 +297,6 @@ def _generate_labels(
 
 
 def parse_label(text: str) -> int:
-    """The label a generated answer opens with, 1 to 5, perhaps repeated; 0 when it opens with anything else."""
+    """The label a generated answer opens with, 1 to 5, possibly repeated; 0 if it opens with anything else."""
     match = re.match(r"\s*([1-5])\1*(?!\w)", text)
     return int(match.group(1)) if match else 0
