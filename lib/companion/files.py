@@ -73,7 +73,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def drop_unfinished(folder: Path) -> None:
-    """Remove what killed processes left of `whole_folder` for this name; nobody else may be writing it."""
+    """Remove what killed processes left of `whole_folder` for this name; no other process may be writing it."""
     for left in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(left, ignore_errors=True)
 

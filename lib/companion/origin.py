@@ -13,22 +13,22 @@ LIBRARIES = ("torch", "transformers", "peft", "numpy")
 
 
 @lru_cache(maxsize=1)
-def commit() -> str:
+def get_commit() -> str:
     """Commit of this checkout, ``-dirty`` where the library differs from it, ``unknown`` outside a checkout.
 
     Looked up once per process, as the code is loaded once.
     """
     library = Path(__file__).parent
     try:
-        head = _git(library, "rev-parse", "HEAD")
-        changed = _git(library, "status", "--porcelain", "--", ".")
+        head = _run_git(library, "rev-parse", "HEAD")
+        changed = _run_git(library, "status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("-dirty" if changed else "")
 
 
 @lru_cache(maxsize=1)
-def code() -> str:
+def hash_code() -> str:
     """Hash of all modules of this library, looked up once per process, as the code is loaded once."""
     library = Path(__file__).parent
     digest = hashlib.sha256()
@@ -37,17 +37,22 @@ def code() -> str:
     return digest.hexdigest()
 
 
-def origin() -> dict[str, str]:
+def describe_origin() -> dict[str, str]:
     """Commit, library versions and processor: on another kind of machine the last bits of a result may differ."""
-    return {"commit": commit(), "processor": processor(), "python": platform.python_version(), **versions(LIBRARIES)}
+    return {
+        "commit": get_commit(),
+        "processor": get_processor(),
+        "python": platform.python_version(),
+        **get_versions(LIBRARIES),
+    }
 
 
-def versions(packages: Iterable[str]) -> dict[str, str]:
+def get_versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed version of each package, ``none`` of one that is not installed."""
-    return {name: _version(name) for name in packages}
+    return {name: _get_version(name) for name in packages}
 
 
-def processor() -> str:
+def get_processor() -> str:
     """Model name and the flags that decide which kernels run."""
     try:
         text = Path("/proc/cpuinfo").read_text()
@@ -58,13 +63,13 @@ def processor() -> str:
     return f"{name.group(1) if name else platform.machine()} ({' '.join(flags)})"
 
 
-def _version(name: str) -> str:
+def _get_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return "none"
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _run_git(folder: Path, *arguments: str) -> str:
     run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     return run.stdout.strip()

@@ -34,7 +34,7 @@ class Profile:
         backend: ``auto`` (Unsloth where there is a CUDA GPU and Unsloth is installed, else transformers), ``unsloth``
             or ``transformers``.
         checkpoint_minutes: how often the state of a training is kept, so that one that is cut off goes on inside its
-            run; without it, it begins anew.
+            run; without it, it starts again.
         recorded: whether its results are kept in the repository, to be shown beside those of other profiles.
     """
 
@@ -92,12 +92,12 @@ def validate(settings: type[Settings], content: dict[str, Any], where: str) -> S
         # JSON mode lets a YAML list fill a tuple while staying strict about everything else; a date becomes a text.
         return TypeAdapter(settings).validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        raise CompanionError(f"{where}: {_explain(error, settings)}") from error
+        raise CompanionError(f"{where}: {_explain_error(error, settings)}") from error
     except (TypeError, ValueError) as error:
         raise CompanionError(f"{where}: {error}.") from error
 
 
-def _explain(error: ValidationError, settings: type) -> str:
+def _explain_error(error: ValidationError, settings: type) -> str:
     unknown = ("unexpected_keyword_argument", "extra_forbidden")
     # A misspelt key is also a missing one; its hint says more.
     first = min(error.errors(), key=lambda one: one["type"] not in unknown)
@@ -106,7 +106,7 @@ def _explain(error: ValidationError, settings: type) -> str:
     if kind in ("missing", "missing_argument"):
         return f"the key {key!r} is missing."
     if kind in unknown:
-        names = _key_names(settings, place[:-1])
+        names = _list_keys(settings, place[:-1])
         near = difflib.get_close_matches(str(place[-1]), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(names)}."
         return f"unknown key {key!r}; {hint}"
@@ -118,7 +118,7 @@ def _explain(error: ValidationError, settings: type) -> str:
     return f"{key}: {first['msg'].lower()}{but}."
 
 
-def _key_names(settings: type, place: Sequence[int | str]) -> list[str]:
+def _list_keys(settings: type, place: Sequence[int | str]) -> list[str]:
     """Known keys of the level at ``place``; positions in a list are numbers."""
     for part in place:
         if isinstance(part, str):

@@ -20,7 +20,7 @@ from scipy import stats
 from companion.bench import bootstraps, commands, grid, profile, scoring, together, training, workload
 from companion.bench.page import OFFLINE
 from companion.bench.turns import Measured, take_turns
-from companion.models.attention import common_prefix, pack
+from companion.models.attention import find_common_prefix, pack
 from companion.models.batches import epoch_batches
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
@@ -53,9 +53,9 @@ def test_batches_are_the_same_every_time_and_share_what_they_say() -> None:
         workload.TRAINING[f"train{kind}, label"].batches(40) for kind in (", long rubric", " as the study")
     )
     prompts = [prompt for batch in rubric for prompt, _ in batch]
-    assert common_prefix(prompts) == 95 and {len(prompt) for prompt in prompts} <= set(range(145, 196))
-    assert common_prefix([prompt for batch in study for prompt, _ in batch]) == 0
-    assert all(25 <= common_prefix([prompt for prompt, _ in batch]) <= 58 for batch in study)
+    assert find_common_prefix(prompts) == 95 and {len(prompt) for prompt in prompts} <= set(range(145, 196))
+    assert find_common_prefix([prompt for batch in study for prompt, _ in batch]) == 0
+    assert all(25 <= find_common_prefix([prompt for prompt, _ in batch]) <= 58 for batch in study)
     assert 105 < np.mean([len(prompt) for batch in study for prompt, _ in batch]) < 125
 
 
@@ -63,7 +63,7 @@ def test_batches_are_the_same_every_time_and_share_what_they_say() -> None:
 def test_scored_prompts_share_what_they_say(task: str, shared: int, lengths: tuple[int, int]) -> None:
     (name,) = (name for name in workload.SCORING if task in name)
     prompts = workload.prompts(name, 100)
-    assert common_prefix(prompts) == shared and prompts == workload.prompts(name, 100)
+    assert find_common_prefix(prompts) == shared and prompts == workload.prompts(name, 100)
     assert lengths[0] <= min(map(len, prompts)) and max(map(len, prompts)) <= lengths[1]
 
 
@@ -77,7 +77,7 @@ def test_tokens_computed_are_the_rows_of_the_packed_batch(task: str) -> None:
 
 def test_other_trainers_get_batches_of_like_length_the_longest_first() -> None:
     batches = workload.TRAINING["train, long rubric, label"].batches(4)
-    pairs = training.by_length(batches)
+    pairs = training.sort_by_length(batches)
     assert sorted(pairs) == sorted(pair for batch in batches for pair in batch)
     lengths = [[len(prompt) for prompt, _ in pairs[start : start + 8]] for start in (8, 16, 24, 0)]
     assert all(max(one) <= min(other) for one, other in pairwise(lengths))
@@ -91,14 +91,14 @@ def test_the_warm_up_is_not_timed_and_what_follows_waits_for_the_other_processes
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(now))
     clock = training.Clock(8)
     for _ in range(training.WARMUP + training.STEPS):
-        clock.stepped()
+        clock.record_step()
     assert clock.rate() == 2 * 8 / 4 and waited == [training.WARMUP - 1]
 
 
 @pytest.mark.parametrize("task", workload.TRAINING)
 def test_the_tokens_counted_are_those_of_the_steps_that_are_timed(task: str) -> None:
     chosen = workload.TRAINING[task]
-    all_batches, timed = chosen.batches(training.WARMUP + training.STEPS), training.timed(chosen)
+    all_batches, timed = chosen.batches(training.WARMUP + training.STEPS), training.select_timed_batches(chosen)
     assert len(timed) == training.STEPS and all(batch in all_batches for batch in timed)
     order = epoch_batches(workload.sequences(all_batches), chosen.size, training.SEED, 0)
     assert [all_batches[numbers[0] // chosen.size] for numbers in order[-training.STEPS :]] == timed
@@ -110,7 +110,7 @@ def test_shares_divide_the_work_done_by_the_limit(monkeypatch: pytest.MonkeyPatc
     ours, products, *_ = training.ways(2)
     found = [Measured(ours, task, [2.0, 4.0]) for task in workload.TRAINING]
     found.append(Measured(products, training.PRODUCTS, [1000.0, 1000.0]))
-    shares = {one.task: one.values for one in training.shares(found)}
+    shares = {one.task: one.values for one in training.compute_shares(found)}
     assert len(shares) == len(workload.TRAINING)
     assert shares["share of the limit: train as the study, label"] == pytest.approx([0.2, 0.4])
 
@@ -123,20 +123,26 @@ def test_a_token_costs_four_operations_for_each_weight_of_the_blocks() -> None:
 
 @pytest.mark.golden
 def test_the_kinds_of_operations_make_the_whole_and_products_are_told_apart() -> None:
-    shares = [profile.share(task) for task in profile.ways()[0].tasks[: len(profile.KINDS)]]
+    shares = [profile.measure_shares(task) for task in profile.ways()[0].tasks[: len(profile.KINDS)]]
     assert sum(shares) == pytest.approx(1) and min(shares) > 0 and shares[0] == max(shares)
     kinds = [
-        profile.kind_of("aten::mm", shapes)
+        profile.classify_operation("aten::mm", shapes)
         for shapes in ([[500, 576], [576, 1536]], [[500, 576], [576, 16]], [[16, 576], [576, 49152]])
     ]
-    assert kinds == ["frozen layers", "adapter", "head"] and profile.kind_of("aten::bmm", [[9, 16, 8]]) == "attention"
+    assert (
+        kinds == ["frozen layers", "adapter", "head"]
+        and profile.classify_operation("aten::bmm", [[9, 16, 8]]) == "attention"
+    )
 
 
 def test_two_batches_in_one_pass_share_their_first_tokens_only() -> None:
     (batch,) = workload.TRAINING["train as the study, label"].batches(1)
     both = together.two_batches(batch)
-    shared = common_prefix([prompt for prompt, _ in batch])
-    assert common_prefix([prompt for prompt, _ in both]) == shared and len({tuple(prompt) for prompt, _ in both}) == 10
+    shared = find_common_prefix([prompt for prompt, _ in batch])
+    assert (
+        find_common_prefix([prompt for prompt, _ in both]) == shared
+        and len({tuple(prompt) for prompt, _ in both}) == 10
+    )
     assert training.tokens_computed(both) == 2 * training.tokens_computed(batch) - shared
 
 

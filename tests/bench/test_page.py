@@ -11,7 +11,7 @@ from companion.bench import growth, page
 from companion.bench.turns import SECONDS, Measured, Way
 from companion.cli import shared as cli
 from companion.errors import CompanionError
-from companion.origin import commit
+from companion.origin import get_commit
 from measures import two
 
 
@@ -30,7 +30,7 @@ def test_all_parts_are_measured_and_one_can_be_measured_again(tmp_path: Path, ca
     assert (tmp_path / "bench.md").read_text() == text
     assert f"{os.cpu_count()} cores" in text and "torch 2." in text
     assert "## Scoring" in text and "## Statistics" in text
-    assert (" with changes.*" in text) == commit().endswith("-dirty") and f"*Commit {commit()[:8]}" in text
+    assert (" with changes.*" in text) == get_commit().endswith("-dirty") and f"*Commit {get_commit()[:8]}" in text
     assert "4 [4, 4] examples/s" in text and "0.5 [0.5, 0.5]" in text
     capsys.readouterr()
     page.run(["statistics"], 3, tmp_path)
@@ -108,10 +108,10 @@ def test_every_point_of_growth_is_drawn_and_only_its_quantity_grows(tmp_path: Pa
     assert ticks == {quantity: list(values) for quantity, values in growth.GROWTH.items()}
     assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] >= 5 for axes in drawn.axes)
     cores = os.cpu_count() or 1
-    assert [len(growth.grown("seeds", count)[0]) for count in (1, 8)] == [1, 8]
-    assert growth.grown("workers, for 8 runs", 4)[1] == 4 and growth.grown("arms", 4)[1] == cores
-    assert {run.items for run in growth.grown("test items", 160)[0]} == {160}
-    assert {5 * run.train for run in growth.grown("training examples", 80)[0]} == {80}
-    assert {run.length for run in growth.grown("prompt length in tokens", 480)[0]} == {480}
-    assert [run.target for run in growth.grown("arms", 4)[0]] == [2, 10, 18, 26]
+    assert [len(growth.plan_growth("seeds", count)[0]) for count in (1, 8)] == [1, 8]
+    assert growth.plan_growth("workers, for 8 runs", 4)[1] == 4 and growth.plan_growth("arms", 4)[1] == cores
+    assert {run.items for run in growth.plan_growth("test items", 160)[0]} == {160}
+    assert {5 * run.train for run in growth.plan_growth("training examples", 80)[0]} == {80}
+    assert {run.length for run in growth.plan_growth("prompt length in tokens", 480)[0]} == {480}
+    assert [run.target for run in growth.plan_growth("arms", 4)[0]] == [2, 10, 18, 26]
     assert {way.unit for way in growth.ways()} == {SECONDS}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from companion.bench.turns import SECONDS, Measured, Way, rows, take_turns
+from companion.bench.turns import SECONDS, Measured, Way, make_rows, take_turns
 from grids import alive, wait_for
 from measures import begun, held, rate, threads, two
 
@@ -40,7 +40,7 @@ def test_memory_is_the_peak_of_each_measurement() -> None:
 def test_ratios_are_taken_round_by_round(unit: str, times: tuple[float, float, float]) -> None:
     ours, theirs = (Way(name, ("a",), two, "", unit=unit) for name in ("ours", "theirs"))
     found = [Measured(ours, "a", [8.0, 3.0, 40.0]), Measured(theirs, "a", [2.0, 1.0, 20.0])]
-    first, second = rows("part", found)
+    first, second = make_rows("part", found)
     assert (first["median"], first["lowest"], first["highest"], first["rounds"]) == (8.0, 3.0, 40.0, 3)
     assert (first["times"], first["times_lowest"], first["times_highest"]) == (1.0, 1.0, 1.0)
     assert (second["times"], second["times_lowest"], second["times_highest"]) == pytest.approx(times)

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from companion.corpora.conversation import Turn, fingerprint, make_conversation
+from companion.corpora.conversation import Turn, compute_fingerprint, make_conversation
 
 CONTEXT = (Turn("A", "where is the lamp?"),)
 
@@ -37,7 +37,17 @@ def test_fingerprint_sees_order_and_group():
     one = make_conversation("faq", "q1", CONTEXT, "on the table")
     two = make_conversation("faq", "q2", CONTEXT, "under the table")
     moved = dataclasses.replace(one, group="q9")
-    assert len({fingerprint([one, two]), fingerprint([two, one]), fingerprint([moved, two]), fingerprint([one])}) == 4
+    assert (
+        len(
+            {
+                compute_fingerprint([one, two]),
+                compute_fingerprint([two, one]),
+                compute_fingerprint([moved, two]),
+                compute_fingerprint([one]),
+            }
+        )
+        == 4
+    )
 
 
 def test_odd_characters_have_an_id():

@@ -1,7 +1,15 @@
 import pytest
 
 from companion.corpora.conversation import Turn, make_conversation
-from companion.corpora.filters import Raw, clean, has_code, is_profane, names_a_person, recent, tidy
+from companion.corpora.filters import (
+    Raw,
+    clean,
+    has_code,
+    is_profane,
+    names_a_person,
+    normalize_whitespace,
+    select_recent_turns,
+)
 
 LONG = "the lamp stands on the old table near the window of this quiet room"
 
@@ -15,7 +23,7 @@ def kept(*responses, personal=False, limit=100, **options):
 
 
 def test_white_space_is_tidied():
-    assert tidy(" a\n b\t c ") == "a b c"
+    assert normalize_whitespace(" a\n b\t c ") == "a b c"
 
 
 @pytest.mark.parametrize("words,fits", [(11, False), (12, True), (80, True), (81, False)])
@@ -70,12 +78,12 @@ def test_names_matter_in_personal_chats_only():
 
 def test_recent_keeps_the_last_turn_and_four_before_it():
     turns = [Turn("A", str(place)) for place in range(9)]
-    assert [turn.text for turn in recent(turns)] == ["4", "5", "6", "7", "8"]
+    assert [turn.text for turn in select_recent_turns(turns)] == ["4", "5", "6", "7", "8"]
 
 
 def test_recent_drops_old_turns_that_are_too_long_together():
     turns = [Turn("A", "w " * 60), Turn("B", "w " * 40), Turn("A", "w " * 40)]
-    assert recent(turns) == tuple(turns[1:])
+    assert select_recent_turns(turns) == tuple(turns[1:])
 
 
 def test_near_duplicates_are_dropped_once():

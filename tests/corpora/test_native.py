@@ -28,7 +28,7 @@ STORY = {
 
 
 def test_hh_turns_are_split_by_speaker():
-    turns = native.hh_turns(CHOSEN)
+    turns = native.split_hh_turns(CHOSEN)
     assert turns == [
         Turn("A", "Is tea hot?"),
         Turn("B", "Mostly."),
@@ -40,7 +40,7 @@ def test_hh_turns_are_split_by_speaker():
 @pytest.mark.parametrize("text", ["", "Is tea hot?", "\n\nHuman: Is tea hot?", "Hm\n\nHuman: Tea?\n\nAssistant: Yes."])
 def test_hh_text_that_is_no_transcript_is_refused(text: str):
     with pytest.raises(ValueError, match="no transcript"):
-        native.hh_turns(text)
+        native.split_hh_turns(text)
 
 
 def test_hh_question_serves_one_of_the_two_data_sets():
@@ -48,7 +48,7 @@ def test_hh_question_serves_one_of_the_two_data_sets():
         name: [
             raw
             for number in range(200)
-            for raw in native.hh_reply({"chosen": _hh(number, "good"), "rejected": _hh(number, "bad")}, name)
+            for raw in native.convert_hh_row({"chosen": _hh(number, "good"), "rejected": _hh(number, "bad")}, name)
         ]
         for name in ("chosen", "rejected")
     }
@@ -68,22 +68,22 @@ def test_arena_gives_one_side_and_the_same_each_time():
     sides = {}
     for number in range(40):
         battle = BATTLE | {"question_id": f"q{number}"}
-        (raw,) = native.arena_reply(battle)
-        assert [raw] == list(native.arena_reply(battle))
+        (raw,) = native.convert_arena_row(battle)
+        assert [raw] == list(native.convert_arena_row(battle))
         assert raw.group == f"q{number}" and raw.context == [Turn("A", "Hello?")]
         sides[raw.response] = sides.get(raw.response, 0) + 1
     assert set(sides) == {"Hi, I am A.", "Hi, I am B."} and min(sides.values()) > 8
 
 
 def test_arena_leaves_out_other_languages():
-    assert not list(native.arena_reply(BATTLE | {"language": "German"}))
+    assert not list(native.convert_arena_row(BATTLE | {"language": "German"}))
 
 
 def test_amazon_release_and_hub_rows():
     release = {"asin": "B1", "question": "Does it  fit?", "answer": "It does."}
-    assert list(native.amazon_answer(release)) == [Raw("B1", [Turn("A", "Does it fit?")], "It does.")]
+    assert list(native.convert_amazon_row(release)) == [Raw("B1", [Turn("A", "Does it fit?")], "It does.")]
     hub = {"query": ["Does it fit?"], "pos": ["It does.", "No."]}
-    assert [raw.response for raw in native.amazon_answer(hub)] == ["It does.", "No."]
+    assert [raw.response for raw in native.convert_amazon_row(hub)] == ["It does.", "No."]
 
 
 def test_coqa_release_and_hub_rows_are_the_same():
@@ -91,8 +91,8 @@ def test_coqa_release_and_hub_rows_are_the_same():
         "questions": ["What has Ann?", "Which colour?"],
         "answers": {"input_text": ["a boat", "red"], "answer_start": [0, 1]},
     }
-    release = list(native.coqa_answers(STORY))
-    assert release == list(native.coqa_answers(hub))
+    release = list(native.convert_coqa_row(STORY))
+    assert release == list(native.convert_coqa_row(hub))
     first, second = release
     assert len(first.context[0].text.split()) == native.STORY_WORDS
     assert first.context[1:] == [Turn("A", "What has Ann?")] and first.response == "a boat"
@@ -103,12 +103,12 @@ def test_coqa_release_and_hub_rows_are_the_same():
 
 def test_coqa_with_fewer_answers_than_questions_is_malformed():
     with pytest.raises(ValueError, match="zip"):
-        list(native.coqa_answers(STORY | {"answers": [{"input_text": "a boat"}]}))
+        list(native.convert_coqa_row(STORY | {"answers": [{"input_text": "a boat"}]}))
 
 
 def test_cornell_gives_the_last_line_of_each_talk(tmp_path: Path):
     _cornell(tmp_path, ["L1", "L2", "L3"], ["L3", "L4"])
-    first, second = native.cornell_talks(tmp_path)
+    first, second = native.read_cornell(tmp_path)
     assert first == Raw("m0", [Turn("B", "Caf\xe9?"), Turn("A", "Closed.")], "Oh.")
     # of L3 and the empty L4 one line is left, which answers nothing
     assert second.response == "Oh." and second.context == [Turn("A", "Closed.")]
@@ -126,7 +126,7 @@ def _cornell(folder: Path, *talks: list[str]) -> None:
 def test_numbered_lines_reads_gzip_and_skips_blank_lines(tmp_path: Path):
     file = tmp_path / "rows.jsonl.gz"
     file.write_bytes(gzip.compress(b"one\n\ntwo\n"))
-    assert list(native.numbered_lines(file)) == [(1, "one\n"), (3, "two\n")]
+    assert list(native.read_numbered_lines(file)) == [(1, "one\n"), (3, "two\n")]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-12], lambda data: b"no gzip", lambda data: data[:12] + b"xx"])
@@ -134,7 +134,7 @@ def test_damaged_gzip_gets_a_sentence(tmp_path: Path, damage):
     file = tmp_path / "rows.jsonl.gz"
     file.write_bytes(damage(gzip.compress(json.dumps(list(range(9999))).encode())))
     with pytest.raises(CompanionError, match="is damaged"):
-        list(native.numbered_lines(file))
+        list(native.read_numbered_lines(file))
 
 
 def _raws(number: int) -> Iterator[Raw]:
@@ -148,15 +148,15 @@ def test_malformed_rows_are_counted_and_told():
     with pytest.warns(
         UserWarning, match=r"2 of 99 rows of file are malformed, the first by a KeyError \(rows 98, 99\)"
     ):
-        assert len(list(native.sound("file", rows, _raws))) == 97
+        assert len(list(native.convert_rows("file", rows, _raws))) == 97
 
 
 @pytest.mark.parametrize("rows", [[(1, -1)], [(n, -1 if n < 7 else n) for n in range(1, 300)]])
 def test_too_many_malformed_rows_are_an_error(rows: list[tuple[int, int]]):
     with pytest.raises(CompanionError, match="malformed"):
-        list(native.sound("file", rows, _raws))
+        list(native.convert_rows("file", rows, _raws))
 
 
 def test_an_empty_file_is_an_error():
     with pytest.raises(CompanionError, match="has no rows"):
-        list(native.sound("file", [], _raws))
+        list(native.convert_rows("file", [], _raws))

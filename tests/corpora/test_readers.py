@@ -45,7 +45,7 @@ Answer me!"
 
 
 def test_wesnoth_messages_are_read_by_event_without_narration_and_comments():
-    scenes = [scene for scene in readers.wesnoth_messages(SCENARIO) if scene]
+    scenes = [scene for scene in readers.parse_wesnoth_messages(SCENARIO) if scene]
     assert scenes == [
         [
             Turn("Anna", 'Who goes "there"? Answer me!'),
@@ -80,7 +80,7 @@ def test_wesnoth_replies_join_a_speaker_and_stay_in_their_scene(tmp_path):
     ],
 )
 def test_literal_text(template, text):
-    assert readers.literal_text(ElementTree.fromstring(template)) == text
+    assert readers.get_literal_text(ElementTree.fromstring(template)) == text
 
 
 AIML = """<aiml xmlns="http://alicebot.org/2001/AIML">
@@ -143,7 +143,7 @@ def test_chitchat_selects_by_mean_rating_and_joins_messages(tmp_path):
     ],
 )
 def test_answers_as_text(answer, text):
-    assert readers.answer_text(answer) == text
+    assert readers.format_answer(answer) == text
 
 
 def test_fanoutqa_gives_the_chain_before_each_question(tmp_path):

@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.corpora.similarity import shingles, similar_pairs
+from companion.corpora.similarity import find_similar_pairs, make_shingles
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcd"), max_size=8).map(" ".join), max_size=12)
 
 
 def jaccard(one, other):
-    left, right = shingles(one), shingles(other)
+    left, right = make_shingles(one), make_shingles(other)
     return len(left & right) / len(left | right) if left | right else 0.0
 
 
@@ -19,13 +19,13 @@ def test_finds_exactly_the_pairs_that_a_full_comparison_finds(texts, threshold):
         for earlier in range(later)
         if jaccard(texts[earlier], texts[later]) >= threshold
     }
-    assert set(similar_pairs(texts, threshold)) == expected
+    assert set(find_similar_pairs(texts, threshold)) == expected
 
 
 def test_case_and_punctuation_do_not_matter():
-    assert shingles("The cat, sat DOWN!") == shingles("the cat sat down") != shingles("the cat sat up")
+    assert make_shingles("The cat, sat DOWN!") == make_shingles("the cat sat down") != make_shingles("the cat sat up")
 
 
 def test_short_and_empty_texts():
-    assert shingles("Hello there") == {("hello", "there")}
-    assert shingles(" ... ") == frozenset()
+    assert make_shingles("Hello there") == {("hello", "there")}
+    assert make_shingles(" ... ") == frozenset()

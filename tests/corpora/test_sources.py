@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from companion.corpora import filters, sources
-from companion.corpora.conversation import fingerprint
-from companion.corpora.similarity import shingles
+from companion.corpora.conversation import compute_fingerprint
+from companion.corpora.similarity import make_shingles
 from companion.errors import CompanionError
 
 COUNTS = {"assistant": 151, "chat_high": 2000, "chat_low": 701, "faq": 487, "qa": 335, "scripted": 950}
@@ -22,7 +22,7 @@ def loaded():
 
 def test_six_sources_with_the_pinned_texts(loaded):
     assert {name: len(items) for name, items in loaded.items()} == COUNTS
-    assert {name: fingerprint(items) for name, items in loaded.items()} == {
+    assert {name: compute_fingerprint(items) for name, items in loaded.items()} == {
         name: source.sha256 for name, source in sources.SOURCES.items()
     }
 
@@ -46,7 +46,7 @@ def test_every_conversation_is_fit_to_be_rated(loaded, name):
         assert 3 <= sum(len(turn.text.split()) for turn in item.context) <= 80
         assert item.context[-1].speaker == "A"
         assert len(item.context) <= 5
-        assert item.response == filters.tidy(item.response)
+        assert item.response == filters.normalize_whitespace(item.response)
         assert filters.is_fit_to_show(item, personal=name.startswith("chat"))
 
 
@@ -57,7 +57,7 @@ def test_sources_with_dialogue_have_earlier_turns(loaded, name):
 
 def test_no_response_repeats_another_of_its_source(loaded):
     for items in loaded.values():
-        sets = Counter(shingles(item.response) for item in items)
+        sets = Counter(make_shingles(item.response) for item in items)
         assert max(sets.values()) == 1
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.corpora.conversation import Turn, make_conversation
-from companion.corpora.similarity import shingles, words
+from companion.corpora.similarity import extract_words, make_shingles
 from companion.corpora.sources import load_source
 from companion.corpora.splits import LEAK_SIMILARITY, split
 from companion.errors import CompanionError
@@ -18,12 +18,12 @@ def conversation(place, group=None, context=None, response=None):
 
 
 def jaccard(one, other):
-    left, right = shingles(one.response), shingles(other.response)
+    left, right = make_shingles(one.response), make_shingles(other.response)
     return len(left & right) / len(left | right)
 
 
 def question(item):
-    return words(" ".join(turn.text for turn in item.context))
+    return extract_words(" ".join(turn.text for turn in item.context))
 
 
 @given(st.lists(st.integers(0, 12), min_size=40, max_size=60), st.integers(0, 9))

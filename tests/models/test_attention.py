@@ -5,14 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from companion.models.attention import common_prefix, make_layout, pack, packed_attention
+from companion.models.attention import find_common_prefix, make_layout, pack, packed_attention
 
 token_lists = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=5)
 
 
 @given(token_lists)
 def test_common_prefix_is_shared_by_all_and_longest(sequences: list[list[int]]) -> None:
-    shared = common_prefix(sequences)
+    shared = find_common_prefix(sequences)
     assert all(sequence[:shared] == sequences[0][:shared] for sequence in sequences)
     assert shared == min(map(len, sequences)) or len({sequence[shared] for sequence in sequences}) > 1
 

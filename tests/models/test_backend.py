@@ -14,9 +14,9 @@ import companion.models.backend as backend
 import companion.models.base as loader
 import companion.models.finetune as training
 from companion.errors import CompanionError
-from companion.models.base import Base, facts, native_dtype
+from companion.models.base import Base, describe_base, get_native_dtype
 from companion.models.batches import Sequence
-from companion.models.finetune import Recipe, finetune, tokens_that_fit
+from companion.models.finetune import Recipe, count_fitting_tokens, finetune
 
 Make = Callable[..., Base]
 MakeSequences = Callable[..., list[Sequence]]
@@ -45,7 +45,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool, bool], None]:
 )
 def test_choice(machine: Callable, gpu: bool, installed: bool, wanted: str, chosen: str) -> None:
     machine(gpu, installed)
-    assert backend.choose(wanted) == chosen
+    assert backend.choose_backend(wanted) == chosen
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def test_choice(machine: Callable, gpu: bool, installed: bool, wanted: str, chos
 def test_mistakes_get_a_sentence(machine: Callable, gpu: bool, installed: bool, wanted: str, sentence: str) -> None:
     machine(gpu, installed)
     with pytest.raises(CompanionError, match=sentence):
-        backend.choose(wanted)
+        backend.choose_backend(wanted)
 
 
 @pytest.mark.parametrize(("able", "dtype"), [(True, "bfloat16"), (False, "float16")])
 def test_auto_on_a_gpu_asks_the_card(monkeypatch: pytest.MonkeyPatch, able: bool, dtype: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
-    assert native_dtype() == dtype
+    assert get_native_dtype() == dtype
 
 
 def test_nf4_needs_bitsandbytes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(loader.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompanionError, match="nf4 needs bitsandbytes: run"):
-        loader._load(loader.Located(tmp_path, "m", "0", "0", "nf4"))
+        loader._load(loader.ModelLocation(tmp_path, "m", "0", "0", "nf4"))
 
 
 def test_facts_of_a_run_on_a_cpu(make_base: Make) -> None:
-    assert facts(make_base(dtype=torch.bfloat16)) == {
+    assert describe_base(make_base(dtype=torch.bfloat16)) == {
         "backend": "transformers",
         "device": "cpu",
         "compute": "bfloat16",
@@ -87,7 +87,7 @@ def test_the_start_of_a_run_imports_nothing_that_unsloth_changes() -> None:
     code = (
         "import sys, companion.studies.explanations.training.experiment\n"
         "from companion.models import backend\n"
-        "assert backend.start() == 'transformers'\n"
+        "assert backend.start_backend() == 'transformers'\n"
         "print(*sorted(set(sys.modules) & {'transformers', 'peft', 'trl', 'unsloth'}))\n"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -96,11 +96,11 @@ def test_the_start_of_a_run_imports_nothing_that_unsloth_changes() -> None:
 
 def test_memory_becomes_tokens() -> None:
     mistral = MistralConfig(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32)
-    assert tokens_that_fit(mistral, 5 * 2**30, 2) == 8192
-    assert tokens_that_fit(mistral, 5 * 2**30, 4) == 4096
-    assert tokens_that_fit(mistral, 1, 2) == 1
+    assert count_fitting_tokens(mistral, 5 * 2**30, 2) == 8192
+    assert count_fitting_tokens(mistral, 5 * 2**30, 4) == 4096
+    assert count_fitting_tokens(mistral, 1, 2) == 1
     # All 32 blocks keep what the one that is worked on holds: 180,224 numbers a token.
-    assert tokens_that_fit(mistral, 5 * 2**30, 2, checkpointed=False) == 256
+    assert count_fitting_tokens(mistral, 5 * 2**30, 2, checkpointed=False) == 256
 
 
 def full_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

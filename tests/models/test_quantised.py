@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import companion.models.base as loader
-from companion.models.base import Base, facts, is_quantised, load_base, locate
+from companion.models.base import Base, describe_base, is_quantised, load_base, locate
 from companion.models.batches import Sequence
-from companion.models.forward import attention_for, head_weight
-from companion.models.lora import Student, fresh_adapter, inner
+from companion.models.forward import get_head_weight, prepare_attention
+from companion.models.lora import Student, create_adapter, unwrap_model
 from companion.models.loss import batch_loss
 from companion.models.score import score
 
@@ -29,7 +29,7 @@ def folder(make_base: Make, tmp_path: Path) -> Path:
 
 
 def quantised(folder: Path, compute: str, monkeypatch: pytest.MonkeyPatch) -> Base:
-    monkeypatch.setattr(loader, "native_dtype", lambda: compute)
+    monkeypatch.setattr(loader, "get_native_dtype", lambda: compute)
     return load_base(str(folder), dtype="nf4")
 
 
@@ -46,15 +46,15 @@ def dequantised(base: Base, like: Base) -> Base:
 def gradients(base: Base, sequences: list[Sequence], evaluate: bool = False) -> Tensor:
     """Gradients of random adapters, if wanted after an evaluation without gradients."""
     draw = torch.Generator().manual_seed(5)
-    with fresh_adapter(base, 4, 8, 0) as wrapped, attention_for(base.model):
-        model = inner(wrapped)
+    with create_adapter(base, 4, 8, 0) as wrapped, prepare_attention(base.model):
+        model = unwrap_model(wrapped)
         adapters = sorted((name, one) for name, one in model.named_parameters() if "lora_" in name)
         for _, parameter in adapters:
             parameter.data = torch.randn(parameter.shape, generator=draw) * 0.2
         if evaluate:
             with torch.no_grad():
-                batch_loss(model.eval(), head_weight(model), sequences)
-        loss, _ = batch_loss(model.train(), head_weight(model), sequences)
+                batch_loss(model.eval(), get_head_weight(model), sequences)
+        loss, _ = batch_loss(model.train(), get_head_weight(model), sequences)
         loss.backward()
         return torch.cat([parameter.grad.float().flatten() for _, parameter in adapters])
 
@@ -72,7 +72,7 @@ def test_nf4_names_the_16_bit_files_and_says_how_it_computes(folder: Path, monke
     assert {module.weight.quant_type for module in linears} == {"nf4"}
     assert all(module.weight.quant_state.nested for module in linears)
     assert {module.compute_dtype for module in linears} == {torch.bfloat16}
-    assert facts(base).keys() == {"backend", "device", "compute", "bitsandbytes"}
+    assert describe_base(base).keys() == {"backend", "device", "compute", "bitsandbytes"}
 
 
 def test_gradients_and_scores_are_those_of_the_dequantised_weights(

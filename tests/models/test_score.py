@@ -15,8 +15,8 @@ from companion.errors import CompanionError
 from companion.models.base import Base
 from companion.models.batches import Sequence
 from companion.models.finetune import Recipe, finetune
-from companion.models.lora import Student, attached
-from companion.models.score import entropy, generate, layer_entropies, score
+from companion.models.lora import Student, attach_adapter
+from companion.models.score import compute_entropy, compute_layer_entropies, generate, score
 
 LABELS = [17, 18, 19, 20, 21]
 Make = Callable[..., Base]
@@ -37,7 +37,7 @@ def prompts(make_sequences: MakeSequences) -> list[list[int]]:
 @pytest.mark.parametrize("student", ["llama", "mistral"], indirect=True)
 def test_scores_equal_the_plain_forward(student: Student, prompts: list[list[int]]) -> None:
     scores = score(student, prompts, LABELS, inside=False)
-    with attached(student) as model, torch.no_grad():
+    with attach_adapter(student) as model, torch.no_grad():
         plain = torch.stack([model(input_ids=torch.tensor([prompt])).logits[0, -1] for prompt in prompts])
     probabilities = plain.double().softmax(-1).numpy()
     labels = probabilities[:, LABELS]
@@ -51,7 +51,7 @@ def test_scores_equal_the_plain_forward(student: Student, prompts: list[list[int
 
 def test_batches_are_told_and_telling_changes_no_bit(student: Student, prompts: list[list[int]]) -> None:
     told = []
-    scores = score(student, prompts, LABELS, inside=True, told=lambda *one: told.append(one))
+    scores = score(student, prompts, LABELS, inside=True, on_progress=lambda *one: told.append(one))
     plain = score(student, prompts, LABELS, inside=True)
     assert scores.layers is not None and plain.layers is not None
     assert scores.probabilities.tobytes() == plain.probabilities.tobytes()
@@ -64,7 +64,7 @@ def test_layers_hold_the_entropies_after_each_block(student: Student, prompts: l
     scores = score(student, prompts, LABELS, inside=True)
     assert scores.layers is not None and scores.layers.shape == (len(prompts), 2, 3)
     np.testing.assert_allclose(scores.layers[:, -1, 2] * np.log(300), scores.entropy, rtol=1e-5)
-    with attached(student) as model, torch.no_grad():
+    with attach_adapter(student) as model, torch.no_grad():
         first = torch.stack(
             [model(input_ids=torch.tensor([one]), output_hidden_states=True).hidden_states[1][0, -1] for one in prompts]
         )
@@ -86,7 +86,7 @@ def test_entropies_lie_between_certain_and_flat(values: np.ndarray) -> None:
     rows[0] = 0.0
     rows[0, 2] = 1.0
     rows[1] = 0.5
-    found = layer_entropies(rows, rows).numpy()
+    found = compute_layer_entropies(rows, rows).numpy()
     assert (found >= -1e-6).all() and (found <= 1 + 1e-5).all()
     assert found[0, 0] == pytest.approx(0.0, abs=1e-6)
     assert found[1] == pytest.approx(1.0, abs=1e-5)
@@ -94,7 +94,7 @@ def test_entropies_lie_between_certain_and_flat(values: np.ndarray) -> None:
 
 def test_entropy_of_certainty_is_zero() -> None:
     certain = torch.tensor([[0.0, float("-inf"), float("-inf")]])
-    assert entropy(certain).tolist() == [0.0]
+    assert compute_entropy(certain).tolist() == [0.0]
 
 
 def test_an_untrained_student_is_the_base(make_base: Make, prompts: list[list[int]], recipe: Recipe) -> None:
@@ -120,7 +120,7 @@ def test_generate_equals_one_by_one(student: Student, prompts: list[list[int]]) 
     prompts = prompts[:12]
     found = generate(student, prompts, 8)
     end = student.base.tokenizer.eos_token_id
-    with attached(student) as model, torch.no_grad():
+    with attach_adapter(student) as model, torch.no_grad():
         for prompt, answer in zip(prompts, found, strict=True):
             ids = torch.tensor([prompt])
             result = model.generate(

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
 import companion.models.base as loader
-from companion.models.embedded import embedded_folder
+from companion.models.embedded import prepare_embedded_model
 
 DRIVER = Path(__file__).with_name("unsloth_driver.py")
 Measure = Callable[[str, str], dict[str, Any]]
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
     config = MistralConfig(**size, **heads, max_position_embeddings=512, sliding_window=256, pad_token_id=2)
     MistralForCausalLM(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(embedded_folder("bfloat16")).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(prepare_embedded_model("bfloat16")).save_pretrained(folder)
     return folder
 
 
@@ -51,9 +51,9 @@ def measured(folder: Path) -> Measure:
 
 def measure_here(folder: Path, dtype: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "native_dtype", lambda: "float32")
+        patch.setattr(loader, "get_native_dtype", lambda: "float32")
         base = loader.load_base(str(folder), dtype=dtype)
-    return runpy.run_path(str(DRIVER))["measure"](base) | {"facts": loader.facts(base)}
+    return runpy.run_path(str(DRIVER))["measure"](base) | {"facts": loader.describe_base(base)}
 
 
 def measure_apart(folder: Path, way: str, dtype: str) -> dict[str, Any]:

@@ -111,9 +111,9 @@ def measure(base: Any) -> dict[str, Any]:
     import torch
 
     from companion.models.batches import Sequence
-    from companion.models.finetune import Recipe, checkpointing, finetune
-    from companion.models.forward import attention_for, head_weight
-    from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+    from companion.models.finetune import Recipe, checkpoint_activations, finetune
+    from companion.models.forward import get_head_weight, prepare_attention
+    from companion.models.lora import Student, create_adapter, get_adapter_weights, unwrap_model
     from companion.models.loss import batch_loss
     from companion.models.score import generate, score
 
@@ -126,16 +126,16 @@ def measure(base: Any) -> dict[str, Any]:
     sequences = [Sequence(shared + tokens(1 + 3 * n), tokens(1 + n), (1 / (1 + n),) * (1 + n), 0) for n in range(4)]
     prompts = [list(one.prompt) for one in sequences]
     found: dict[str, Any] = {"embedding": base.model.get_input_embeddings().weight.detach().clone()}
-    with fresh_adapter(base, 4, 8, seed=3) as wrapped:
-        found["initial"] = torch.cat([tensor.flatten() for _, tensor in sorted(adapter_weights(wrapped).items())])
-        model = inner(wrapped)
+    with create_adapter(base, 4, 8, seed=3) as wrapped:
+        found["initial"] = torch.cat([tensor.flatten() for _, tensor in sorted(get_adapter_weights(wrapped).items())])
+        model = unwrap_model(wrapped)
         adapters = sorted((name, one) for name, one in model.named_parameters() if "lora_" in name)
         for _, parameter in adapters:
             parameter.data = (torch.randn(parameter.shape, generator=draw) * 0.2).to(parameter.device)
         model.train()
         for again in (False, True):
-            with attention_for(model), checkpointing(model, again):
-                loss, losses = batch_loss(model, head_weight(model), sequences)
+            with prepare_attention(model), checkpoint_activations(model, again):
+                loss, losses = batch_loss(model, get_head_weight(model), sequences)
                 loss.backward()
             ending = "_checkpointed" if again else ""
             found[f"loss{ending}"], found[f"losses{ending}"] = loss.detach(), losses.detach()
@@ -157,13 +157,13 @@ def measure(base: Any) -> dict[str, Any]:
 
 
 def start_unsloth(way: str, calls: dict[str, int]) -> None:
-    """Import Unsloth where `backend.start` would refuse, for want of a GPU."""
+    """Import Unsloth where `backend.start_backend` would refuse, for want of a GPU."""
     from companion.models import backend
 
     if way == "interpreted":
         pretend_gpu()
     backend.import_unsloth()
-    backend.start = lambda: "unsloth"  # type: ignore[assignment]
+    backend.start_backend = lambda: "unsloth"  # type: ignore[assignment]
     if way == "cpu":
         return
     import unsloth
@@ -195,15 +195,15 @@ def main(way: str, model: str, dtype: str, out: str) -> None:
         start_unsloth(way, calls)
     from companion.models import backend
 
-    backend.start()
+    backend.start_backend()
     from companion.models import base as loader
 
     if not way.startswith("gpu"):
         # So that 4-bit weights are computed with in a dtype whose rounding hides nothing.
-        loader.native_dtype = lambda: "float32"
+        loader.get_native_dtype = lambda: "float32"
     loaded = loader.load_base(model, dtype=dtype)
     found = {name: value.cpu() for name, value in measure(loaded).items()}
-    torch.save({**found, "facts": loader.facts(loaded), "calls": calls}, out)
+    torch.save({**found, "facts": loader.describe_base(loaded), "calls": calls}, out)
 
 
 if __name__ == "__main__":

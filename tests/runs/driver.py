@@ -13,5 +13,5 @@ if __name__ == "__main__":
     # a shell that puts the tests into the background lets them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
     specs = [Job(seed, action, str(folder)) for seed in range(count)]
-    run_all = ray_engine.run_all if ray_cluster.address() else engine.run_all
+    run_all = ray_engine.run_all if ray_cluster.get_cluster_address() else engine.run_all
     run_all(specs, work, Store(folder / "records"), workers=2, logs=folder / "logs").raise_if_failed()

@@ -12,7 +12,7 @@ from workload import Job
 
 if __name__ == "__main__":
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
-    run_all = ray_engine.run_all if ray_cluster.address() else engine.run_all
+    run_all = ray_engine.run_all if ray_cluster.get_cluster_address() else engine.run_all
     told = {name: value for name, value in os.environ.items() if name.startswith("TEST_FAULT")}
     try:
         specs = [Job(seed) for seed in range(count)]

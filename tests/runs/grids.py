@@ -61,7 +61,7 @@ def check_failing_grid(run_all, workload, tmp_path, capfd):
     assert report.done == (ids[0], ids[3], ids[7]) and store.verify(report.done) == []
     reasons = {
         ids[1]: "ValueError: no luck with 1",
-        ids[2]: "its process was killed by SIGKILL (perhaps for want of memory) 2 times",
+        ids[2]: "its process was killed by SIGKILL (possibly out of memory) 2 times",
         ids[4]: "The item has no label; add one.",
         ids[5]: "SystemExit: 0",
         ids[6]: "Array 'values' of a record is str128; use NumPy arrays of " + ", ".join(DTYPES) + ".",

@@ -11,9 +11,9 @@ import pytest
 
 from companion.errors import CompanionError
 from companion.runs import engine
-from companion.runs.engine import Report, in_one_group, run_all, run_with
+from companion.runs.engine import Report, group_all, run_all, run_with
 from companion.runs.lock import folder_lock
-from companion.runs.log import events, last_event, log_event, log_file
+from companion.runs.log import get_log_file, log_event, parse_events, read_last_event
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
 from grids import DRIVER, alive, check_failing_grid, snapshot, start_driver, wait_for, workers_of
@@ -197,7 +197,7 @@ def test_two_drivers_do_not_share_a_store(workload, tmp_path):
 
 
 def test_frozen_records_in_a_read_only_folder_are_enough(workload, read_only, monkeypatch):
-    monkeypatch.setattr(Store, "sound", lambda store, run_id: True)
+    monkeypatch.setattr(Store, "is_valid", lambda store, run_id: True)
     spec = workload.Job(1)
     assert run_all([spec], workload.work, Store(read_only), 1, read_only).skipped == (spec_id(spec),)
     monkeypatch.undo()
@@ -225,7 +225,7 @@ def test_a_reader_of_the_view_that_ends_does_not_end_the_grid(tmp_path):
     driver = start_driver(tmp_path, "fail", 3, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     driver.stdout.close()
     driver.wait(60)
-    last = [last_event(log)["event"] for log in (tmp_path / "logs").glob("*.jsonl")]
+    last = [read_last_event(log)["event"] for log in (tmp_path / "logs").glob("*.jsonl")]
     assert last == ["failed"] * 3
 
 
@@ -237,8 +237,8 @@ def test_a_pool_that_cannot_be_had_changes_no_log(workload, tmp_path):
         raise CompanionError("no cluster")
 
     with pytest.raises(CompanionError, match="no cluster"):
-        run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, in_one_group)
-    assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
+        run_with(unreachable, [spec], workload.work, Store(tmp_path / "records"), logs, True, group_all)
+    assert read_last_event(get_log_file(logs, spec_id(spec)))["event"] == "failed"
 
 
 def test_a_tracker_that_is_not_there_changes_no_log(workload, tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_a_tracker_that_is_not_there_changes_no_log(workload, tmp_path, monkeypa
     monkeypatch.setenv("COMPANION_TRACK", "mlflow")
     with pytest.raises(CompanionError, match="There is no tracker 'mlflow'"):
         run_all([spec], workload.work, store, 1, logs, quiet=True)
-    assert last_event(log_file(logs, spec_id(spec)))["event"] == "failed"
+    assert read_last_event(get_log_file(logs, spec_id(spec)))["event"] == "failed"
 
 
 def test_runs_of_another_grid_that_died_with_its_driver_are_not_taken_for_running(workload, tmp_path):
@@ -260,7 +260,7 @@ def test_runs_of_another_grid_that_died_with_its_driver_are_not_taken_for_runnin
     run_all([here], workload.work, store, 1, logs, quiet=True)
     seen = json.loads((tmp_path / "seen").read_text())
     assert seen == {spec_id(here): "start", spec_id(died): "queued", spec_id(failed): "failed"}
-    names = [event["event"] for event in events(log_file(logs, spec_id(here)).read_bytes())]
+    names = [event["event"] for event in parse_events(get_log_file(logs, spec_id(here)).read_bytes())]
     assert names == ["start", "queued", "start", "end"]
 
 

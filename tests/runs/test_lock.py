@@ -10,7 +10,7 @@ import pytest
 
 from companion.errors import CompanionError
 from companion.runs import lock
-from companion.runs.lock import folder_lock, held
+from companion.runs.lock import folder_lock, is_locked
 
 HOLD = """
 import subprocess, sys, time
@@ -43,7 +43,7 @@ def test_a_second_process_is_refused_by_name_until_the_first_dies(odd_folder, ho
     # The dead holder's child is still alive and has not inherited the lock.
     os.kill(holder.child, 0)
     with folder_lock(odd_folder):
-        assert lock.holder(odd_folder) == f"{os.getpid()} on {socket.gethostname()}"
+        assert lock.get_lock_holder(odd_folder) == f"{os.getpid()} on {socket.gethostname()}"
 
 
 def test_the_lock_is_free_after_an_error_inside(odd_folder):
@@ -64,12 +64,12 @@ def test_a_disk_that_takes_no_name_refuses_no_lock(odd_folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
         with folder_lock(odd_folder):
-            assert held(odd_folder)
+            assert is_locked(odd_folder)
             with pytest.raises(CompanionError, match="in use by process of unknown id;"), folder_lock(odd_folder):
                 pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not held(odd_folder)
+    assert not is_locked(odd_folder)
 
 
 def test_the_name_is_on_the_disk_at_once_where_the_disk_can_promise_that(odd_folder, monkeypatch):

@@ -104,7 +104,7 @@ def test_a_damaged_record_at_home_gives_way_to_a_sound_one(machines, ids):
     home.path(ids[1]).write_bytes(b"rubbish")
     merged = merge(home, [other.folder], ids)
     assert merged.copied == (ids[1], ids[2])
-    assert home.sound(ids[1]) and len(merged.problems) == 1 and "damaged" in merged.problems[0]
+    assert home.is_valid(ids[1]) and len(merged.problems) == 1 and "damaged" in merged.problems[0]
 
 
 def test_records_of_other_plans_are_counted_and_left_out(machines, ids):

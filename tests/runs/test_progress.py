@@ -10,7 +10,16 @@ import pytest
 from rich.console import Console
 
 from companion.runs import progress as module
-from companion.runs.progress import Page, Progress, counted, duration, line, text, view, watch
+from companion.runs.progress import (
+    Page,
+    Progress,
+    format_duration,
+    format_status,
+    format_statuses,
+    make_progress_printer,
+    render_statuses,
+    watch,
+)
 from companion.runs.status import Counts, Failure, Running, Status
 
 TRAINING = Running("explanation, on_topic, seed 3", "step", 34, 60, 170, 0.4123, 3.87, 44.2)
@@ -26,7 +35,7 @@ OVER = Status((Counts("base", 3, 3, 0, 0), Counts("explanation", 18, 18, 0, 0)))
 
 def shown(width, *statuses):
     console = Console(width=width, file=io.StringIO(), force_jupyter=False)
-    console.print(view(statuses))
+    console.print(render_statuses(statuses))
     return console.file.getvalue()
 
 
@@ -72,17 +81,17 @@ def test_failures_are_named_but_not_by_the_hundred():
     ],
 )
 def test_durations_are_told_as_people_do(seconds, said):
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_a_line_says_the_same():
-    assert line(BUSY) == (
+    assert format_status(BUSY) == (
         "7 of 21 runs done, 1 failed, 2 running, 11 waiting, about 1 h 52 min left (explanation, on_topic, seed 3: "
         "step 34 of 60, loss 0.412; [red]label[/nothing], seed 4: scoring 34 of 60)."
     )
-    assert "; 1 more)." in line(replace(BUSY, running=(TRAINING,) * 3))
+    assert "; 1 more)." in format_status(replace(BUSY, running=(TRAINING,) * 3))
     idle = Status((Counts("base", 3, 1, 0, 0),))
-    assert line(idle) == "1 of 3 runs done, 0 failed, 0 running, 2 waiting, nobody makes them now."
+    assert format_status(idle) == "1 of 3 runs done, 0 failed, 0 running, 2 waiting, no process is making them."
 
 
 def test_piped_lines_are_few_and_markup_in_errors_is_plain_text(capfd, monkeypatch):
@@ -91,7 +100,7 @@ def test_piped_lines_are_few_and_markup_in_errors_is_plain_text(capfd, monkeypat
             progress.finish(failed=number == 3)
             progress.refresh(ended=True)
             progress.refresh(ended=False)
-        progress.say("[red]KeyError[/red] in [/nothing]")
+        progress.print_sentence("[red]KeyError[/red] in [/nothing]")
     lines = capfd.readouterr().err.splitlines()
     assert lines == ["[red]KeyError[/red] in [/nothing]", "99 of 100 runs done, 1 failed, 0 s."]
     now = [1000.0]
@@ -102,7 +111,7 @@ def test_piped_lines_are_few_and_markup_in_errors_is_plain_text(capfd, monkeypat
             progress.refresh(ended)
         assert progress.summary() == "1 of 2 runs done, 0 failed"
     assert [said.split(" (")[0] for said in capfd.readouterr().err.splitlines()] == [
-        *[line(BUSY).split(" (")[0]] * 3,
+        *[format_status(BUSY).split(" (")[0]] * 3,
         "1 of 2 runs done, 0 failed, 2 min.",
     ]
 
@@ -128,7 +137,7 @@ def test_a_cell_that_cannot_be_updated_ends_no_grid(monkeypatch, capfd):
             return found
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr(module, "is_in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", lambda page, display_id: SimpleNamespace(update=None))
     with Progress(1, 0, look) as progress:
         progress.refresh(ended=True)
@@ -155,7 +164,7 @@ def test_a_stream_that_is_lost_ends_no_grid(monkeypatch, error, terminal, good):
     progress.console._force_terminal = terminal
     with progress:
         for _ in range(3):
-            progress.say("something")
+            progress.print_sentence("something")
             progress.refresh(ended=True)
     assert len(written) == good + 1, "nothing is written to what is lost"
     assert (sys.stdout, sys.stderr) == before
@@ -164,7 +173,7 @@ def test_a_stream_that_is_lost_ends_no_grid(monkeypatch, error, terminal, good):
 def test_quiet_is_silent(capfd):
     with Progress(2, 0, lambda: [BUSY], quiet=True) as progress:
         progress.refresh(ended=True)
-        progress.say("something")
+        progress.print_sentence("something")
     assert capfd.readouterr() == ("", "")
 
 
@@ -187,7 +196,7 @@ def test_in_a_kernel_the_cell_is_live_and_ends_with_counts(monkeypatch, capfd):
         return Cell()
 
     looks = iter([[BUSY], [BUSY], [OVER]])
-    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr(module, "is_in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", display)
     with Progress(21, 0, lambda: next(looks)) as progress:
         progress.refresh(ended=False)
@@ -199,11 +208,12 @@ def test_a_real_kernel_is_known_and_a_script_is_not(tmp_path):
     import nbformat
     from nbclient import NotebookClient
 
-    assert not module.in_notebook()
+    assert not module.is_in_notebook()
     cells = [
-        "from companion.runs.progress import Progress, in_notebook\nfrom companion.runs.status import Counts, Status",
+        "from companion.runs.progress import Progress, is_in_notebook",
+        "from companion.runs.status import Counts, Status",
         "with Progress(2, 0, lambda: [Status((Counts('a', 2, 2, 0, 0),))]) as progress:\n    progress.refresh(False)",
-        "print(in_notebook())",
+        "print(is_in_notebook())",
     ]
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(node, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
@@ -230,15 +240,15 @@ def test_watching_ends_when_nothing_is_left_to_do(monkeypatch, capfd):
 
 def test_text_is_wide_enough_when_it_is_piped(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert text([OVER]) == shown(module.PAGE_WIDTH, OVER).rstrip("\n")
-    assert text([]) == "Nothing has been begun yet."
+    assert format_statuses([OVER]) == shown(module.PAGE_WIDTH, OVER).rstrip("\n")
+    assert format_statuses([]) == "Nothing has started yet."
 
 
 def test_counts_are_told_now_and_then_and_at_the_end(capsys):
-    tell = counted()
+    tell = make_progress_printer()
     for done in range(1, 4):
         tell("m", done, 3)
     first, last = capsys.readouterr().err.splitlines()
     assert first == "m: 1 of 3 answers." and last.startswith("m: 3 of 3 answers, about 0 s left")
-    counted(quiet=True)("m", 3, 3)
+    make_progress_printer(quiet=True)("m", 3, 3)
     assert capsys.readouterr().err == ""

@@ -52,12 +52,14 @@ def raylet_of(process):
 
 @pytest.mark.slow
 def test_a_node_can_be_asked_what_it_has(cluster, workload):
-    assert ray_cluster.ask("companion.models.base:native_dtype", 1) in ("bfloat16", "float16", "float32")
-    assert ray_cluster.elsewhere() and ray_cluster.ask("os:getenv", 1, "RAY_RAYLET_PID") in map(str, cluster.raylets())
+    assert ray_cluster.ask_cluster("companion.models.base:get_native_dtype", 1) in ("bfloat16", "float16", "float32")
+    assert ray_cluster.is_remote() and ray_cluster.ask_cluster("os:getenv", 1, "RAY_RAYLET_PID") in map(
+        str, cluster.raylets()
+    )
     with pytest.raises(CompanionError, match="The backend unsloth needs a CUDA GPU and torch sees none here"):
-        ray_cluster.ask("companion.models.backend:choose", 1, "unsloth")
+        ray_cluster.ask_cluster("companion.models.backend:choose_backend", 1, "unsloth")
     with pytest.raises(CompanionError, match="A node cannot take runs: .*No module named 'nowhere'") as told:
-        ray_cluster.ask("nowhere:function", 1)
+        ray_cluster.ask_cluster("nowhere:function", 1)
     assert "\n" not in str(told.value)
 
 
@@ -181,7 +183,7 @@ def test_runs_share_the_gpus_that_there_are_and_end_with_them(cluster, workload,
 
 @pytest.mark.golden
 def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "get_lock_holder", lambda folder: "a process of another machine")
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path / "cache"))
     texts = tmp_path / "cache" / "texts" / "some"
     texts.parent.mkdir(parents=True)
@@ -200,7 +202,7 @@ def test_without_a_shared_folder_records_and_logs_come_back(cluster, workload, t
 def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slot(
     cluster, workload, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "get_lock_holder", lambda folder: "a process of another machine")
     specs, told = [workload.Job(1, "go_on")], {"COMPANION_CHECKPOINTS": str(tmp_path / "not here")}
     report = run_all(
         specs, workload.work, Store(tmp_path / "records"), 1, tmp_path / "logs", quiet=True, environment=told
@@ -211,7 +213,7 @@ def test_without_a_shared_folder_a_run_goes_on_from_the_checkpoint_of_a_lost_slo
 
 @pytest.mark.golden
 def test_a_disk_that_is_full_here_stops_the_grid(cluster, workload, full_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "holder", lambda folder: "a process of another machine")
+    monkeypatch.setattr(ray_engine, "get_lock_holder", lambda folder: "a process of another machine")
     specs = [workload.Job(seed) for seed in range(4)]
     with pytest.raises(CompanionError, match="Stopped after 0 of 4 runs done, 1 failed, because no record can be"):
         run_all(specs, workload.big, Store(full_disk), 1, tmp_path / "logs", quiet=True)
@@ -231,7 +233,7 @@ def test_a_node_that_cannot_take_runs_is_one_sentence(cluster, workload, tmp_pat
         pytest.raises(CompanionError, match=r"A node cannot take runs: .* could not be written"),
     ):
         run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True, needed=needed)
-    monkeypatch.setattr(ray_engine, "code", lambda: "other")
+    monkeypatch.setattr(ray_engine, "hash_code", lambda: "other")
     with pytest.raises(CompanionError, match="has another companion than this machine"):
         run_all([workload.Job(1)], workload.work, store, 1, tmp_path / "logs", quiet=True)
 

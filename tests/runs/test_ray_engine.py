@@ -14,7 +14,7 @@ import pytest
 
 from companion.errors import CompanionError
 from companion.runs import ray_cluster, ray_engine
-from companion.runs.ray_cluster import VARIABLE, demand
+from companion.runs.ray_cluster import VARIABLE, compute_demand
 from companion.runs.ray_engine import RayPool, Slot, run_all
 from companion.runs.spec import spec_id, to_json
 from companion.runs.store import Store
@@ -30,15 +30,15 @@ HERE = Path(__file__).parent
 def test_a_cluster_is_named_by_host_and_port_or_started_here(monkeypatch, named):
     monkeypatch.setenv(VARIABLE, named)
     with pytest.raises(CompanionError, match=f"COMPANION_RAY is '{named}'; give HOST:PORT"):
-        ray_cluster.address()
+        ray_cluster.get_cluster_address()
 
 
 def test_without_the_variable_there_is_no_cluster(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert ray_cluster.address() == ""
+    assert ray_cluster.get_cluster_address() == ""
     for named in ("local", "head.example:6379", "10.0.0.1:6379"):
         monkeypatch.setenv(VARIABLE, named)
-        assert ray_cluster.address() == named
+        assert ray_cluster.get_cluster_address() == named
 
 
 def test_a_missing_ray_is_one_sentence(workload, tmp_path, monkeypatch):
@@ -52,13 +52,13 @@ def test_slots_are_shares_of_gpus_or_else_processors():
     def node(alive=True, **resources):
         return {"Alive": alive, "Resources": resources}
 
-    assert demand([node(CPU=4.0), node(CPU=1.0, memory=9.0), node(False, CPU=8.0)], 3) == ({"num_cpus": 1}, 5)
+    assert compute_demand([node(CPU=4.0), node(CPU=1.0, memory=9.0), node(False, CPU=8.0)], 3) == ({"num_cpus": 1}, 5)
     for workers in range(1, 40):
-        takes, slots = demand([node(CPU=2.0, GPU=2.0), node(CPU=64.0)], workers)
+        takes, slots = compute_demand([node(CPU=2.0, GPU=2.0), node(CPU=64.0)], workers)
         assert slots == 2 * workers and takes["num_cpus"] == 0
         assert 0.99 < round(takes["num_gpus"], 4) * workers <= 1
     with pytest.raises(CompanionError, match="no node left"):
-        demand([node(False, CPU=8.0), node(memory=1.0)], 1)
+        compute_demand([node(False, CPU=8.0), node(memory=1.0)], 1)
 
 
 def slot_elsewhere(workload, tmp_path, **files):
@@ -224,5 +224,5 @@ def test_a_node_is_given_what_its_cache_lacks(workload, tmp_path, monkeypatch):
 
 def test_a_node_with_other_code_complains(workload, tmp_path):
     slot = slot_elsewhere(workload, tmp_path)
-    assert slot.complaint(ray_engine.code()) == ""
+    assert slot.complaint(ray_engine.hash_code()) == ""
     assert "has another companion than this machine" in slot.complaint("other")

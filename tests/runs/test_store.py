@@ -51,7 +51,7 @@ def test_a_record_reads_back(store):
     assert record.meta == META
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(record.arrays[name], array, strict=True)
-    assert store.has(run_id) and store.sound(run_id) and store.ids() == [run_id]
+    assert store.has(run_id) and store.is_valid(run_id) and store.ids() == [run_id]
     assert store.verify([run_id]) == []
 
 
@@ -108,7 +108,7 @@ def test_no_flipped_bit_is_believed(store):
         damaged = bytearray(sound)
         damaged[place] ^= 1 << place % 8
         store.path(run_id).write_bytes(damaged)
-        if store.sound(run_id):
+        if store.is_valid(run_id):
             # Only the blanks that fill up the header may change into other white space.
             assert sound[place:end_of_header].strip() == b"" and place < end_of_header
         else:
@@ -147,9 +147,9 @@ def test_verify_names_every_problem_and_changes_nothing(store):
     problems = {sentence.split(" ", 1)[0]: sentence for sentence in store.verify([good, renamed, "f" * 16])}
     assert problems == {
         other_name: f"{other_name} is damaged: its name does not match its spec, which is that of {renamed}; "
-        "the next run makes it anew.",
+        "the next run makes it again.",
         f"{cut}.safetensors": f"{cut}.safetensors is damaged: it is cut off or its header cannot be read; "
-        "the next run makes it anew.",
+        "the next run makes it again.",
         f"{good}.x.tmp": f"{good}.x.tmp was left by a write that was cut off; the next run removes it.",
         "notes.txt": "notes.txt is not the name of a record; move it elsewhere.",
         f"{renamed}.safetensors": f"{renamed}.safetensors is missing; run again to make it.",
@@ -182,10 +182,10 @@ def test_verify_takes_no_write_in_progress_and_no_run_to_come_for_a_problem(stor
 def test_a_folder_in_place_of_a_record_is_moved_aside(store):
     path = store.path(run_id := store.write(Spec(1), ARRAYS, META))
     sound = path.read_bytes()
-    for remedy in (lambda: store.write(Spec(1), ARRAYS, META), store.mend):
+    for remedy in (lambda: store.write(Spec(1), ARRAYS, META), store.repair):
         path.unlink()
         path.mkdir()
-        assert store.verify() == [f"{path.name} is damaged: a folder is in its place; the next run makes it anew."]
+        assert store.verify() == [f"{path.name} is damaged: a folder is in its place; the next run makes it again."]
         remedy()
         assert not path.is_dir()
         store.write(Spec(1), ARRAYS, META)
@@ -197,7 +197,7 @@ def test_mend_moves_damage_and_removes_cut_off_writes(store):
     good, cut = (store.write(Spec(seed), ARRAYS, META) for seed in range(2))
     store.path(cut).write_bytes(b"")
     (store.folder / f"{good}.x.tmp").touch()
-    (sentence,) = store.mend()
+    (sentence,) = store.repair()
     assert cut in sentence
     assert store.verify() == [] and store.ids() == [good]
 
@@ -206,13 +206,13 @@ def test_files_that_go_while_they_are_swept_are_no_mistake(store, monkeypatch):
     """A worker that outlives its driver for a moment ends its write."""
     mark = checkpoint(store, store.write(Spec(1), ARRAYS, META))
     monkeypatch.setattr(Store, "_files", lambda store: [store.folder / "renamed.tmp"])
-    monkeypatch.setattr(Store, "sound", lambda store, run_id: mark.unlink() is None)
-    store.sweep()
+    monkeypatch.setattr(Store, "is_valid", lambda store, run_id: mark.unlink() is None)
+    store.remove_leftovers()
     assert not list(store.checkpoints.iterdir())
 
 
 def test_an_empty_or_absent_folder_has_no_records(store):
-    assert store.ids() == [] and store.verify() == [] and store.mend() == []
+    assert store.ids() == [] and store.verify() == [] and store.repair() == []
     assert store.verify(["0" * 16]) == [f"{'0' * 16}.safetensors is missing; run again to make it."]
     with pytest.raises(CompanionError, match="There is no record"):
         store.read("0" * 16)
@@ -257,7 +257,7 @@ def test_a_cut_off_write_in_a_read_only_folder_is_told_in_a_sentence(read_only, 
     monkeypatch.setattr("companion.runs.store.TEMPORARY", read_only.name)
     monkeypatch.setattr(Store, "_files", lambda store: [read_only])
     with pytest.raises(CompanionError, match=r"cannot be changed \(Permission denied\); choose another folder"):
-        Store(read_only).mend()
+        Store(read_only).repair()
 
 
 def test_damage_in_a_read_only_folder_is_not_believed_either(read_only, monkeypatch):
@@ -292,14 +292,14 @@ def test_a_checkpoint_left_by_a_crash_goes_with_the_next_run(store):
     checkpoint(store, done), checkpoint(store, missing.stem, ".cut_off.tmp")
     of_damaged = checkpoint(store, damaged)
     store.path(damaged).write_bytes(b"")
-    assert len(store.mend()) == 1
+    assert len(store.repair()) == 1
     assert sorted(store.checkpoints.iterdir()) == sorted([missing, of_damaged])
 
 
 def test_a_checkpoint_that_cannot_be_removed_costs_no_record(store):
     run_id = spec_id(Spec(1))
     (store.checkpoints / f"{run_id}.safetensors").mkdir(parents=True)
-    assert store.write(Spec(1), ARRAYS, META) == run_id and store.sound(run_id)
+    assert store.write(Spec(1), ARRAYS, META) == run_id and store.is_valid(run_id)
 
 
 def test_a_record_of_another_machine_is_put_whole_or_refused(store, tmp_path):

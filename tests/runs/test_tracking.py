@@ -12,7 +12,7 @@ from companion.runs.engine import run_all
 from companion.runs.log import log_event
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
-from companion.runs.tracking import tracked, tracker
+from companion.runs.tracking import get_tracker, track_runs
 from grids import snapshot
 
 FAKE = """
@@ -100,7 +100,7 @@ def test_a_tracker_that_cannot_be_started_fails_no_run(tmp_path, fake, monkeypat
     else:
         (logs / blocked).mkdir(parents=True)
     made, said = [], "^trackio cannot be started, the runs are made without it: "
-    with pytest.warns(UserWarning, match=said), tracked(tmp_path, logs, {"a": "one"}, ""):
+    with pytest.warns(UserWarning, match=said), track_runs(tmp_path, logs, {"a": "one"}, ""):
         made.append("one")
     assert made == ["one"]
 
@@ -126,7 +126,7 @@ def test_only_what_is_new_is_told_and_an_attempt_that_was_killed_is_closed(tmp_p
 
     start("a")
     log_event(folder / "logs", "a", "step", done=1, loss=1.0)
-    with tracked(folder, folder / "logs", {"a": "one", "b": "two"}, os.pathsep.join(sys.path)):
+    with track_runs(folder, folder / "logs", {"a": "one", "b": "two"}, os.pathsep.join(sys.path)):
         start("a")
         log_event(folder / "logs", "a", "killed")
         start("a")
@@ -141,7 +141,7 @@ def test_only_what_is_new_is_told_and_an_attempt_that_was_killed_is_closed(tmp_p
 def test_nobody_asked_for_it_and_nothing_is_begun(tmp_path, monkeypatch):
     monkeypatch.delenv(tracking.VARIABLE, raising=False)
     monkeypatch.setattr(tracking.subprocess, "Popen", None)
-    with tracked(tmp_path, tmp_path / "logs", {"a": "one"}, ""):
+    with track_runs(tmp_path, tmp_path / "logs", {"a": "one"}, ""):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -150,7 +150,7 @@ def test_a_tracker_that_is_not_there_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv(tracking.VARIABLE, "mlflow")
     with pytest.raises(CompanionError, match=r"^There is no tracker 'mlflow'; choose trackio or wandb\.$"):
-        tracker()
+        get_tracker()
     for command in ("run", "figures", "tune"):
         monkeypatch.setattr("sys.argv", ["companion", command, "-p", "smoke", "--track", "trackio"])
         with pytest.raises(SystemExit) as end:

@@ -11,9 +11,9 @@ from companion.runs import worker
 
 def test_peak_memory_is_of_this_process_not_of_its_parent():
     ballast = np.ones(40_000_000)
-    script = "from companion.runs.worker import peak_memory; print(peak_memory())"
+    script = "from companion.runs.worker import get_peak_memory; print(get_peak_memory())"
     printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    assert worker.peak_memory() > ballast.nbytes > int(printed) > 10_000_000
+    assert worker.get_peak_memory() > ballast.nbytes > int(printed) > 10_000_000
 
 
 def test_an_address_leads_to_what_it_names():

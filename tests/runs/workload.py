@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from companion.errors import CompanionError
-from companion.runs.log import last_event, tell
+from companion.runs.log import read_last_event, report_progress
 from companion.runs.spec import spec_id
 
 LOADED: list[int] = []
@@ -126,14 +126,14 @@ def hang_from_one(spec: Job):
 def steps(spec: Job):
     begin(spec)
     for done in range(9):
-        tell("step", done, 8, 5 * done, 2.0 / (done + 1))
+        report_progress("step", done, 8, 5 * done, 2.0 / (done + 1))
         time.sleep(0.3)
-    tell("scoring", 4, 4)
+    report_progress("scoring", 4, 4)
 
 
 def see_logs(spec: Job):
     """Note the last event of every run, as a look from outside would find it now."""
-    last = {log.stem: last_event(log)["event"] for log in (Path(spec.folder) / "logs").glob("*.jsonl")}
+    last = {log.stem: read_last_event(log)["event"] for log in (Path(spec.folder) / "logs").glob("*.jsonl")}
     (Path(spec.folder) / "seen").write_text(json.dumps(last))
 
 

@@ -49,7 +49,7 @@ def record_all(study: ExplanationsStudy) -> None:
 
 def test_without_a_run_there_is_one_line(planned: ExplanationsStudy) -> None:
     first, *_, last = commands.show_status("smoke").splitlines()
-    assert first == "0 of 4 runs done, 0 failed, 0 running, 4 waiting, nobody makes them now"
+    assert first == "0 of 4 runs done, 0 failed, 0 running, 4 waiting, no process is making them"
     assert last == "'make figures PROFILE=smoke' makes what is missing."
     assert commands.verify("smoke")[1] == ["0 of 4 runs are recorded; 'make figures PROFILE=smoke' makes them."]
 

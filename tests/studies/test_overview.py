@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from companion.errors import CompanionError
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.overview import Result, StudyOverview, write_overview
 
@@ -63,3 +64,16 @@ def test_a_picture_is_shown_where_it_is(tmp_path: Path, made: bool) -> None:
     if made:
         (one.folder / "F3_arms.png").touch()
     assert one.picture("F3_arms") == (one.folder / "F3_arms.png" if made else None)
+
+
+@pytest.mark.parametrize("content", [b"", b"id,statement\na,b\n", b'id,statement,verdict\n"a', b"\xff\xfe"])
+def test_a_damaged_ledger_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    one = result(tmp_path, "quick")
+    (one.folder / "claims.csv").write_bytes(content)
+    with pytest.raises(CompanionError, match="claims.csv is damaged; delete it and make the figures again"):
+        one.claims  # noqa: B018
+
+
+def test_a_rerun_without_results_names_its_command(tmp_path: Path) -> None:
+    one = StudyOverview(ExplanationsStudy, (result(tmp_path, "quick-rerun"),))
+    assert one.hint.endswith("'make figures PROFILE=quick RERUN=1' makes it.")

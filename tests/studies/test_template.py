@@ -135,6 +135,16 @@ def test_a_second_study_appears_by_itself_and_one_that_fails_lets_the_others_fin
     assert shown.index("dice/F1_heads.png") < shown.index("coin/F1_heads.png")  # in the order of the registry
 
 
+def test_a_study_whose_folder_is_missing_lets_the_others_finish(clone: Clone) -> None:
+    clone.add_study("dice")
+    shutil.rmtree(clone.library / "studies" / "dice")
+    told = clone.companion("figures", "-p", "mini", "--quiet", code=2)
+    assert (
+        "finished: coin" in told and "dice: The registry names the study 'dice', but studies/dice/study.py is" in told
+    )
+    assert "coin/F1_heads.png" in (clone.folder / "figures" / "mini" / "index.html").read_text(encoding="utf-8")
+
+
 def test_work_on_one_study_throws_away_no_record_of_another(clone: Clone) -> None:
     clone.add_study("dice")
     clone.companion("figures", "-p", "mini", "--quiet")

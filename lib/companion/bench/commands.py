@@ -23,7 +23,7 @@ LIBRARIES = {"import torch, transformers and peft": ["-c", "import torch, transf
 
 
 def ways() -> list[Way]:
-    """Each command in a process of its own; the figures of the recorded profile in a copy of the project."""
+    """Each command in a separate process; the figures of the recorded profile in a copy of the project."""
     note = f"profile {PROFILE}, a copy without its tables and figures"
     found = [
         Way("companion", tuple(COMMANDS), command, "", 1, 1, SECONDS),

@@ -19,7 +19,7 @@ from companion.bench.workload import LABEL, LABELS, VERSIONS, base, batch_of_stu
 from companion.runs.engine import THREAD_VARIABLES, run_all
 from companion.runs.spec import from_json, to_json
 from companion.runs.store import Store
-from companion.runs.worker import die_with
+from companion.runs.worker import die_with_parent
 
 RUNS = 8
 
@@ -53,7 +53,7 @@ def work(spec: Run) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def ways(cores: int) -> list[Way]:
-    """Eight runs by the engine, each in a process of its own, and by a pool; as many at a time."""
+    """Eight runs by the engine, each in a separate process, and by a pool; as many at a time."""
     return [
         Way("companion", (GRID,), engine, f"{cores} workers that keep the base", 1, 1, SECONDS),
         Way("a process for every run", (GRID,), processes, f"{cores} at a time, each loads the base", 1, 1, SECONDS),
@@ -93,11 +93,11 @@ def processes(_task: str) -> float:
 
 
 def pool(_task: str) -> float:
-    """Seconds of Python's own process pool, which gives up where a process ends and goes on from nothing."""
+    """Seconds of Python's process pool, which stops when a process dies and cannot resume."""
     cores, fresh = os.cpu_count() or 1, get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        with ProcessPoolExecutor(cores, fresh, initializer=die_with, initargs=(os.getpid(),)) as workers:
+        with ProcessPoolExecutor(cores, fresh, initializer=die_with_parent, initargs=(os.getpid(),)) as workers:
             list(workers.map(partial(record, folder=folder), specs()))
         return time.perf_counter() - start
 

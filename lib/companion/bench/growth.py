@@ -40,7 +40,7 @@ class Point:
 
     def __call__(self, _task: str) -> float:
         """Seconds of the whole grid, start of the workers included."""
-        return seconds(*grown(self.quantity, self.value))
+        return seconds(*plan_growth(self.quantity, self.value))
 
 
 def ways() -> list[Way]:
@@ -52,7 +52,7 @@ def ways() -> list[Way]:
     ]
 
 
-def grown(quantity: str, value: int) -> tuple[list[Run], int]:
+def plan_growth(quantity: str, value: int) -> tuple[list[Run], int]:
     """Runs and workers at one point of the figure; every arm more has targets 8 tokens longer."""
     workers = os.cpu_count() or 1
     match quantity:

@@ -12,7 +12,7 @@ from companion.bench import bootstraps, commands, grid, growth, profile, scoring
 from companion.bench.turns import Measured, Way, take_turns
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.origin import commit, processor, versions
+from companion.origin import get_commit, get_processor, get_versions
 from companion.paths import cache, home
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "UNSLOTH_DISABLE_STATISTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -62,8 +62,8 @@ def _refuse_unlike(file: Path) -> None:
 
 def measured_rows(part: str, found: list[Measured]) -> pd.DataFrame:
     """The table of one part and the machine; training also as a share of the rate of the matrix products."""
-    extra = training.shares(found) if part == "training" else []
-    return pd.DataFrame(turns.rows(part, [*found, *extra])).assign(commit=commit(), machine=machine())
+    extra = training.compute_shares(found) if part == "training" else []
+    return pd.DataFrame(turns.make_rows(part, [*found, *extra])).assign(commit=get_commit(), machine=machine())
 
 
 def _keep(file: Path, part: str, table: pd.DataFrame) -> None:
@@ -92,10 +92,12 @@ def publish(folder: Path) -> str:
 
 def machine() -> str:
     """Processor, cores, memory, and versions of the libraries whose speed is measured."""
-    found = versions(LIBRARIES)
+    found = get_versions(LIBRARIES)
     libraries = ", ".join(f"{package} {version}" for package, version in found.items())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {libraries}"
+    return (
+        f"{get_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {libraries}"
+    )
 
 
 def page(table: pd.DataFrame) -> str:
@@ -112,7 +114,7 @@ def page(table: pd.DataFrame) -> str:
 def _part(heading: str, introduction: str, table: pd.DataFrame) -> str:
     made_by, _, changed = table["commit"].iloc[0].partition("-")
     commit = f"*Commit {made_by[:8]}{' with changes' if changed else ''}.*"
-    return f"## {heading}\n\n{introduction} {commit}\n\n{_shown(table)}\n"
+    return f"## {heading}\n\n{introduction} {commit}\n\n{_format_ways(table)}\n"
 
 
 def ratios(file: Path) -> str:
@@ -125,17 +127,17 @@ def ratios(file: Path) -> str:
         raise CompanionError(f"{file} is missing; run make bench first.")
     table = read(file)
     parts = [table[table["part"] == part] for part in COMPARED]
-    shown = [_compared(_rows(part)) for part in parts if len(part)]
+    shown = [_compare_ways(_rows(part)) for part in parts if len(part)]
     return "\n\n".join([*shown, f"Machine: {table['machine'].iloc[0]}."])
 
 
-def _compared(rows: list[Any]) -> str:
+def _compare_ways(rows: list[Any]) -> str:
     """A column for each task of the first way: its own figures, then how many times it is as fast as each other."""
     first = [row for row in rows if row.way == rows[0].way and row.unit not in NO_SPEED]
-    lines = {(first[0].way, _how(first[0])): {row.task: _measured(row) for row in first}}
+    lines = {(first[0].way, _describe_way(first[0])): {row.task: _measured(row) for row in first}}
     for row in rows:
         if row not in first and _times(row):
-            lines.setdefault((row.way, _how(row)), {})[row.task] = _times(row)
+            lines.setdefault((row.way, _describe_way(row)), {})[row.task] = _times(row)
     named = [{"times as fast as": way, **figures, "how": how} for (way, how), figures in lines.items()]
     named[0]["times as fast as"] = f"**{first[0].way}** itself"
     return _markdown(pd.DataFrame(named).fillna(""))
@@ -145,7 +147,7 @@ def _markdown(table: pd.DataFrame) -> str:
     return str(table.to_markdown(index=False, disable_numparse=True))
 
 
-def _how(row: Any) -> str:
+def _describe_way(row: Any) -> str:
     return ", ".join(filter(None, [_layout(row), row.note]))
 
 
@@ -184,7 +186,7 @@ NO_MEMORY = ("profile", "grid", "commands", "growth")
 """Parts whose memory says nothing: the profiler's own, or work done by processes that the measuring one starts."""
 
 
-def _shown(table: pd.DataFrame) -> str:
+def _format_ways(table: pd.DataFrame) -> str:
     rows = _rows(table)
     shown = {
         "task": table["task"],

@@ -8,25 +8,25 @@ from companion.bench.workload import ADAPTER, SEED, TRAINING, base, recipe, sequ
 PROFILED = ("train, long rubric, label", "train as the study, explanation")
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")
 KINDS = ("frozen layers", "adapter", "head", "attention", "softmax of attention", "all else")
-"""The first three are matrix products of two dimensions, told apart by their shapes."""
+"""The first three are matrix products of two dimensions, distinguished by their shapes."""
 _shares: dict[str, float] = {}
 
 
 def ways() -> list[Way]:
     """One way; the kinds of a training follow each other, so that the first can profile for the rest."""
     tasks = tuple(f"{kind}: {task}" for task in PROFILED for kind in KINDS)
-    return [Way("companion", tasks, share, "of the time of all operations", unit="of 1")]
+    return [Way("companion", tasks, measure_shares, "of the time of all operations", unit="of 1")]
 
 
-def share(task: str) -> float:
-    """Share of one kind of operation in the third step of a training; the first kind profiles it anew."""
+def measure_shares(task: str) -> float:
+    """Share of one kind of operation in the third step of a training; the first kind profiles it again."""
     kind, _, training = task.partition(": ")
     if kind == KINDS[0]:
-        _shares.update(_profiled(training))
+        _shares.update(_profile_task(training))
     return _shares[kind]
 
 
-def _profiled(task: str) -> dict[str, float]:
+def _profile_task(task: str) -> dict[str, float]:
     from torch.profiler import ProfilerActivity, profile
 
     from companion.models.finetune import finetune
@@ -34,20 +34,20 @@ def _profiled(task: str) -> dict[str, float]:
     watched = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
     made = sequences(TRAINING[task].batches(3))
 
-    def told(done: int, *_: Any) -> None:
+    def on_progress(done: int, *_: Any) -> None:
         if done == 2:
             watched.start()
 
-    finetune(base(), made, recipe(TRAINING[task].size), SEED, told=told)
+    finetune(base(), made, recipe(TRAINING[task].size), SEED, on_progress=on_progress)
     watched.stop()
     spent = dict.fromkeys(KINDS, 0.0)
     for event in watched.key_averages(group_by_input_shape=True):
-        spent[kind_of(event.key, event.input_shapes)] += event.self_cpu_time_total
+        spent[classify_operation(event.key, event.input_shapes)] += event.self_cpu_time_total
     total = sum(spent.values())
     return {kind: time / total for kind, time in spent.items()}
 
 
-def kind_of(operation: str, shapes: list[list[int]]) -> str:
+def classify_operation(operation: str, shapes: list[list[int]]) -> str:
     """Which of `KINDS` an operation of torch with inputs of these shapes is."""
     if operation in ("aten::bmm", "aten::baddbmm"):
         return "attention"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from companion.bench.turns import Way, rate
+from companion.bench.turns import Way, measure_rate
 from companion.bench.workload import (
     ADAPTER,
     LABELS,
@@ -47,7 +47,7 @@ def ways(cores: int) -> list[Way]:
         Way("generate", tasks, generate, f"one new token with its logits, {note}", cores),
         Way("generate, best settings", tasks, generate_best, f"adapter merged, rows of the head copied, {note}", cores),
     ]
-    if installed():
+    if is_harness_installed():
         note = f"five one-token answers from one forward per prompt, batches of {SCORED}"
         found.append(Way(HARNESS, tasks, harness, note, cores))
         found.append(Way(f"{HARNESS}, merged", tasks, harness_merged, f"adapter merged, {note}", cores))
@@ -56,8 +56,8 @@ def ways(cores: int) -> list[Way]:
     return found
 
 
-def installed() -> bool:
-    """Whether lm-evaluation-harness is there (extra `bench`)."""
+def is_harness_installed() -> bool:
+    """Whether lm-evaluation-harness is installed (extra `bench`)."""
     return importlib.util.find_spec("lm_eval") is not None
 
 
@@ -104,7 +104,7 @@ def harness_merged(task: str) -> float:
 def _rate(work: Callable[[str], object], task: str) -> float:
     """Prompts per second; the first call of a process is not timed."""
     _once(work, task)
-    return rate(PROMPTS, lambda: work(task))
+    return measure_rate(PROMPTS, lambda: work(task))
 
 
 @lru_cache
@@ -157,11 +157,11 @@ def _cached(task: str) -> list[Any]:
 
     import torch
 
-    from companion.models.attention import common_prefix
+    from companion.models.attention import find_common_prefix
 
     model = _merged().model
     chosen = prompts(task, PROMPTS)
-    shared = common_prefix(chosen)
+    shared = find_common_prefix(chosen)
     with torch.inference_mode():
         start = model(torch.tensor([chosen[0][:shared]]), use_cache=True).past_key_values
         found = []

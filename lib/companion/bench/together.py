@@ -8,7 +8,7 @@ after one instruction, and with those of one: how many rows a second go through.
 
 import random
 
-from companion.bench.turns import Way, rate
+from companion.bench.turns import Way, measure_rate
 from companion.bench.workload import ADAPTER, LABEL, Pair, base, batch_of_study, batch_with_rubric, sequences, tokens
 
 BATCHES = {
@@ -39,26 +39,26 @@ def doubled(task: str) -> float:
 
 def two_batches(batch: list[Pair]) -> list[Pair]:
     """The batch and another of the same lengths, after the same shared tokens."""
-    from companion.models.attention import common_prefix
+    from companion.models.attention import find_common_prefix
 
     draw = random.Random(1)
-    shared = common_prefix([prompt for prompt, _ in batch])
+    shared = find_common_prefix([prompt for prompt, _ in batch])
     return batch + [(prompt[:shared] + tokens(draw, len(prompt) - shared), reply) for prompt, reply in batch]
 
 
 def _rows_per_second(task: str, times: int) -> float:
     from companion.models.attention import pack
-    from companion.models.forward import attention_for, head_weight
-    from companion.models.lora import fresh_adapter, inner
+    from companion.models.forward import get_head_weight, prepare_attention
+    from companion.models.lora import create_adapter, unwrap_model
     from companion.models.loss import batch_loss
 
     pairs = BATCHES[task](random.Random(0), LABEL)
     batch = sequences([pairs if times == 1 else two_batches(pairs)])
     rows = pack([one.prompt + one.response[:-1] for one in batch], 100_000).ids.shape[1]
-    with fresh_adapter(base(), ADAPTER["r"], ADAPTER["lora_alpha"], 0) as wrapped:
-        model = inner(wrapped)
-        head = head_weight(model)
-        with attention_for(model):
+    with create_adapter(base(), ADAPTER["r"], ADAPTER["lora_alpha"], 0) as wrapped:
+        model = unwrap_model(wrapped)
+        head = get_head_weight(model)
+        with prepare_attention(model):
 
             def run(steps: int) -> None:
                 for _ in range(steps):
@@ -66,4 +66,4 @@ def _rows_per_second(task: str, times: int) -> float:
 
             run(1)
             steps = 4 // times
-            return rate(rows * steps, lambda: run(steps))
+            return measure_rate(rows * steps, lambda: run(steps))

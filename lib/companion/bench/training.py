@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from companion.bench.turns import Measured, Way, rate, wait_for_the_others
+from companion.bench.turns import Measured, Way, measure_rate, wait_for_the_others
 from companion.bench.workload import (
     ADAPTER,
     SEED,
@@ -29,7 +29,7 @@ PRODUCTS = "matrix products of the model alone"
 LIMIT = "train, long rubric, explanation"
 """The task whose batches' rows the products have."""
 FAST = {"gradient_checkpointing": False, "train_sampling_strategy": "sequential"}
-"""Settings of a trainer that make it faster here; `by_length` has sorted what it takes in order.
+"""Settings of a trainer that make it faster here; `sort_by_length` has sorted what it takes in order.
 
 With them PEFT's casts of the adapter's inputs to float32 are left out too, which autocast takes back at once.
 """
@@ -46,7 +46,7 @@ def ways(cores: int) -> list[Way]:
     return [
         Way("companion", tasks, companion, "one adapter, batches computed whole", cores),
         Way("products", (PRODUCTS,), products, "frozen weights, forward and backward", cores, unit="GFLOP/s"),
-        Way("companion, in parts", tasks, in_parts, "as the profiles: 600 tokens at a time", cores),
+        Way("companion, in parts", tasks, companion_in_parts, "as the profiles: 600 tokens at a time", cores),
         Way("SFTTrainer", tasks, sft_defaults, f"its defaults, {loss}", 1, cores),
         Way("SFTTrainer, best settings", tasks, sft_best, f"{best}, eager attention, {loss}", cores),
         Way("SFTTrainer + Unsloth", tasks, sft_unsloth, f"Unsloth's CPU backend, {best}", cores),
@@ -60,7 +60,7 @@ def companion(task: str) -> float:
     return _ours(task, recipe(TRAINING[task].size))
 
 
-def in_parts(task: str) -> float:
+def companion_in_parts(task: str) -> float:
     """The same with batches cut into parts as the recorded profiles do, which leave `tokens_at_once` out."""
     from companion.models.finetune import TOKENS_AT_ONCE
 
@@ -72,7 +72,7 @@ def _ours(task: str, chosen: Any) -> float:
 
     clock = Clock(chosen.batch_size)
     made = sequences(TRAINING[task].batches(WARMUP + STEPS))
-    finetune(base(), made, chosen, SEED, told=lambda done, *_: clock.stepped() if done else None)
+    finetune(base(), made, chosen, SEED, on_progress=lambda done, *_: clock.record_step() if done else None)
     return clock.rate()
 
 
@@ -83,7 +83,7 @@ class Clock:
         self.size = size
         self.times: list[float] = []
 
-    def stepped(self) -> None:
+    def record_step(self) -> None:
         """A step is done."""
         if len(self.times) == WARMUP - 1:
             wait_for_the_others()
@@ -178,7 +178,7 @@ def products(_task: str) -> float:
             rows[weight.shape[0]] @ weight
 
     multiply()
-    return max(rate(count, multiply) for _ in range(PASSES)) * flops_per_token() / 1e9
+    return max(measure_rate(count, multiply) for _ in range(PASSES)) * flops_per_token() / 1e9
 
 
 def flops_per_token() -> float:
@@ -194,13 +194,13 @@ def flops_per_token() -> float:
 
 def tokens_computed(batch: list[Pair]) -> int:
     """Rows that this project sends through the model for a batch computed whole: shared tokens once."""
-    from companion.models.attention import common_prefix
+    from companion.models.attention import find_common_prefix
 
-    shared = common_prefix([tuple(prompt) for prompt, _ in batch])
+    shared = find_common_prefix([tuple(prompt) for prompt, _ in batch])
     return shared + sum(len(prompt) + len(reply) - 1 - shared for prompt, reply in batch)
 
 
-def shares(found: list[Measured]) -> list[Measured]:
+def compute_shares(found: list[Measured]) -> list[Measured]:
     """What this project's training reaches of the rate of the model's own products, round by round.
 
     For the tokens that are computed, those that a batch shares once.
@@ -209,7 +209,7 @@ def shares(found: list[Measured]) -> list[Measured]:
     limit = rates["products", PRODUCTS]
     made = []
     for task, training in TRAINING.items():
-        tokens = sum(tokens_computed(batch) for batch in timed(training))
+        tokens = sum(tokens_computed(batch) for batch in select_timed_batches(training))
         flops = tokens / (STEPS * training.size) * flops_per_token() / 1e9
         way = Way("companion", (), companion, "of the rate of the matrix products alone", unit="of 1")
         reached = [rate * flops / most for rate, most in zip(rates["companion", task], limit, strict=True)]
@@ -217,7 +217,7 @@ def shares(found: list[Measured]) -> list[Measured]:
     return made
 
 
-def timed(training: Training) -> list[list[Pair]]:
+def select_timed_batches(training: Training) -> list[list[Pair]]:
     """The batches of this project's steps after the warm-up, in the order of its seed."""
     from companion.models.batches import epoch_batches
 
@@ -265,7 +265,7 @@ def _sft_rate(trainer_class: Any, task: str, settings: dict[str, Any], **parts: 
     )
 
 
-def by_length(batches: list[list[Pair]]) -> list[Pair]:
+def sort_by_length(batches: list[list[Pair]]) -> list[Pair]:
     """The pairs in batches of like length, the longest first, then the shortest, which are not timed."""
     size = len(batches[0])
     pairs = sorted((pair for batch in batches for pair in batch), key=lambda pair: len(pair[0]) + len(pair[1]))
@@ -281,13 +281,13 @@ def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: A
     training = TRAINING[task]
     clock = Clock(training.size)
 
-    class Told(TrainerCallback):
+    class StepTimer(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.stepped()
+            clock.record_step()
 
     made = [
         {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
-        for prompt, target in by_length(training.batches(WARMUP + STEPS))
+        for prompt, target in sort_by_length(training.batches(WARMUP + STEPS))
     ]
     arguments = {
         "output_dir": tempfile.mkdtemp(dir="."),
@@ -300,7 +300,7 @@ def _steps_per_second(make: Any, task: str, settings: dict[str, Any], **parts: A
         "disable_tqdm": True,
         **settings,
     }
-    trainer = make(arguments, train_dataset=Dataset.from_list(made), callbacks=[Told()], **parts)
+    trainer = make(arguments, train_dataset=Dataset.from_list(made), callbacks=[StepTimer()], **parts)
     with disable_input_dtype_casting(trainer.model, active=settings != {}):
         trainer.train()
     return clock.rate()

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from companion.runs.worker import die_with, give_back_memory, peak_memory
+from companion.runs.worker import die_with_parent, get_peak_memory, release_memory
 
 PATIENCE = 600
 """Seconds that a process waits for the others of its way to be ready."""
@@ -75,13 +75,13 @@ def take_turns(ways: Sequence[Way], rounds: int, report: Callable[[str], None]) 
 
 
 def _take_turn(one: Measured, pools: list[ProcessPoolExecutor]) -> None:
-    results = [pool.submit(_measured, one.way.measure, one.task) for pool in pools]
+    results = [pool.submit(_measure_task, one.way.measure, one.task) for pool in pools]
     values, memory = zip(*(result.result() for result in results), strict=True)
     one.values.append(max(values) if one.way.unit == SECONDS else sum(values))
     one.memory = max(one.memory, *memory)
 
 
-def rows(part: str, found: Sequence[Measured]) -> list[dict[str, Any]]:
+def make_rows(part: str, found: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row per way and task: median, lowest and highest over the rounds, and how many times better the first way is.
 
     That ratio is taken round by round, so what slows a whole round down leaves it alone.
@@ -117,7 +117,7 @@ def _ratios(first: Measured, one: Measured) -> list[float]:
     return [other / own if one.way.unit == SECONDS else own / other for own, other in pairs]
 
 
-def rate(count: int, work: Callable[[], object]) -> float:
+def measure_rate(count: int, work: Callable[[], object]) -> float:
     """How many of `count` a second `work` does; all processes of a way begin at the same time."""
     wait_for_the_others()
     start = time.perf_counter()
@@ -141,18 +141,18 @@ def _pools(way: Way, scratch: str) -> list[ProcessPoolExecutor]:
 
 def _start(threads: int, scratch: str, ready: Any, parent: int) -> None:
     global _ready
-    die_with(parent)
+    die_with_parent(parent)
     _ready = ready
     os.chdir(scratch)  # some tools write caches into the working folder
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is first imported
 
 
-def _measured(measure: Callable[[str], float], task: str) -> tuple[float, int]:
+def _measure_task(measure: Callable[[str], float], task: str) -> tuple[float, int]:
     """The figure, and this process's highest memory meanwhile in MiB; memory is given back before and after."""
-    give_back_memory()
+    release_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: forget the peak so far
     value = measure(task)
-    peak = peak_memory() // 2**20
-    give_back_memory()
+    peak = get_peak_memory() // 2**20
+    release_memory()
     return value, peak

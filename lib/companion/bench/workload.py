@@ -97,16 +97,16 @@ def _target(draw: random.Random, length: int) -> list[int]:
 
 def dtype() -> str:
     """The number format that this project computes in here, such as "bfloat16"."""
-    from companion.models.base import native_dtype
+    from companion.models.base import get_native_dtype
 
-    return native_dtype()
+    return get_native_dtype()
 
 
 def model_folder(kind: str) -> str:
     """Folder of the embedded model in this number format."""
-    from companion.models.embedded import embedded_folder
+    from companion.models.embedded import prepare_embedded_model
 
-    return str(embedded_folder(kind))
+    return str(prepare_embedded_model(kind))
 
 
 def tokenizer() -> Any:

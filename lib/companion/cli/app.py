@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from companion.origin import versions
+from companion.origin import get_versions
 from companion.runs import tracking
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -22,7 +22,7 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 def _track(name: str) -> str:
     if name:
         os.environ[tracking.VARIABLE] = name
-        tracking.tracker()
+        tracking.get_tracker()
     return name
 
 
@@ -33,7 +33,7 @@ TRACK = Annotated[
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"companion {versions(['companion'])['companion']}")
+        typer.echo(f"companion {get_versions(['companion'])['companion']}")
         raise typer.Exit
 
 

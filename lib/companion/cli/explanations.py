@@ -115,7 +115,7 @@ def rate(
     """Rate conversations: a probability for each label on each axis, as JSON Lines (exit code 1 if lines are bad)."""
     from companion.models import backend
 
-    backend.start()  # before anything imports transformers
+    backend.start_backend()  # before anything imports transformers
     from companion.studies.explanations.students import rate as rating
 
     if rating.run(student, file, explain, base):

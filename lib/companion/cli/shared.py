@@ -103,7 +103,7 @@ def merge(
 
 @app.command()
 def readme() -> None:
-    """Fill the README's tables from the recorded runs and the benchmark."""
+    """Fill the tables of the Markdown pages from the recorded runs and the benchmark."""
     from companion.studies.readme import update
 
     if not (file := paths.home() / "README.md").is_file():

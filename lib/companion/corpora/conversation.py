@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Turn:
-    """One utterance; ``speaker`` is "B" for whoever gives the rated reply and "A" for the other side."""
+    """One utterance; ``speaker`` is "B" for the side that gives the rated reply and "A" for the other side."""
 
     speaker: str
     text: str
@@ -37,7 +37,7 @@ def make_conversation(source: str, group: str, context: Iterable[Turn], response
     return Conversation(f"{source}-{digest}", source, group, turns, response)
 
 
-def fingerprint(conversations: Iterable[Conversation]) -> str:
+def compute_fingerprint(conversations: Iterable[Conversation]) -> str:
     """Give the sha256 (64 hexadecimal digits) of ids, groups, turns and responses, in the order given."""
     digest = hashlib.sha256()
     for item in conversations:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from companion.corpora.conversation import Conversation, Turn, make_conversation
-from companion.corpora.similarity import similar_pairs
+from companion.corpora.similarity import find_similar_pairs
 from companion.corpora.wordlists import GIVEN_NAMES, PROFANE
 
 PREVIOUS_TURNS = 4
@@ -49,7 +49,7 @@ class Limits:
 DEGRADABLE = Limits()
 
 
-def tidy(text: str) -> str:
+def normalize_whitespace(text: str) -> str:
     """Collapse all white space to single spaces."""
     return " ".join(text.split())
 
@@ -73,7 +73,7 @@ def names_a_person(text: str) -> bool:
     return bool(_INTRODUCTION.search(text)) or not GIVEN_NAMES.isdisjoint(_LETTERS.findall(text.lower()))
 
 
-def recent(turns: Sequence[Turn], limits: Limits = DEGRADABLE) -> tuple[Turn, ...]:
+def select_recent_turns(turns: Sequence[Turn], limits: Limits = DEGRADABLE) -> tuple[Turn, ...]:
     """Keep the last turn and those before it, as long as neither their number nor their words pass the limits."""
     kept: list[Turn] = []
     total = 0
@@ -90,7 +90,7 @@ def has_fit_length(raw: Raw, limits: Limits = DEGRADABLE) -> bool:
     least, most = limits.response_words
     if not least <= len(raw.response.split()) <= most:
         return False
-    words = sum(len(turn.text.split()) for turn in recent(raw.context, limits))
+    words = sum(len(turn.text.split()) for turn in select_recent_turns(raw.context, limits))
     return limits.context_words[0] <= words <= limits.context_words[1]
 
 
@@ -100,7 +100,7 @@ def is_fit_to_show(conversation: Conversation, personal: bool) -> bool:
     return not (has_code(text) or is_profane(text) or (personal and names_a_person(text)))
 
 
-def compared_text(conversation: Conversation) -> str:
+def get_comparison_text(conversation: Conversation) -> str:
     """Give the text by which repetitions are found: the response, after the last turn where it is a short answer.
 
     Thousands of questions are answered by yes; the answer alone does not make them the same item.
@@ -111,16 +111,18 @@ def compared_text(conversation: Conversation) -> str:
     return f"{conversation.context[-1].text} {response}"
 
 
-def without_duplicates(conversations: list[Conversation]) -> list[Conversation]:
+def drop_duplicates(conversations: list[Conversation]) -> list[Conversation]:
     """Drop every conversation that nearly repeats an earlier kept one (Jaccard of word triples >= 0.7)."""
     dropped: set[int] = set()
-    for earlier, later in similar_pairs([compared_text(item) for item in conversations], DUPLICATE_SIMILARITY):
+    for earlier, later in find_similar_pairs(
+        [get_comparison_text(item) for item in conversations], DUPLICATE_SIMILARITY
+    ):
         if earlier not in dropped:
             dropped.add(later)
     return [item for place, item in enumerate(conversations) if place not in dropped]
 
 
-def few_per_group(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+def limit_per_group(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
     """Keep the first ten of each group, so that one long chat or one much-answered question cannot fill a split."""
     seen: Counter[str] = Counter()
     for item in conversations:
@@ -131,22 +133,24 @@ def few_per_group(conversations: Iterable[Conversation]) -> Iterator[Conversatio
 
 def clean(source: str, raws: Iterable[Raw], personal: bool, limit: int) -> list[Conversation]:
     """Filter what a reader found; return at most ``limit`` conversations fit to be degraded and shown."""
-    found = fitting(source, raws, DEGRADABLE)
-    return first_unlike((item for item in found if is_fit_to_show(item, personal)), limit)
+    found = select_fitting(source, raws, DEGRADABLE)
+    return take_dissimilar((item for item in found if is_fit_to_show(item, personal)), limit)
 
 
-def fitting(source: str, raws: Iterable[Raw], limits: Limits) -> Iterator[Conversation]:
+def select_fitting(source: str, raws: Iterable[Raw], limits: Limits) -> Iterator[Conversation]:
     """Give each conversation of fit length once, in order of id.
 
     Ids are hashes of the text, so their order is a fixed shuffle and the first of them are a fixed random subset.
     """
     fit = (raw for raw in raws if has_fit_length(raw, limits))
-    found = (make_conversation(source, raw.group, recent(raw.context, limits), raw.response) for raw in fit)
+    found = (
+        make_conversation(source, raw.group, select_recent_turns(raw.context, limits), raw.response) for raw in fit
+    )
     unique = {item.id: item for item in found}
     return (unique[key] for key in sorted(unique))
 
 
-def first_unlike(conversations: Iterable[Conversation], limit: int) -> list[Conversation]:
+def take_dissimilar(conversations: Iterable[Conversation], limit: int) -> list[Conversation]:
     """Keep the first ``limit`` without near-duplicates, at most ten of a group."""
     # Twice the limit leaves room for duplicates and spares the search among tens of thousands of replies.
-    return without_duplicates(list(islice(few_per_group(conversations), 2 * limit)))[:limit]
+    return drop_duplicates(list(islice(limit_per_group(conversations), 2 * limit)))[:limit]

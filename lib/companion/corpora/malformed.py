@@ -1,4 +1,4 @@
-"""Rows that can't be read are counted, named and left out, as long as they are few."""
+"""Count, name and skip rows that can't be read, as long as they are few."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ SHARE = 0.01
 LEAST = 5
 
 
-def leave_out(place: str, rows: Sequence[int], total: int, why: str) -> None:
-    """Warn of the rows of a file that were left out; nothing where there are none.
+def warn_of_skipped_rows(place: str, rows: Sequence[int], total: int, why: str) -> None:
+    """Warn of the skipped rows of a file; do nothing if there are none.
 
     Raises:
         CompanionError: they are more than five and more than one in a hundred, or all of them.

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from companion.corpora import native
 from companion.corpora.conversation import Conversation
-from companion.corpora.filters import Limits, Raw, first_unlike, fitting
+from companion.corpora.filters import Limits, Raw, select_fitting, take_dissimilar
 from companion.errors import CompanionError
 
 FOLDER_VARIABLE = "COMPANION_DATA"
@@ -47,19 +47,19 @@ class Original:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tables say of it; ``read_from`` is ``hub``, or ``folder`` for files of the release."""
+        """Facts of the data set for tables; ``read_from`` is ``hub``, or ``folder`` for files of the release."""
         named = {name: getattr(self, name) for name in ("name", "title", "hub", "revision", "licence")}
         return {**named, "read_from": "folder" if _release(self) else "hub"}
 
 
-def each_row(files: Iterable[Path], convert: Callable[[Any], Iterable[Raw]]) -> Iterator[Raw]:
+def read_rows(files: Iterable[Path], convert: Callable[[Any], Iterable[Raw]]) -> Iterator[Raw]:
     """Convert the rows of Parquet, JSON and JSON Lines files (plain or gzip) one after another."""
     return chain.from_iterable(
-        native.sound(str(file), numbered_rows(file), partial(_converted, convert)) for file in files
+        native.convert_rows(str(file), read_numbered_rows(file), partial(_convert_parsed, convert)) for file in files
     )
 
 
-def numbered_rows(file: Path) -> Iterator[tuple[int, Any]]:
+def read_numbered_rows(file: Path) -> Iterator[tuple[int, Any]]:
     """Give the rows of one file with their numbers; those of text files are still to be parsed.
 
     Raises:
@@ -73,14 +73,14 @@ def numbered_rows(file: Path) -> Iterator[tuple[int, Any]]:
             return enumerate(json.loads(file.read_text(encoding="utf-8"))["data"])
     except (pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
         raise CompanionError(f"{file} is damaged ({type(error).__name__}): download it again.") from error
-    return native.numbered_lines(file)
+    return native.read_numbered_lines(file)
 
 
-def _converted(convert: Callable[[Any], Iterable[Raw]], row: Any) -> Iterable[Raw]:
-    return convert(_parsed(row) if isinstance(row, str) else row)
+def _convert_parsed(convert: Callable[[Any], Iterable[Raw]], row: Any) -> Iterable[Raw]:
+    return convert(_parse_line(row) if isinstance(row, str) else row)
 
 
-def _parsed(line: str) -> Any:
+def _parse_line(line: str) -> Any:
     """AmazonQA's lines are Python literals, which JSON takes for errors; all others are JSON."""
     try:
         return json.loads(line)
@@ -92,14 +92,14 @@ def load_original(name: str) -> list[Conversation]:
     """Read one of the six: conversations of a length that can be rated, without near-duplicates, in a fixed order.
 
     Raises:
-        CompanionError: no such data set, its files can't be had or are damaged.
+        CompanionError: no such data set, or its files are unavailable or damaged.
     """
     original = find_original(name)
-    folder = _release(original) or _from_hub(original)
+    folder = _release(original) or _load_from_hub(original)
     files = sorted(file for pattern in original.files for file in folder.rglob(pattern) if file.is_file())
     if not files:
         raise CompanionError(f"{folder} has no file {' or '.join(original.files)} of {original.title}.")
-    return first_unlike(fitting(name, original.read(files), RATEABLE), LARGEST_POOL)
+    return take_dissimilar(select_fitting(name, original.read(files), RATEABLE), LARGEST_POOL)
 
 
 def find_original(name: str) -> Original:
@@ -120,7 +120,7 @@ def _release(original: Original) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _from_hub(original: Original) -> Path:
+def _load_from_hub(original: Original) -> Path:
     """Local copy of the files at the pinned revision."""
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
@@ -145,7 +145,7 @@ def _from_hub(original: Original) -> Path:
         ) from error
 
 
-def _hh(kept: str) -> Original:
+def _make_hh(kept: str) -> Original:
     return Original(
         name=f"hh_{kept}",
         title=f"HH-RLHF {kept}",
@@ -154,7 +154,7 @@ def _hh(kept: str) -> Original:
         revision="09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
         files=("*-base/*.jsonl.gz",),
         licence="MIT",
-        read=partial(each_row, convert=partial(native.hh_reply, kept=kept)),
+        read=partial(read_rows, convert=partial(native.convert_hh_row, kept=kept)),
     )
 
 
@@ -169,10 +169,10 @@ ORIGINALS: dict[str, Original] = {
             revision="1b6335d42a1d2c7e34870c905d03ab964f7f2bd8",
             files=("*.parquet", "*.jsonl"),
             licence="prompts CC BY 4.0, answers CC BY-NC 4.0; gated",
-            read=partial(each_row, convert=native.arena_reply),
+            read=partial(read_rows, convert=native.convert_arena_row),
         ),
-        _hh("chosen"),
-        _hh("rejected"),
+        _make_hh("chosen"),
+        _make_hh("rejected"),
         Original(
             name="amazonqa",
             title="AmazonQA",
@@ -181,7 +181,7 @@ ORIGINALS: dict[str, Original] = {
             revision="0fc20c674c727972bc3e021723598f34c5650777",
             files=("qa_*.json.gz", "*.jsonl.gz"),
             licence="published for research (McAuley and Yang 2016)",
-            read=partial(each_row, convert=native.amazon_answer),
+            read=partial(read_rows, convert=native.convert_amazon_row),
         ),
         Original(
             name="coqa",
@@ -191,7 +191,7 @@ ORIGINALS: dict[str, Original] = {
             revision="f8760edd6857ef2f11ba1cf0a8650432e1b1ece5",
             files=("coqa-*-v1.0.json", "train-*.parquet"),
             licence="by passage: CC BY-SA 4.0, Apache-2.0, MSR-LA, RACE's own",
-            read=partial(each_row, convert=native.coqa_answers),
+            read=partial(read_rows, convert=native.convert_coqa_row),
         ),
         Original(
             name="cornell",
@@ -201,7 +201,7 @@ ORIGINALS: dict[str, Original] = {
             revision="4157fc86434318f564fac0d65e4f20a94a7981c9",
             files=("movie_conversations.txt", "movie_lines.txt"),
             licence="distributed for research (Danescu-Niculescu-Mizil and Lee 2011)",
-            read=lambda files: native.cornell_talks(files[0].parent),
+            read=lambda files: native.read_cornell(files[0].parent),
         ),
     )
 }

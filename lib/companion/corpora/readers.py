@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from companion.corpora.conversation import Turn
-from companion.corpora.filters import PREVIOUS_TURNS, Raw, tidy
+from companion.corpora.filters import PREVIOUS_TURNS, Raw, normalize_whitespace
 
 _AIML_SKIPPED = ("sex.aiml", "std-sextalk.aiml", "std-german.aiml", "dev-translation.aiml", "dev-testcases.aiml")
 _AIML_SHOWN = ("set", "br")
@@ -24,15 +24,15 @@ _AIML_LITERAL = re.compile(r"[^\W_][^\W_' ]*( [^\W_' ]+)*")
 _ENDS = (".", "!", "?", ":", ";", ",", "…")
 
 
-def alternate(texts: list[str]) -> list[Turn]:
+def alternate_speakers(texts: list[str]) -> list[Turn]:
     """Give texts to speakers A and B in turn, so that the reply to the last one is B's."""
     first = len(texts) % 2
     return [Turn("A" if (place + first) % 2 else "B", text) for place, text in enumerate(texts)]
 
 
-def _replies(group: str, texts: list[str]) -> Iterator[Raw]:
+def _make_replies(group: str, texts: list[str]) -> Iterator[Raw]:
     """Give every text after the first as a reply to those before it; more turns than can be kept are not copied."""
-    to_last, to_last_but_one = alternate(texts), alternate(texts[:-1])
+    to_last, to_last_but_one = alternate_speakers(texts), alternate_speakers(texts[:-1])
     for place in range(1, len(texts)):
         turns = to_last if (len(texts) - place) % 2 == 0 else to_last_but_one
         yield Raw(group, turns[max(0, place - PREVIOUS_TURNS - 1) : place], texts[place])
@@ -43,14 +43,14 @@ def read_chatterbot(folder: Path) -> Iterator[Raw]:
     for file in sorted((folder / "data" / "english").glob("*.yml")):
         entries = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         for entry in entries["conversations"]:
-            texts = [tidy(str(text)) for text in entry]
+            texts = [normalize_whitespace(str(text)) for text in entry]
             group = f"{file.stem}:{texts[0].casefold().strip(' ?.!')}"
-            yield from _replies(group, texts)
+            yield from _make_replies(group, texts)
 
 
 def join_messages(messages: list[dict[str, str]]) -> str:
     """Join the messages one person sent in a row; one without closing punctuation gets a full stop."""
-    texts = [tidy(message["text"]) for message in messages]
+    texts = [normalize_whitespace(message["text"]) for message in messages]
     return " ".join(text if text.endswith(_ENDS) else f"{text}." for text in texts if text)
 
 
@@ -65,31 +65,31 @@ def read_chitchat(folder: Path, low: float, high: float) -> Iterator[Raw]:
         if not ratings or set(ratings) == {5} or not low <= sum(ratings) / len(ratings) < high:
             continue
         texts = [join_messages(messages) for messages in chat["messages"] if messages]
-        yield from _replies(key, texts)
+        yield from _make_replies(key, texts)
 
 
 def read_faq(folder: Path) -> Iterator[Raw]:
     """Read the English questions and answers of zaragoza-construction-faq."""
     content = json.loads((folder / "data" / "faq-en.json").read_text(encoding="utf-8"))
     for entry in content["questions"]:
-        yield Raw(entry["id"], [Turn("A", tidy(entry["q"]))], tidy(entry["a"]))
+        yield Raw(entry["id"], [Turn("A", normalize_whitespace(entry["q"]))], normalize_whitespace(entry["a"]))
 
 
-def answer_text(answer: Any) -> str:
+def format_answer(answer: Any) -> str:
     """Write a FanOutQA answer as text: lists with commas, tables as "key: value; key: value", truth as yes or no."""
     if isinstance(answer, dict):
-        return "; ".join(f"{key}: {answer_text(value)}" for key, value in answer.items())
+        return "; ".join(f"{key}: {format_answer(value)}" for key, value in answer.items())
     if isinstance(answer, list):
-        return ", ".join(answer_text(value) for value in answer)
+        return ", ".join(format_answer(value) for value in answer)
     if isinstance(answer, bool):
         return "Yes" if answer else "No"
-    return tidy(str(answer))
+    return normalize_whitespace(str(answer))
 
 
-def _question_chain(question: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _read_question_chain(question: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for part in question["decomposition"]:
-        yield from _question_chain(part)
-        yield tidy(part["question"]), answer_text(part["answer"])
+        yield from _read_question_chain(part)
+        yield normalize_whitespace(part["question"]), format_answer(part["answer"])
 
 
 def read_fanoutqa(folder: Path) -> Iterator[Raw]:
@@ -99,8 +99,11 @@ def read_fanoutqa(folder: Path) -> Iterator[Raw]:
     """
     for entry in json.loads((folder / "data" / "fanout-final-dev.json").read_text(encoding="utf-8")):
         history: list[str] = []
-        for question, answer in [*_question_chain(entry), (tidy(entry["question"]), answer_text(entry["answer"]))]:
-            yield Raw(entry["id"], alternate([*history, question]), answer)
+        for question, answer in [
+            *_read_question_chain(entry),
+            (normalize_whitespace(entry["question"]), format_answer(entry["answer"])),
+        ]:
+            yield Raw(entry["id"], alternate_speakers([*history, question]), answer)
             history += [question, answer]
 
 
@@ -108,23 +111,23 @@ def _tag(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def literal_text(element: ET.Element) -> str | None:
+def get_literal_text(element: ET.Element) -> str | None:
     """Give the text an AIML template prints whatever was said before, or None where that depends on the talk."""
     parts = [element.text or ""]
     for child in element:
         if _tag(child) != "think":
-            inner = literal_text(child) if _tag(child) in _AIML_SHOWN else None
+            inner = get_literal_text(child) if _tag(child) in _AIML_SHOWN else None
             if inner is None:
                 return None
             parts.append(f" {inner} ")
         parts.append(child.tail or "")
-    return tidy("".join(parts))
+    return normalize_whitespace("".join(parts))
 
 
 def _aiml_replies(template: ET.Element) -> Iterator[str]:
     choices = [child for child in template if _tag(child) == "random"]
     for option in choices[0] if choices and len(template) == 1 else [template]:
-        reply = literal_text(option)
+        reply = get_literal_text(option)
         if reply:
             yield reply
 
@@ -135,8 +138,8 @@ def _aiml_rules(file: Path) -> Iterator[Raw]:
         pattern, template, before = (parts.get(tag) for tag in ("pattern", "template", "that"))
         if pattern is None or template is None or len(pattern):
             continue
-        said = tidy(pattern.text or "")
-        heard = tidy("".join(before.itertext())) if before is not None else ""
+        said = normalize_whitespace(pattern.text or "")
+        heard = normalize_whitespace("".join(before.itertext())) if before is not None else ""
         if not _AIML_LITERAL.fullmatch(said) or re.search(r"[_*]", heard):
             continue
         turns = [Turn("B", f"{heard.lower()}.")] if heard else []
@@ -165,13 +168,13 @@ _WML_TOKEN = re.compile(
 _WML_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 
-def wesnoth_messages(content: str) -> Iterator[list[Turn]]:
+def parse_wesnoth_messages(content: str) -> Iterator[list[Turn]]:
     """Give the spoken messages of a Wesnoth scenario (WML text), one list for each [event]; narration is left out."""
     scene: list[Turn] = []
     fields: dict[str, str] = {}
     for token in _WML_TOKEN.finditer(_WML_COMMENT.sub("", content)):
         if token["key"]:
-            fields[token["key"]] = tidy((token["text"] or token["bare"] or "").replace('""', '"'))
+            fields[token["key"]] = normalize_whitespace((token["text"] or token["bare"] or "").replace('""', '"'))
         elif token["tag"] == "message":
             fields = {}
         elif token["tag"] == "/message" and fields.get("message") and fields.get("speaker", "narrator") != "narrator":
@@ -190,7 +193,7 @@ def read_wesnoth(folder: Path) -> Iterator[Raw]:
     for file in sorted(folder.rglob("*.cfg")):
         if "scenarios" not in file.parts:
             continue
-        for scene in wesnoth_messages(file.read_text(encoding="utf-8")):
+        for scene in parse_wesnoth_messages(file.read_text(encoding="utf-8")):
             runs = groupby(scene, lambda turn: turn.speaker)
             turns = [Turn(speaker, " ".join(turn.text for turn in said)) for speaker, said in runs]
             for place in range(1, len(turns)):

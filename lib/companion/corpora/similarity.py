@@ -8,27 +8,27 @@ SHINGLE_WORDS = 3
 _WORD = re.compile(r"\w+")
 
 
-def words(text: str) -> list[str]:
+def extract_words(text: str) -> list[str]:
     """Split text into lower-case words, dropping punctuation."""
     return _WORD.findall(text.casefold())
 
 
-def shingles(text: str) -> frozenset[tuple[str, ...]]:
+def make_shingles(text: str) -> frozenset[tuple[str, ...]]:
     """Give the set of runs of three words; a shorter text is its own single shingle, an empty one has none."""
-    tokens = words(text)
+    tokens = extract_words(text)
     if not tokens:
         return frozenset()
     starts = range(max(1, len(tokens) - SHINGLE_WORDS + 1))
     return frozenset(tuple(tokens[start : start + SHINGLE_WORDS]) for start in starts)
 
 
-def similar_pairs(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int]]:
+def find_similar_pairs(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int]]:
     """Yield every pair (earlier, later) of positions whose shingle sets have a Jaccard similarity >= threshold > 0.
 
     Exact, unlike MinHash: the index proposes only texts that share a shingle, and every proposal is counted in full.
     """
     index: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    sets = [shingles(text) for text in texts]
+    sets = [make_shingles(text) for text in texts]
     for later, own in enumerate(sets):
         shared = Counter(earlier for shingle in own for earlier in index[shingle])
         for earlier, common in sorted(shared.items()):

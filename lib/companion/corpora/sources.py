@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from companion.corpora import readers
-from companion.corpora.conversation import Conversation, fingerprint
+from companion.corpora.conversation import Conversation, compute_fingerprint
 from companion.corpora.filters import Raw, clean
 from companion.corpora.originals import ORIGINALS, Original, load_original
 from companion.errors import CompanionError
@@ -41,11 +41,11 @@ class Source:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tables say of it."""
+        """Facts of the source for tables."""
         return {name: getattr(self, name) for name in ("name", "stands_in_for", "package", "version", "licence")}
 
 
-def package_folder(module: str, package: str, version: str) -> Path:
+def find_package_folder(module: str, package: str, version: str) -> Path:
     """Find an installed package's folder without importing it.
 
     Raises MissingPackage if it is not installed and CompanionError if another version is.
@@ -62,7 +62,7 @@ def package_folder(module: str, package: str, version: str) -> Path:
 
 def _load(name: str, module: str, read: Callable[[Path], Iterator[Raw]], personal: bool = False) -> list[Conversation]:
     source = SOURCES[name]
-    return clean(name, read(package_folder(module, source.package, source.version)), personal, LARGEST_POOL)
+    return clean(name, read(find_package_folder(module, source.package, source.version)), personal, LARGEST_POOL)
 
 
 def _load_wesnoth() -> list[Conversation]:
@@ -167,9 +167,9 @@ def find_source(name: str) -> Source | Original:
 
 
 @cache
-def _pinned(source: Source) -> tuple[Conversation, ...]:
+def _load_pinned(source: Source) -> tuple[Conversation, ...]:
     conversations = source.load()
-    found, expected = fingerprint(conversations), source.sha256 or ""
+    found, expected = compute_fingerprint(conversations), source.sha256 or ""
     if found != expected:
         pinned = f"{source.package}=={source.version}"
         raise CompanionError(
@@ -188,7 +188,7 @@ def load_source(name: str) -> list[Conversation]:
     source = find_source(name)
     if isinstance(source, Original):
         return load_original(name)
-    return source.load() if source.sha256 is None else list(_pinned(source))
+    return source.load() if source.sha256 is None else list(_load_pinned(source))
 
 
 def load_sources(names: Iterable[str]) -> dict[str, list[Conversation]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from scipy.cluster.hierarchy import DisjointSet
 
 from companion.corpora.conversation import Conversation
-from companion.corpora.filters import compared_text
-from companion.corpora.similarity import similar_pairs, words
+from companion.corpora.filters import get_comparison_text
+from companion.corpora.similarity import extract_words, find_similar_pairs
 from companion.errors import CompanionError
 
 LEAK_SIMILARITY = 0.5
@@ -21,10 +21,10 @@ def _clusters(conversations: Sequence[Conversation], seed: int) -> list[list[Con
     tied: DisjointSet[int] = DisjointSet(range(len(conversations)))
     first: dict[tuple[str, str], int] = {}
     for place, item in enumerate(conversations):
-        question = " ".join(words(" ".join(turn.text for turn in item.context)))
+        question = " ".join(extract_words(" ".join(turn.text for turn in item.context)))
         for key in (("group", item.group), ("question", question)):
             tied.merge(first.setdefault(key, place), place)
-    for one, other in similar_pairs([compared_text(item) for item in conversations], LEAK_SIMILARITY):
+    for one, other in find_similar_pairs([get_comparison_text(item) for item in conversations], LEAK_SIMILARITY):
         tied.merge(one, other)
 
     def draw(item: Conversation) -> str:
@@ -71,7 +71,7 @@ def _draw(clusters: list[list[Conversation]], sizes: Mapping[str, int]) -> dict[
 def _place(
     cluster: list[Conversation], room: int, drawn: dict[str, list[Conversation]], sizes: Mapping[str, int]
 ) -> bool:
-    """Put a cluster, or what of it there is space for, into the split that lacks most; False if none has the room."""
+    """Put a cluster, or as much of it as fits, into the split that needs most; False if none has room."""
     lacking = {name: size - len(drawn[name]) for name, size in sizes.items()}
     open_splits = [name for name, lack in lacking.items() if lack >= room]
     if not open_splits:

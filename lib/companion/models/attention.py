@@ -52,7 +52,7 @@ class Packed:
         return [self.starts[sequence] + position - self.layout.prefix for position in positions]
 
 
-def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+def find_common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """Number of first tokens that all sequences share."""
     first, last = min(map(tuple, sequences)), max(map(tuple, sequences))
     shared = 0
@@ -79,7 +79,7 @@ def pack(sequences: Sequence[Sequence[int]], shareable: int, device: torch.devic
 
     `shareable` must be below the length of the shortest sequence, so that every sequence keeps a row of its own.
     """
-    prefix = min(common_prefix(sequences), shareable)
+    prefix = min(find_common_prefix(sequences), shareable)
     rests = [list(sequence[prefix:]) for sequence in sequences]
     lengths = [len(rest) for rest in rests]
     ids = list(sequences[0][:prefix]) + [token for rest in rests for token in rest]
@@ -200,8 +200,8 @@ def _behind_prefix(prefix: Tensor, own: Tensor) -> Tensor:
 
 
 @contextmanager
-def packed_rows(model: PreTrainedModel) -> Iterator[None]:
-    """While open, the model's attention is `packed_attention`; afterwards what it was."""
+def use_packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """While open, the model's attention is `packed_attention`; restored afterwards."""
     AttentionInterface.register(NAME, packed_attention)
     before = model.config._attn_implementation
     model.config._attn_implementation = NAME

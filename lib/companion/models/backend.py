@@ -1,7 +1,7 @@
 """Which library holds the model and where: Unsloth or plain transformers on a CUDA GPU, plain transformers on a CPU.
 
-Unsloth changes transformers, PEFT and TRL as it is imported, so a process that uses it must call `start` before any
-module that imports one of them; the run of a study does.
+Unsloth changes transformers, PEFT and TRL as it is imported, so a process that uses it must call `start_backend`
+before any module that imports one of them; the run of a study does.
 """
 
 import importlib.util
@@ -21,15 +21,15 @@ VARIABLE = "COMPANION_BACKEND"
 NAMES = ("auto", "unsloth", "transformers")
 
 
-def choose(wanted: str = "auto") -> str:
+def choose_backend(wanted: str = "auto") -> str:
     """ "unsloth" or "transformers": "auto" takes Unsloth where there is a CUDA GPU and Unsloth is installed.
 
     Raises:
-        CompanionError: an unknown name, or Unsloth is asked for and cannot be had.
+        CompanionError: an unknown name, or Unsloth is requested and not available.
     """
     if wanted not in NAMES:
         raise CompanionError(f"The backend {wanted!r} is not known: use {', '.join(NAMES[:-1])} or {NAMES[-1]}.")
-    there, installed = on_gpu(), importlib.util.find_spec("unsloth") is not None
+    there, installed = has_gpu(), importlib.util.find_spec("unsloth") is not None
     if wanted == "unsloth" and not there:
         raise CompanionError(
             "The backend unsloth needs a CUDA GPU and torch sees none here: write `backend: auto`, "
@@ -44,13 +44,13 @@ def choose(wanted: str = "auto") -> str:
 
 
 @lru_cache(maxsize=1)
-def start() -> str:
+def start_backend() -> str:
     """Choose as `$COMPANION_BACKEND` says and import Unsloth if it is chosen; once per process.
 
     Raises:
-        CompanionError: as `choose`.
+        CompanionError: as `choose_backend`.
     """
-    chosen = choose(os.environ.get(VARIABLE, "auto"))
+    chosen = choose_backend(os.environ.get(VARIABLE, "auto"))
     if chosen == "unsloth":
         import_unsloth()
     return chosen
@@ -67,25 +67,25 @@ def import_unsloth() -> None:
     importlib.import_module("unsloth")
 
 
-def on_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether torch sees a CUDA GPU."""
     return torch.cuda.is_available()
 
 
-def device() -> str:
+def get_device() -> str:
     """The device of the model: the first CUDA GPU, else the processor."""
-    return "cuda:0" if on_gpu() else "cpu"
+    return "cuda:0" if has_gpu() else "cpu"
 
 
-def device_name() -> str:
+def get_device_name() -> str:
     """Name of the GPU and its memory, or "cpu"."""
-    if not on_gpu():
+    if not has_gpu():
         return "cpu"
     return f"{torch.cuda.get_device_name(0)}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
 
 
 @contextmanager
-def gpu_memory(purpose: str) -> Iterator[None]:
+def explain_memory_errors(purpose: str) -> Iterator[None]:
     """Say in one sentence that the GPU's memory did not suffice for `purpose`.
 
     Raises:
@@ -95,6 +95,6 @@ def gpu_memory(purpose: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise CompanionError(
-            f"The GPU ran out of memory {purpose} ({device_name()}): set `dtype: nf4` and `workers: 1`, end what else "
-            "uses the card, or take shorter texts, a smaller model or a larger card."
+            f"The GPU ran out of memory {purpose} ({get_device_name()}): set `dtype: nf4` and `workers: 1`, end what "
+            "else uses the card, or take shorter texts, a smaller model or a larger card."
         ) from error

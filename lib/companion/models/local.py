@@ -9,7 +9,7 @@ from companion.models.lora import Student
 from companion.models.score import generate
 
 
-class Local:
+class LocalModel:
     """An instruction-tuned model with its chat template, decoded greedily."""
 
     def __init__(self, model: str, revision: str | None) -> None:
@@ -23,7 +23,7 @@ class Local:
         if not self.tokenizer.chat_template:
             raise CompanionError(f"The model {model} has no chat template: name an instruction-tuned model.")
 
-    def answers(self, messages: Sequence[tuple[str, str]], most: int) -> list[tuple[str, int, int]]:
+    def generate_answers(self, messages: Sequence[tuple[str, str]], most: int) -> list[tuple[str, int, int]]:
         """Text, prompt tokens and answer tokens for each pair of a system and a user message.
 
         Args:
@@ -41,11 +41,11 @@ class Local:
         """Token ids; templates that know no system message get both texts in one, a blank line between them."""
         from jinja2 import TemplateError
 
-        told = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
-            text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except TemplateError:
-            told = [{"role": "user", "content": f"{system}\n\n{user}"}]
-            text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+            messages = [{"role": "user", "content": f"{system}\n\n{user}"}]
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids

@@ -92,7 +92,7 @@ def _lora_config(rank: int, alpha: int, dropout: float = 0.0) -> LoraConfig:
 
 
 @contextmanager
-def fresh_adapter(base: Base, rank: int, alpha: int, seed: int, dropout: float = 0.0) -> Iterator[PeftModel]:
+def create_adapter(base: Base, rank: int, alpha: int, seed: int, dropout: float = 0.0) -> Iterator[PeftModel]:
     """The base with a new adapter drawn from `seed` alone (A random, B zero), taken off again whatever happens.
 
     The draws are the same on every device and with every backend. The process's own random state is left as it was.
@@ -124,25 +124,25 @@ def _wrap(base: Base, rank: int, alpha: int, dropout: float, seed: int) -> PeftM
     return cast(PeftModel, get_peft_model(base.model, config))
 
 
-def inner(wrapped: PeftModel) -> PreTrainedModel:
+def unwrap_model(wrapped: PeftModel) -> PreTrainedModel:
     """The causal language model inside PEFT's wrapper."""
     return cast(PreTrainedModel, wrapped.base_model.model)
 
 
-def adapter_weights(wrapped: PeftModel) -> dict[str, Tensor]:
+def get_adapter_weights(wrapped: PeftModel) -> dict[str, Tensor]:
     """Copies of the adapter's tensors by PEFT name."""
     return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(wrapped).items()}
 
 
 @contextmanager
-def attached(student: Student) -> Iterator[PreTrainedModel]:
+def attach_adapter(student: Student) -> Iterator[PreTrainedModel]:
     """The causal language model of a student, in evaluation mode; its adapter comes off the base at the end."""
     if student.weights is None:
         yield student.base.model.eval()
         return
-    with fresh_adapter(student.base, student.rank, student.alpha, seed=0) as wrapped:
+    with create_adapter(student.base, student.rank, student.alpha, seed=0) as wrapped:
         set_peft_model_state_dict(wrapped, student.weights)
-        yield inner(wrapped).eval()
+        yield unwrap_model(wrapped).eval()
 
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from companion.models.batches import Sequence
-from companion.models.forward import normed, residual_rows
+from companion.models.forward import apply_final_norm, compute_residual_rows
 
 ROWS_AT_ONCE = 256
 """Rows of logits held in memory at a time: 50 MB at a vocabulary of 49,152."""
@@ -25,16 +25,16 @@ def batch_loss(
     """
     tokens = [sequence.prompt + sequence.response[:-1] for sequence in sequences]
     wanted = [range(len(sequence.prompt) - 1, len(row)) for sequence, row in zip(sequences, tokens, strict=True)]
-    rows = normed(model, residual_rows(model, tokens, wanted, every_block=False)[0])
+    rows = apply_final_norm(model, compute_residual_rows(model, tokens, wanted, every_block=False)[0])
     targets = torch.tensor([token for sequence in sequences for token in sequence.response], device=model.device)
     weights = torch.tensor([weight for sequence in sequences for weight in sequence.weights], device=model.device)
-    with bf16_products(model.dtype == torch.bfloat16):
+    with allow_bf16_matmul(model.dtype == torch.bfloat16):
         loss, losses = _TargetLoss.apply(rows, head, targets, weights / (size or len(sequences)))
     return loss, losses
 
 
 class _TargetLoss(torch.autograd.Function):
-    """Weighted cross-entropy of (rows, d) under a frozen head, with the gradient worked out in the same pass.
+    """Weighted cross-entropy of (rows, d) under a frozen head, with the gradient computed in the same pass.
 
     Whole logits for all rows are never held at once. Returns (loss, negative log-likelihood per row).
     """
@@ -61,7 +61,7 @@ class _TargetLoss(torch.autograd.Function):
 
 
 @contextmanager
-def bf16_products(wanted: bool) -> Iterator[None]:
+def allow_bf16_matmul(wanted: bool) -> Iterator[None]:
     """While open, oneDNN may multiply fp32 matrices in bf16 with fp32 sums and results (two to four times faster).
 
     For the training loss of a bf16 model only: its rows come from bf16 anyway, and the logits keep fp32 steps.

@@ -13,13 +13,19 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.models.backend import gpu_memory
-from companion.models.forward import attention_for, check_window, head_weight, normed, residual_rows
-from companion.models.lora import Student, attached
+from companion.models.backend import explain_memory_errors
+from companion.models.forward import (
+    apply_final_norm,
+    check_window,
+    compute_residual_rows,
+    get_head_weight,
+    prepare_attention,
+)
+from companion.models.lora import Student, attach_adapter
 
 BATCH = 32
 
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called after each batch with the prompts done and all of them."""
 
 
@@ -40,11 +46,15 @@ class Scores:
 
 
 def score(
-    student: Student, prompts: list[list[int]], label_ids: list[int], inside: bool, told: Told | None = None
+    student: Student,
+    prompts: list[list[int]],
+    label_ids: list[int],
+    inside: bool,
+    on_progress: ProgressCallback | None = None,
 ) -> Scores:
     """One forward pass over prompts (token ids) that end right before the label token; final norm and head in fp32.
 
-    With `inside`, also the entropies of `layer_entropies` at every block, for about 40 % more time. Prompts are
+    With `inside`, also the entropies of `compute_layer_entropies` at every block, for about 40 % more time. Prompts are
     batched by length, so that the last bits of a result can depend on the other prompts of the call, never on
     earlier calls.
 
@@ -55,17 +65,17 @@ def score(
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     parts = []
     with (
-        gpu_memory("while labels were scored"),
-        attached(student) as model,
-        attention_for(model),
+        explain_memory_errors("while labels were scored"),
+        attach_adapter(student) as model,
+        prepare_attention(model),
         torch.inference_mode(),
     ):
-        head = head_weight(model)
+        head = get_head_weight(model)
         for start in range(0, len(order), BATCH):
             chosen = [prompts[number] for number in order[start : start + BATCH]]
             parts.append(_score_batch(model, head, chosen, label_ids, inside))
-            if told:
-                told(start + len(chosen), len(order))
+            if on_progress:
+                on_progress(start + len(chosen), len(order))
     back = np.argsort(order)
     probabilities, entropies, peaks, masses, *layers = (
         np.concatenate(column)[back] for column in zip(*parts, strict=True)
@@ -73,7 +83,7 @@ def score(
     return Scores(probabilities, entropies, peaks, masses, layers[0] if inside else None)
 
 
-def layer_entropies(rows: Tensor, logits: Tensor) -> Tensor:
+def compute_layer_entropies(rows: Tensor, logits: Tensor) -> Tensor:
     """E1, E2, E3, each within [0, 1], as (n, 3), of residual rows (n, d) and their logit-lens logits (n, vocabulary).
 
     E1: entropy of |h_i| / sum_j |h_j|. E2: of softmax(h). E3: of softmax(W norm(h)). Each is divided by its maximum
@@ -82,16 +92,16 @@ def layer_entropies(rows: Tensor, logits: Tensor) -> Tensor:
     """
     share = torch.nn.functional.normalize(rows.float().abs(), p=1, dim=-1).log()
     spreads = (share, torch.log_softmax(rows.float(), -1), torch.log_softmax(logits, -1))
-    return torch.stack([entropy(spread) / math.log(spread.shape[-1]) for spread in spreads], dim=-1)
+    return torch.stack([compute_entropy(spread) / math.log(spread.shape[-1]) for spread in spreads], dim=-1)
 
 
-def entropy(log_probabilities: Tensor) -> Tensor:
+def compute_entropy(log_probabilities: Tensor) -> Tensor:
     """Entropy in nats of each row of log-probabilities; -inf, a probability of zero, adds nothing."""
     return -(log_probabilities.exp() * log_probabilities.clamp(min=torch.finfo(log_probabilities.dtype).min)).sum(-1)
 
 
 def generate(
-    student: Student, prompts: list[list[int]], max_new_tokens: int, told: Told | None = None
+    student: Student, prompts: list[list[int]], max_new_tokens: int, on_progress: ProgressCallback | None = None
 ) -> list[list[int]]:
     """Greedy continuations, at most `max_new_tokens` tokens each, ended before the end-of-sequence token.
 
@@ -107,15 +117,15 @@ def generate(
     settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=end, pad_token_id=pad)
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     answers: list[list[int]] = [[] for _ in prompts]
-    memory = gpu_memory("while answers were written")
-    with memory, attached(student) as model, _contiguous_head(model), torch.inference_mode():
+    memory = explain_memory_errors("while answers were written")
+    with memory, attach_adapter(student) as model, _contiguous_head(model), torch.inference_mode():
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             continued = _generate_batch(model, [prompts[number] for number in chosen], settings)
             for number, tokens in zip(chosen, continued, strict=True):
                 answers[number] = tokens[: tokens.index(end)] if end in tokens else tokens
-            if told:
-                told(start + len(chosen), len(order))
+            if on_progress:
+                on_progress(start + len(chosen), len(order))
     return answers
 
 
@@ -149,13 +159,13 @@ def _score_batch(
 ) -> list[NDArray[np.float32]]:
     """The arrays of `Scores` for one batch, `layers` only if asked for."""
     wanted = [[len(prompt) - 1] for prompt in prompts]
-    blocks = residual_rows(model, prompts, wanted, every_block=inside)
-    logs = torch.log_softmax(normed(model, blocks[-1]) @ head.t(), -1)
+    blocks = compute_residual_rows(model, prompts, wanted, every_block=inside)
+    logs = torch.log_softmax(apply_final_norm(model, blocks[-1]) @ head.t(), -1)
     labels = logs[:, label_ids]
-    found = [labels.softmax(-1), entropy(logs), logs.amax(-1).exp(), labels.exp().sum(-1)]
+    found = [labels.softmax(-1), compute_entropy(logs), logs.amax(-1).exp(), labels.exp().sum(-1)]
     if inside:
-        each = [layer_entropies(rows, normed(model, rows) @ head.t()) for rows in blocks[:-1]]
-        found.append(torch.stack([*each, layer_entropies(blocks[-1], logs)], dim=1))
+        each = [compute_layer_entropies(rows, apply_final_norm(model, rows) @ head.t()) for rows in blocks[:-1]]
+        found.append(torch.stack([*each, compute_layer_entropies(blocks[-1], logs)], dim=1))
     return [part.cpu().numpy() for part in found]
 
 

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from companion.models.backend import device
+from companion.models.backend import get_device
 
 
 def load(folder: Path, dtype: torch.dtype, four_bit: bool, longest: int) -> PreTrainedModel:
@@ -27,7 +27,7 @@ def load(folder: Path, dtype: torch.dtype, four_bit: bool, longest: int) -> PreT
         max_seq_length=longest,
         dtype=dtype,
         load_in_4bit=four_bit,
-        device_map={"": device()},
+        device_map={"": get_device()},
         use_gradient_checkpointing=False,
         use_exact_model_name=True,
         offload_embedding=False,

@@ -15,23 +15,23 @@ from typing import IO, Any, Protocol
 
 from companion.errors import CompanionError
 from companion.runs.lock import folder_lock
-from companion.runs.log import last_event, log_event, log_file
+from companion.runs.log import get_log_file, log_event, read_last_event
 from companion.runs.progress import SECONDS_BETWEEN_LOOKS, Progress
-from companion.runs.spec import id_of_json, to_json
+from companion.runs.spec import hash_json, to_json
 from companion.runs.status import PHASES, Grid
 from companion.runs.store import Arrays, Store
-from companion.runs.tracking import tracked, tracker
+from companion.runs.tracking import get_tracker, track_runs
 from companion.runs.worker import Answer
 
 Work = Callable[[Any], tuple[Arrays, Mapping[str, Any]]]
 
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
 ATTEMPTS = 2
-"""How often a run is begun whose worker dies under it; a run that raises is not begun again."""
+"""How often a run is started if its worker dies; a run that raises is not started again."""
 
 
-def in_one_group(spec: Any) -> str:
-    """The group of a spec where nothing is told apart."""
+def group_all(spec: Any) -> str:
+    """Put every spec into one group."""
     return "all"
 
 
@@ -70,7 +70,7 @@ class Pool(Protocol):
         """Make one record and put it on disk."""
 
     def stop(self) -> None:
-        """End all that was started; runs in hand are lost."""
+        """Stop everything that was started; the current runs are lost."""
 
 
 def run_all(
@@ -81,7 +81,7 @@ def run_all(
     logs: Path,
     quiet: bool = False,
     environment: Mapping[str, str] | None = None,
-    group: Callable[[Any], str] = in_one_group,
+    group: Callable[[Any], str] = group_all,
 ) -> Report:
     """Make every record that is missing from the store.
 
@@ -102,7 +102,7 @@ def run_all(
     Raises:
         CompanionError: a spec or ``work`` cannot be sent to a worker; the tracker that was asked for is not there;
             another process uses the store, or it cannot be read; no worker can be started; or records cannot be
-            written. In the last two cases nothing more is begun.
+            written. In the last two cases no further run starts.
     """
     if workers < 1:
         raise CompanionError(f"There must be at least 1 worker, not {workers}.")
@@ -133,44 +133,44 @@ def run_with(
             and of the class of the specs, and the folders of records and logs.
 
     Raises:
-        CompanionError: as :func:`run_all`, or the pool cannot be had.
+        CompanionError: as :func:`run_all`, or the pool is not available.
     """
     if not specs:
         return Report((), (), {})
-    texts = {id_of_json(text): text for text in map(to_json, specs)}
-    settings = {"work": _address(work), "kind": _address(type(specs[0]))}
+    texts = {hash_json(text): text for text in map(to_json, specs)}
+    settings = {"work": _get_address(work), "kind": _get_address(type(specs[0]))}
     settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
-    if all(store.sound(run_id) for run_id in texts):
+    if all(store.is_valid(run_id) for run_id in texts):
         return Report((), tuple(texts), {})
-    tracker()  # one that is not there is told before a log or a cluster is touched
+    get_tracker()  # report a missing tracker before a log or a cluster is touched
     with folder_lock(store.folder):
-        damages = store.mend()
+        damages = store.repair()
         missing = {run_id: text for run_id, text in texts.items() if not store.has(run_id)}
         with open_pool(settings) as pool:
             _queue(missing, store, logs)
             grid = Grid(store, specs, logs, group, pool.slots)
             names = {run_id: grid.runs[run_id][1] for run_id in missing}
             with (
-                tracked(store.folder.parent, logs, names, python_path(sys.path)),
-                Progress(len(texts), len(texts) - len(missing), lambda: [grid.look()], quiet) as progress,
+                track_runs(store.folder.parent, logs, names, python_path(sys.path)),
+                Progress(len(texts), len(texts) - len(missing), lambda: [grid.get_status()], quiet) as progress,
             ):
                 for sentence in damages:
-                    progress.say(sentence)
+                    progress.print_sentence(sentence)
                 failed = _run_missing(missing, pool, logs, progress)
-        # A worker that was killed as it wrote left its file. The records are there, so a failure costs nothing.
+        # A worker that was killed while writing left its file. The records are complete, so a failure costs nothing.
         with contextlib.suppress(CompanionError):
-            store.sweep()
+            store.remove_leftovers()
     done = tuple(run_id for run_id in missing if run_id not in failed)
     return Report(done, tuple(run_id for run_id in texts if run_id not in missing), failed)
 
 
 def _queue(missing: Collection[str], store: Store, logs: Path) -> None:
-    """Note in the logs that what they say was in hand waits again, of whichever grid; so does what failed in this one.
+    """Mark the unfinished runs of all grids, and the failed ones of this grid, as waiting in the logs.
 
-    Grids may share store and logs; as the store is held here, what seems to be in hand died with its driver.
+    Grids may share store and logs. This process holds the store's lock, so unfinished runs have lost their driver.
     """
     for log in logs.glob("*.jsonl"):
-        if log.stem in missing or (not store.has(log.stem) and last_event(log)["event"] in PHASES):
+        if log.stem in missing or (not store.has(log.stem) and read_last_event(log)["event"] in PHASES):
             log_event(logs, log.stem, "queued")
 
 
@@ -195,13 +195,13 @@ def _run_missing(missing: Mapping[str, str], pool: Pool, logs: Path, progress: P
 def _count(future: Future[Answer], run_id: str, failed: dict[str, str], logs: Path, progress: Progress) -> None:
     answer = future.result()
     progress.finish(failed=bool(answer))
-    if answer and last_event(log_file(logs, run_id))["event"] != "failed":
+    if answer and read_last_event(get_log_file(logs, run_id))["event"] != "failed":
         log_event(logs, run_id, "failed", error=answer["error"])
     if answer.get("stop"):
         raise CompanionError(f"Stopped after {progress.summary()}, because no record can be stored: {answer['error']}")
     if answer:
-        failed[run_id] = f"{answer['error']} (log: {log_file(logs, run_id)})"
-        progress.say(f"Run {run_id} failed: {failed[run_id]}")
+        failed[run_id] = f"{answer['error']} (log: {get_log_file(logs, run_id)})"
+        progress.print_sentence(f"Run {run_id} failed: {failed[run_id]}")
 
 
 @dataclass
@@ -226,35 +226,35 @@ class LocalPool:
         return Path(self.settings["logs"])
 
     def run(self, run_id: str, spec_json: str) -> Answer:
-        """Make one record in this thread's worker, anew in a fresh one should it die; called from a thread.
+        """Make one record in this thread's worker, and again in a new worker if it dies; called from a thread.
 
         Raises:
             CompanionError: a worker cannot be started.
         """
         for attempt in range(1, ATTEMPTS + 1):
             worker = self._worker(run_id)
-            answer = _ask(worker, {"id": run_id, "spec": spec_json})
+            answer = _send_job(worker, {"id": run_id, "spec": spec_json})
             if answer == {}:
                 return answer
             # A run that failed may leave its process in a bad state (a broken GPU context), so the next gets a new one.
             self.local.worker = None
-            _end(worker)
+            _end_worker(worker)
             if answer or self.stopped.is_set():
                 break
-            if Store(Path(self.settings["store"])).sound(run_id):
+            if Store(Path(self.settings["store"])).is_valid(run_id):
                 # The worker put it there and died before it could say so.
                 return {}
             log_event(self.logs, run_id, "killed", attempt=attempt, code=worker.returncode)
-        return answer or {"error": f"its process {_death(worker.returncode)} {ATTEMPTS} times", "stop": False}
+        return answer or {"error": f"its process {_explain_death(worker.returncode)} {ATTEMPTS} times", "stop": False}
 
     def stop(self) -> None:
-        """End all workers; runs in hand are lost."""
+        """Stop all workers; the current runs are lost."""
         self.stopped.set()
         # All before the first wait: a second Ctrl-C there must leave none at work, whose thread would be waited for.
         for worker in self.started:
             worker.kill()
         for worker in self.started:
-            _end(worker)
+            _end_worker(worker)
 
     def _worker(self, run_id: str) -> subprocess.Popen[str]:
         worker: subprocess.Popen[str] | None = getattr(self.local, "worker", None)
@@ -272,13 +272,13 @@ def _start(settings: Mapping[str, str], added: Mapping[str, str], output: Path) 
     command = [sys.executable, "-P", "-m", "companion.runs.worker", told]
     pipe, environment = subprocess.PIPE, {**_environment(), **added}
     try:
-        with _log(output) as stderr:
+        with _get_log(output) as stderr:
             return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, encoding="utf-8")
     except OSError as error:
         raise CompanionError(f"A worker cannot be started: {error}.") from error
 
 
-def _log(file: Path) -> IO[bytes]:
+def _get_log(file: Path) -> IO[bytes]:
     """The file to append to, or nowhere: a log is no result, and a folder that takes none must not stop a run."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -301,12 +301,12 @@ def _environment() -> dict[str, str]:
 def python_path(places: Iterable[str]) -> str:
     """``PYTHONPATH`` of a worker.
 
-    This library first: whatever else came to stand in the path, workers run the code that plans their runs.
+    This library comes first, so that workers run the code that plans their runs.
     """
     return os.pathsep.join(str(Path(place).resolve()) for place in (str(Path(__file__).parents[2]), *places))
 
 
-def _ask(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None:
+def _send_job(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None:
     """Send a run and wait for the answer; None when the worker died."""
     assert worker.stdin is not None and worker.stdout is not None
     try:
@@ -319,7 +319,7 @@ def _ask(worker: subprocess.Popen[str], job: Mapping[str, str]) -> Answer | None
     return answer
 
 
-def _end(worker: subprocess.Popen[str]) -> None:
+def _end_worker(worker: subprocess.Popen[str]) -> None:
     worker.kill()
     worker.wait()
     for stream in (worker.stdin, worker.stdout):
@@ -328,14 +328,14 @@ def _end(worker: subprocess.Popen[str]) -> None:
             stream.close()  # type: ignore[union-attr]
 
 
-def _death(code: int) -> str:
+def _explain_death(code: int) -> str:
     if code >= 0:
         return f"ended with code {code}"
     name = signal.Signals(-code).name
-    return f"was killed by {name}{' (perhaps for want of memory)' if name == 'SIGKILL' else ''}"
+    return f"was killed by {name}{' (possibly out of memory)' if name == 'SIGKILL' else ''}"
 
 
-def _address(thing: Any) -> str:
+def _get_address(thing: Any) -> str:
     """Name a function or class so that a worker finds it."""
     if thing.__module__ == "__main__" or "<" in thing.__qualname__:
         raise CompanionError(f"{thing.__qualname__} must stand in a module, where worker processes can import it.")

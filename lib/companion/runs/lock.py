@@ -12,10 +12,10 @@ from typing import IO
 from companion.errors import CompanionError
 
 PATIENCE = 0.2
-"""Seconds for which a lock is tried: a look by :func:`held` keeps it for an instant."""
+"""Seconds for which a lock is tried: a look by :func:`is_locked` keeps it for an instant."""
 
 
-def held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a process holds the lock of this folder, on whatever machine that sees it; nothing is written."""
     try:
         with (folder / ".lock").open("rb") as file:
@@ -27,7 +27,7 @@ def held(folder: Path) -> bool:
     return False
 
 
-def holder(folder: Path) -> str:
+def get_lock_holder(folder: Path) -> str:
     """The process that holds the lock of this folder, and its machine; empty where none does or the folder isn't seen.
 
     Who was killed, or found the disk full, may have left another name or none.
@@ -59,28 +59,28 @@ def folder_lock(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         raise CompanionError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
     with file:
         try:
-            _take(file, patience)
+            _try_lock(file, patience)
         except BlockingIOError:
-            who = f"process {holder(folder) or 'of unknown id'}"
+            who = f"process {get_lock_holder(folder) or 'of unknown id'}"
             raise CompanionError(f"{folder} is in use by {who}; wait until it ends, or end it.") from None
         except OSError as error:
             raise CompanionError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a disk.") from error
-        _note(file, f"{os.getpid()} on {socket.gethostname()}")
+        _write_holder(file, f"{os.getpid()} on {socket.gethostname()}")
         try:
             yield
         finally:
-            _note(file, "")
+            _write_holder(file, "")
 
 
-def _note(file: IO[str], who: str) -> None:
-    """Write who holds the lock, for whoever asks; where the disk is full, nobody is named."""
+def _write_holder(file: IO[str], who: str) -> None:
+    """Write who holds the lock; on a full disk nothing is written."""
     with contextlib.suppress(OSError):
         os.ftruncate(file.fileno(), 0)
         os.write(file.fileno(), who.encode())
         os.fsync(file.fileno())  # on a network disk others see it only then
 
 
-def _take(file: IO[str], patience: float) -> None:
+def _try_lock(file: IO[str], patience: float) -> None:
     end = time.monotonic() + patience
     while True:
         try:

@@ -27,7 +27,7 @@ LARGEST = 1e9
 _tell: Callable[..., None] | None = None
 
 
-def log_file(logs: Path, run_id: str) -> Path:
+def get_log_file(logs: Path, run_id: str) -> Path:
     """Where the log of a run lies."""
     return logs / f"{run_id}.jsonl"
 
@@ -38,14 +38,14 @@ def log_event(logs: Path, run_id: str, event: str, **facts: Any) -> None:
     A log is no result: a full disk must not turn a good run into a failed one, so errors of the file are ignored.
     """
     line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
-    with contextlib.suppress(OSError), log_file(logs, run_id).open("ab+") as file:
-        # A line that was cut off, by a full disk say, must not take this one with it.
+    with contextlib.suppress(OSError), get_log_file(logs, run_id).open("ab+") as file:
+        # A line truncated by a full disk must not damage this one.
         whole = file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
         file.write(("" if whole else "\n").encode() + json.dumps(line).encode() + b"\n")
 
 
 class RunLog:
-    """What a worker writes of the run in hand; its seconds count from here by a clock that nobody sets."""
+    """Log of the current run; its seconds are counted from here by a monotonic clock."""
 
     def __init__(self, logs: Path, run_id: str) -> None:
         self.logs, self.run_id, self.begun = logs, run_id, time.monotonic()
@@ -62,7 +62,9 @@ class RunLog:
         """Append one line."""
         log_event(self.logs, self.run_id, event, **facts)
 
-    def tell(self, phase: str, done: int, total: int, examples: int | None = None, loss: float | None = None) -> None:
+    def report_progress(
+        self, phase: str, done: int, total: int, examples: int | None = None, loss: float | None = None
+    ) -> None:
         """Append how far a phase is, unless the last line of it is too young or too near."""
         now, count = time.monotonic(), done if examples is None else examples
         if phase != self.phase or done < self.logged:
@@ -72,29 +74,29 @@ class RunLog:
         ):
             return
         self.last, self.logged = (count, now), done
-        facts = {"examples": examples, "loss": loss, "per_second": self._speed()}
+        facts = {"examples": examples, "loss": loss, "per_second": self._measure_speed()}
         known = {name: value for name, value in facts.items() if value is not None and math.isfinite(value)}
         self.event(phase, seconds=self.seconds, done=done, total=total, **known)
 
-    def _speed(self) -> float | None:
+    def _measure_speed(self) -> float | None:
         """Examples or items a second since the phase began here; unknown at its first line."""
         count, seconds = (last - first for last, first in zip(self.last, self.first, strict=True))
         return round(count / seconds, 3) if count > 0 and seconds > 0 else None
 
 
 @contextlib.contextmanager
-def run_log(logs: Path, run_id: str) -> Iterator[RunLog]:
-    """The log of the run that this process makes inside the ``with`` block; :func:`tell` then writes there."""
+def open_run_log(logs: Path, run_id: str) -> Iterator[RunLog]:
+    """Open the log of this process's run; :func:`report_progress` writes there inside the ``with`` block."""
     global _tell
     log = RunLog(logs, run_id)
-    _tell = log.tell
+    _tell = log.report_progress
     try:
         yield log
     finally:
         _tell = None
 
 
-def tell(phase: str, done: int, total: int, examples: int | None = None, loss: float | None = None) -> None:
+def report_progress(phase: str, done: int, total: int, examples: int | None = None, loss: float | None = None) -> None:
     """Say how far the run of this process is; to be called often, and without effect outside of a worker.
 
     Args:
@@ -107,8 +109,8 @@ def tell(phase: str, done: int, total: int, examples: int | None = None, loss: f
         _tell(phase, done, total, examples, loss)
 
 
-def events(lines: bytes) -> list[Event]:
-    """The events in some lines of a log; a line that was cut off or is damaged is left out."""
+def parse_events(lines: bytes) -> list[Event]:
+    """Parse the events in some lines of a log; truncated or damaged lines are skipped."""
     found = []
     for line in lines.splitlines():
         with contextlib.suppress(ValueError, RecursionError):
@@ -118,13 +120,13 @@ def events(lines: bytes) -> list[Event]:
     return found
 
 
-def last_event(log: Path) -> Event:
+def read_last_event(log: Path) -> Event:
     """The last whole event of a log, read from its end; ``{"event": "none"}`` where there is none."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         size, tail = file.seek(0, os.SEEK_END), TAIL
         while True:
             file.seek(max(size - tail, 0))
-            found = events(file.read())
+            found = parse_events(file.read())
             if found:
                 return found[-1]
             if tail >= size:
@@ -133,7 +135,7 @@ def last_event(log: Path) -> Event:
     return {"event": "none"}
 
 
-def number(event: Event, name: str) -> float | None:
+def read_number(event: Event, name: str) -> float | None:
     """A fact of an event that must be a number from 0 to ``LARGEST``; None where it is missing or anything else."""
     value = event.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:

@@ -41,16 +41,16 @@ def merge(store: Store, folders: Sequence[Path], wanted: Collection[str]) -> Mer
     copied: list[str] = []
     same = others = 0
     with folder_lock(store.folder):
-        problems = store.mend()
+        problems = store.repair()
         for source, run_id in ((Store(folder), run_id) for folder in folders for run_id in Store(folder).ids()):
             if run_id not in wanted:
                 others += 1
-            elif damage := source.damage(run_id):
+            elif damage := source.find_damage(run_id):
                 problems.append(f"{source.path(run_id)} is damaged ({damage}) and was left out.")
             elif not store.has(run_id):
-                store.put(run_id, _content(source.path(run_id)))
+                store.put(run_id, _read_content(source.path(run_id)))
                 copied.append(run_id)
-            elif gaps := differences(store.read(run_id), source.read(run_id)):
+            elif gaps := compare_records(store.read(run_id), source.read(run_id)):
                 problems.append(
                     f"Run {run_id} has two results: in {source.folder}, against the one kept in {store.folder}, {gaps}."
                 )
@@ -59,21 +59,21 @@ def merge(store: Store, folders: Sequence[Path], wanted: Collection[str]) -> Mer
     return Merged(tuple(copied), same, others, tuple(problems))
 
 
-def _content(file: Path) -> bytes:
+def _read_content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
         raise CompanionError(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def differences(kept: Record, other: Record) -> str:
+def compare_records(kept: Record, other: Record) -> str:
     """How the arrays of two records of one run differ, to the bit; empty where they don't."""
     names = sorted({*kept.arrays, *other.arrays})
-    gaps = [(name, _gap(kept.arrays.get(name), other.arrays.get(name))) for name in names]
+    gaps = [(name, _measure_gap(kept.arrays.get(name), other.arrays.get(name))) for name in names]
     return "; ".join(f"{name} {gap}" for name, gap in gaps if gap)
 
 
-def _gap(kept: np.ndarray | None, other: np.ndarray | None) -> str:
+def _measure_gap(kept: np.ndarray | None, other: np.ndarray | None) -> str:
     if kept is None or other is None:
         return "is missing from one of them"
     if (kept.dtype, kept.shape) != (other.dtype, other.shape):

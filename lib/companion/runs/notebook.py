@@ -25,7 +25,7 @@ from traitlets.config import Config
 
 from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
-from companion.origin import versions
+from companion.origin import get_versions
 from companion.runs.notebook_rules import (
     SKIP_TAG,
     check_parameters,
@@ -113,7 +113,7 @@ def _start(node: NotebookNode, running: Path, parameters: dict[str, Any], cwd: P
             if not begun and attempt < START_ATTEMPTS and isinstance(error, (RuntimeError, TimeoutError)):
                 continue
             what = "the kernel died" if isinstance(error, DeadKernelError) else f"{type(error).__name__}: {error}"
-            # A full disk cuts the running copy off, which then says of no cell that it was begun.
+            # A full disk truncates the running copy, which then marks no cell as started.
             before = "" if getattr(error, "errno", None) else ", before the first cell"
             place = f", cell {begun}" if begun else before
             raise _Failure(f"{place}: {_last_line(what)}.") from error
@@ -178,7 +178,7 @@ def _number(node: NotebookNode, execution_count: int | None) -> int:
 
 
 def _cells_begun(running: Path) -> int:
-    """Place of the last cell that was begun, from 1; 0 when none was, or a full disk cut the notebook off."""
+    """Number of the last cell that started, from 1; 0 when none did, or a full disk truncated the notebook."""
     try:
         cells = load_notebook(running).cells
     except CompanionError:
@@ -218,7 +218,7 @@ def _attach_pictures(executed: NotebookNode, folder: Path) -> None:
 
 
 def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]) -> None:
-    """Drop what was added for the run and note what it was made with; no folder of this machine is named."""
+    """Remove what was added for the run and record its settings; no folder of this machine is named."""
     executed.cells = [cell for cell in executed.cells if LAST_CELL_TAG not in cell.metadata.get("tags", [])]
     executed.metadata.papermill.update(input_path=notebook.name, output_path=None)
     executed.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -226,5 +226,5 @@ def _describe(executed: NotebookNode, notebook: Path, parameters: dict[str, Any]
         "notebook": notebook.name,
         "sha256": file_sha256(notebook),
         "parameters": parameters,
-        "versions": {"python": platform.python_version(), **versions(NOTED_PACKAGES)},
+        "versions": {"python": platform.python_version(), **get_versions(NOTED_PACKAGES)},
     }

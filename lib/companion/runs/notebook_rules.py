@@ -39,7 +39,7 @@ def load_notebook(notebook: Path) -> NotebookNode:
         nbformat.validate(node)
     except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise CompanionError(f"{notebook.name} is not a notebook of format 4 ({reason}); save it anew.") from error
+        raise CompanionError(f"{notebook.name} is not a notebook of format 4 ({reason}); save it again.") from error
     return node
 
 
@@ -49,7 +49,7 @@ def default_parameters(notebook: NotebookNode, name: str) -> dict[str, Any]:
     Raises:
         CompanionError: two such cells, or one that holds more than lines ``name = value`` with plain values.
     """
-    tagged = [(n, cell) for n, cell in _live_cells(notebook) if PARAMETERS_TAG in cell.metadata.get("tags", [])]
+    tagged = [(n, cell) for n, cell in _list_code_cells(notebook) if PARAMETERS_TAG in cell.metadata.get("tags", [])]
     if not tagged:
         return {}
     number, cell = tagged[0]
@@ -74,7 +74,7 @@ def check_parameters(defaults: Mapping[str, Any], given: Mapping[str, Any], name
         if parameter not in defaults:
             known = ", ".join(defaults) or "none"
             raise CompanionError(f"{name} has no parameter {parameter!r}; it has: {known}.")
-        if not _fits(value, defaults[parameter]):
+        if not _matches_type(value, defaults[parameter]):
             kind = type(defaults[parameter]).__name__
             raise CompanionError(
                 f"{name}: parameter {parameter} must be of type {kind} like its default {defaults[parameter]!r}, "
@@ -92,18 +92,18 @@ def refuse_silent_failures(notebook: NotebookNode, name: str) -> None:
         CompanionError: naming the first such cell, or one tagged ``raises-exception``, or one that is not Python.
     """
     imported: dict[str, str] = {}
-    for number, cell in _live_cells(notebook):
+    for number, cell in _list_code_cells(notebook):
         place = f"{name}, cell {number}"
         if "raises-exception" in cell.metadata.get("tags", []):
             raise CompanionError(f"{place} is tagged raises-exception; show the failure with try and except instead.")
         tree = _parse(cell.source, place)
         imported |= _imports(tree)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (fault := _fault(node, imported)):
+            if isinstance(node, ast.Call) and (fault := _find_fault(node, imported)):
                 raise CompanionError(f"{place} {fault}.")
 
 
-def _live_cells(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
+def _list_code_cells(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     """Code cells that are run, each with its place among all cells, from 1."""
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code" and cell.source.strip() and SKIP_TAG not in cell.metadata.get("tags", []):
@@ -133,14 +133,14 @@ def _is_plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, str)
 
 
-def _fits(value: Any, default: Any) -> bool:
+def _matches_type(value: Any, default: Any) -> bool:
     """Whether the value has the type of the default; a default of None says nothing of the type."""
     if not _is_plain(value):
         return False
     if default is None:
         return True
     if type(default) is list and default and type(value) is list:
-        return all(_fits(item, default[0]) for item in value)
+        return all(_matches_type(item, default[0]) for item in value)
     return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 
@@ -164,7 +164,7 @@ def _imports(tree: ast.AST) -> dict[str, str]:
     return names
 
 
-def _fault(call: ast.Call, imported: Mapping[str, str]) -> str:
+def _find_fault(call: ast.Call, imported: Mapping[str, str]) -> str:
     """What the call does that would hide a failure, as the rest of a sentence; empty when nothing."""
     match call.func:
         case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=attribute) if attribute in SHELL:

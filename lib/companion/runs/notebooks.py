@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 
 from companion.runs.notebook import execute
 from companion.runs.page import to_html
-from companion.runs.worker import die_with
+from companion.runs.worker import die_with_parent
 
 
 def execute_all(notebooks: Sequence[Path], folder: Path, parameters: Mapping[str, Any], workers: int) -> Iterator[str]:
@@ -28,7 +28,7 @@ def execute_all(notebooks: Sequence[Path], folder: Path, parameters: Mapping[str
 def _execute(notebook: Path, output: Path, parameters: Mapping[str, Any], parent: int) -> str:
     # With one worker joblib stays in the caller's process.
     if os.getpid() != parent:
-        die_with(parent)
+        die_with_parent(parent)
     executed = execute(notebook, output, parameters)
     to_html(executed, executed.with_suffix(".html"))
     return notebook.stem

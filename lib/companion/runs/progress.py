@@ -44,7 +44,7 @@ class Progress:
 
     def __init__(self, total: int, done: int, look: Look, quiet: bool = False) -> None:
         self.total, self.done, self.failed = total, done, 0
-        self.console = _Console(stderr=True, quiet=quiet, force_jupyter=False)
+        self.console = _Terminal(stderr=True, quiet=quiet, force_jupyter=False)
         self.view = _View(self.console, look)
         self.begun = time.monotonic()
 
@@ -57,9 +57,9 @@ class Progress:
         with contextlib.suppress(OSError):
             self.view.close()
         if not self.view.in_cell:
-            self.say(f"{self.summary()}, {duration(time.monotonic() - self.begun)}.")
+            self.print_sentence(f"{self.summary()}, {format_duration(time.monotonic() - self.begun)}.")
 
-    def say(self, sentence: str) -> None:
+    def print_sentence(self, sentence: str) -> None:
         """Print a sentence above the view."""
         _print(self.console, sentence)
 
@@ -78,7 +78,7 @@ class Progress:
         return f"{self.done} of {self.total} runs done, {self.failed} failed"
 
 
-class _Console(Console):
+class _Terminal(Console):
     """Falls silent when its stream is lost (its reader ended, its terminal is gone), where rich ends the process."""
 
     def _check_buffer(self) -> None:
@@ -97,7 +97,7 @@ class _View:
     def __init__(self, console: Console, look: Look) -> None:
         self.console, self.look = console, look
         self.live = Live(console=console, auto_refresh=False, transient=True)
-        self.in_cell = not console.quiet and in_notebook()
+        self.in_cell = not console.quiet and is_in_notebook()
         self.cell: Any = None
         self.last_line, self.news = time.monotonic(), False
 
@@ -114,19 +114,19 @@ class _View:
         if self.cell is not None:
             self.cell.update(Page(self.look()))
         elif self.live.is_started:
-            self.live.update(view(self.look()), refresh=True)
+            self.live.update(render_statuses(self.look()), refresh=True)
         elif not self.console.quiet:
             self._lines(ended)
 
     def _lines(self, ended: bool) -> None:
         self.news |= ended
         now, wait = time.monotonic(), SECONDS_BETWEEN_LINES if self.news else SECONDS_BETWEEN_QUIET_LINES
-        # Right after the end of a run the next one has not begun to speak, so the line may come a little later.
+        # Right after the end of a run the next one has logged nothing yet, so the line may come a little later.
         if now - self.last_line >= (2 * wait if ended else wait):
             self.last_line, self.news = now, False
             for status in self.look():
                 if status.whole.running or status.whole.waiting:
-                    _print(self.console, line(status))
+                    _print(self.console, format_status(status))
 
     def close(self) -> None:
         if self.cell is not None:
@@ -143,7 +143,7 @@ class Page:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """HTML and plain text; whatever stands in an error is shown as it is."""
         console = Console(record=True, file=io.StringIO(), width=PAGE_WIDTH, force_jupyter=False)
-        console.print(view(self.statuses))
+        console.print(render_statuses(self.statuses))
         style = "white-space:pre;overflow-x:auto;line-height:normal;font-family:monospace"
         html = console.export_html(inline_styles=True, clear=False, code_format=f'<pre style="{style}">{{code}}</pre>')
         return {"text/html": html, "text/plain": console.export_text()}
@@ -170,24 +170,24 @@ def watch(look: Look) -> Sequence[Status]:
     return statuses
 
 
-def text(statuses: Sequence[Status]) -> str:
+def format_statuses(statuses: Sequence[Status]) -> str:
     """The view as a text for the output stream: as wide as the terminal, with colours if that shows them."""
     console = Console(force_jupyter=False)
     if not console.is_terminal:
         console.width = max(console.width, PAGE_WIDTH)
     with console.capture() as captured:
-        console.print(view(statuses))
+        console.print(render_statuses(statuses))
     return captured.get().rstrip("\n")
 
 
-def view(statuses: Sequence[Status]) -> RenderableType:
-    """Summary and bar, the runs in hand, what failed, and the counts by group."""
+def render_statuses(statuses: Sequence[Status]) -> RenderableType:
+    """Summary and bar, the current runs, what failed, and the counts by group."""
     if not statuses:
-        return Text("Nothing has been begun yet.")
+        return Text("Nothing has started yet.")
     return Group(*(part for status in statuses for part in _parts(status)))
 
 
-def line(status: Status) -> str:
+def format_status(status: Status) -> str:
     """The view in one line."""
     named = [f"{one.name}: {_place(one)}{_loss(one, ', loss ')}" for one in status.running[:NAMED_IN_A_LINE]]
     if more := len(status.running) - len(named):
@@ -195,7 +195,7 @@ def line(status: Status) -> str:
     return f"{_summary(status)}{' (' * bool(named)}{'; '.join(named)}{')' * bool(named)}."
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Such as ``40 s``, ``12 min``, ``1 h 52 min`` or ``3 days 4 h``."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 99.5:
@@ -205,13 +205,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days {hours % 24} h"
 
 
-def in_notebook() -> bool:
+def is_in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")
 
 
-def counted(quiet: bool = False) -> Callable[[str, int, int], None]:
+def make_progress_printer(quiet: bool = False) -> Callable[[str, int, int], None]:
     """A function to be called with a name, a count and its total; now and then, and at the end, it prints a line."""
     began: dict[str, tuple[int, float]] = {}
     last = 0.0
@@ -261,15 +261,21 @@ def _summary(status: Status) -> str:
 
 def _left(status: Status) -> str:
     if not status.live:
-        return "nobody makes them now"
-    return "time left not known yet" if status.seconds_left is None else f"about {duration(status.seconds_left)} left"
+        return "no process is making them"
+    return (
+        "time left not known yet"
+        if status.seconds_left is None
+        else f"about {format_duration(status.seconds_left)} left"
+    )
 
 
 def _running_table(running: Sequence[Running]) -> Table:
     table = _table("running", "at", "loss", "examples/s", "time")
     for one in running:
         speed = f"{one.per_second:.{0 if one.per_second >= 10 else 1}f}" if one.per_second else ""
-        table.add_row(_cut(one.name), _place(one), _loss(one), speed, duration(one.seconds) if one.seconds else "")
+        table.add_row(
+            _cut(one.name), _place(one), _loss(one), speed, format_duration(one.seconds) if one.seconds else ""
+        )
     return table
 
 

@@ -38,7 +38,7 @@ ASK_HEAD = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys
 NO_NODE = "The Ray cluster has no node left that takes runs; what was made is kept, so run again when it has."
 
 
-def address() -> str:
+def get_cluster_address() -> str:
     """What ``$COMPANION_RAY`` names: ``HOST:PORT`` of a cluster, ``local`` for one that is started here, or nothing.
 
     Raises:
@@ -53,12 +53,12 @@ def address() -> str:
     return named
 
 
-def elsewhere() -> bool:
+def is_remote() -> bool:
     """Whether ``$COMPANION_RAY`` names a cluster whose nodes may be other machines than this one."""
-    return address() not in ("", HERE)
+    return get_cluster_address() not in ("", HERE)
 
 
-def ask(question: str, workers: int, *arguments: str) -> Any:
+def ask_cluster(question: str, workers: int, *arguments: str) -> Any:
     """What a function says in a place for runs on some node of the cluster that ``$COMPANION_RAY`` names.
 
     Args:
@@ -68,12 +68,12 @@ def ask(question: str, workers: int, *arguments: str) -> Any:
     Raises:
         CompanionError: the function raised it; or as :func:`companion.runs.ray_engine.run_all`.
     """
-    with connected(workers):
+    with connect_to_cluster(workers):
         import ray
 
-        takes, _ = demand(ray.nodes(), workers)
+        takes, _ = compute_demand(ray.nodes(), workers)
         try:
-            asked: Any = ray.remote(_reply).options(**takes)
+            asked: Any = ray.remote(_call_question).options(**takes)
             reply = asked.remote(question, arguments)
             if not ray.wait([reply], timeout=SECONDS_TO_WAIT)[0]:
                 warnings.warn("Nothing is free on the Ray cluster; waiting for a place.", stacklevel=2)
@@ -81,27 +81,27 @@ def ask(question: str, workers: int, *arguments: str) -> Any:
         except ray.exceptions.RayError as error:
             if isinstance(cause := getattr(error, "cause", None), CompanionError):
                 raise cause from None
-            raise CompanionError(cannot_take(error)) from error
+            raise CompanionError(explain_refusal(error)) from error
 
 
-def cannot_take(error: Exception) -> str:
+def explain_refusal(error: Exception) -> str:
     """Why a node takes no runs, in one sentence."""
     reason = str(error).strip().splitlines()[-1].rstrip(".")
     return f"A node cannot take runs: {reason}; every node needs the same companion, Python and Ray."
 
 
-def _reply(question: str, arguments: Sequence[str]) -> Any:
+def _call_question(question: str, arguments: Sequence[str]) -> Any:
     return resolve(question)(*arguments)
 
 
 @contextlib.contextmanager
-def connected(workers: int) -> Iterator[None]:
+def connect_to_cluster(workers: int) -> Iterator[None]:
     """Be connected to the cluster that ``$COMPANION_RAY`` names, or to one that is started for this block.
 
     Raises:
         CompanionError: Ray is not installed or in use by this process already, or the cluster cannot be reached.
     """
-    place = address() or HERE
+    place = get_cluster_address() or HERE
     options: dict[str, Any] = dict(QUIET)
     if place == HERE:
         for name, value in CLOSED.items():
@@ -123,7 +123,7 @@ def connected(workers: int) -> Iterator[None]:
             if place != HERE:
                 _ask_head(place)
             ray.init(place, **options)
-            if place == HERE and not _only_loopback(ray.nodes()):
+            if place == HERE and not _require_loopback(ray.nodes()):
                 raise RuntimeError("Ray was imported before, set to listen on every address; use a fresh process")
         except (OSError, RuntimeError, ValueError, OverflowError, ray.exceptions.RayError) as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -158,11 +158,11 @@ def _ask_head(place: str) -> None:
         raise OSError("what has that port is not the head of a Ray cluster")
 
 
-def _only_loopback(nodes: Sequence[Mapping[str, Any]]) -> bool:
+def _require_loopback(nodes: Sequence[Mapping[str, Any]]) -> bool:
     return {node["NodeManagerAddress"] for node in nodes} <= {"127.0.0.1", "::1"}
 
 
-def demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, float], int]:
+def compute_demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, float], int]:
     """What one slot takes of a node, and how many slots the nodes have: shares of a GPU, or a processor each.
 
     Args:
@@ -172,14 +172,14 @@ def demand(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, 
     Raises:
         CompanionError: there is none.
     """
-    if gpus := count(nodes, "GPU"):
+    if gpus := count_resource(nodes, "GPU"):
         # Ray counts in ten-thousandths and rounds, and the shares must not add up to more than the card.
         return {"num_cpus": 0, "num_gpus": 10_000 // workers / 10_000}, gpus * workers
-    if processors := count(nodes, "CPU"):
+    if processors := count_resource(nodes, "CPU"):
         return {"num_cpus": 1}, processors
     raise CompanionError(NO_NODE)
 
 
-def count(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
-    """How many of a resource, such as "GPU", the nodes have that are there."""
+def count_resource(nodes: Sequence[Mapping[str, Any]], resource: str) -> int:
+    """Count a resource, such as "GPU", over the connected nodes."""
     return sum(int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"])

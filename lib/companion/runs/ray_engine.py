@@ -24,13 +24,13 @@ from typing import Any
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.origin import code
-from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, in_one_group, python_path, run_with
-from companion.runs.lock import holder
+from companion.origin import hash_code
+from companion.runs.engine import ATTEMPTS, LocalPool, Report, Work, group_all, python_path, run_with
+from companion.runs.lock import get_lock_holder
 from companion.runs.log import log_event
-from companion.runs.ray_cluster import NO_NODE, cannot_take, connected, count, demand
+from companion.runs.ray_cluster import NO_NODE, compute_demand, connect_to_cluster, count_resource, explain_refusal
 from companion.runs.store import Store
-from companion.runs.worker import Answer, not_stored
+from companion.runs.worker import Answer, make_storage_failure
 
 SECONDS_BETWEEN_LOOKS = 5
 FAILURES = 2
@@ -47,12 +47,12 @@ def run_all(
     logs: Path,
     quiet: bool = False,
     environment: Mapping[str, str] | None = None,
-    group: Callable[[Any], str] = in_one_group,
+    group: Callable[[Any], str] = group_all,
     needed: Sequence[Path] = (),
 ) -> Report:
     """Make every record that is missing from the store on the cluster that ``$COMPANION_RAY`` names.
 
-    As :func:`companion.runs.engine.run_all`; a run whose node is lost is begun again on another. Every node needs this
+    As :func:`companion.runs.engine.run_all`; a run whose node is lost starts again on another. Every node needs this
     library, as it is here, and this version of Python and Ray. Where a node sees the store's folder its worker writes
     there itself, and logs too.
 
@@ -60,7 +60,7 @@ def run_all(
         specs, work, store, logs, quiet, environment, group: as for local processes.
         workers: runs that share a GPU, if the cluster has any; else each takes a processor, and a cluster that is
             started here has as many.
-        needed: files below the cache folder that the runs read; a node that lacks one is given it.
+        needed: files below the cache folder that the runs read; a node without one receives it.
 
     Raises:
         CompanionError: as for local processes; Ray is not installed; the cluster cannot be reached, has other code, or
@@ -77,8 +77,8 @@ def run_all(
     @contextlib.contextmanager
     def open_pool(settings: dict[str, str]) -> Iterator[RayPool]:
         files = {file.relative_to(paths.cache()).as_posix(): file.read_bytes() for file in needed}
-        with connected(workers):
-            yield RayPool({**settings, "driver": holder(store.folder)}, told, files, workers)
+        with connect_to_cluster(workers):
+            yield RayPool({**settings, "driver": get_lock_holder(store.folder)}, told, files, workers)
 
     return run_with(open_pool, specs, work, store, logs, quiet, group)
 
@@ -101,10 +101,10 @@ class RayPool:
     ) -> None:
         import ray
 
-        self.takes, self.slots = demand(ray.nodes(), workers)
+        self.takes, self.slots = compute_demand(ray.nodes(), workers)
         self.store, self.logs = Store(Path(settings["store"])), Path(settings["logs"])
         self.arguments = (dict(settings), dict(environment), list(sys.path), ray.put(dict(files)))
-        self.code = code()
+        self.code = hash_code()
         self.actors: list[Any] = []
         self.failures: Counter[Any] = Counter()
         self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -115,7 +115,7 @@ class RayPool:
     def run(self, run_id: str, spec_json: str) -> Answer:
         """Make one record in a free slot; called from a thread.
 
-        It is begun again in another one should its node be lost, or its slot fail it as it failed the run before. Such
+        It starts again in another slot if its node is lost, or if its slot fails it as it failed the run before. Such
         a slot is given up, so that a node that fails everything does not take the queue, and had back if the run fails
         elsewhere too.
         """
@@ -127,7 +127,7 @@ class RayPool:
             log_event(self.logs, run_id, "sent")
             try:
                 answer = self._keep(run_id, *ray.get(slot.run.remote(run_id, spec_json)))
-                if lost and answer and self.store.sound(run_id):
+                if lost and answer and self.store.is_valid(run_id):
                     # The worker of the lost slot lived on, and put it into the shared folder.
                     answer = {}
                 node = self._give_up(slot, answer)
@@ -137,21 +137,21 @@ class RayPool:
                 self._drop(slot)
                 if self.stopped.is_set():
                     break
-                if self.store.sound(run_id):
+                if self.store.is_valid(run_id):
                     # The worker put it into the shared folder and was lost before it could say so.
-                    return self._settle(given_up, {})
+                    return self._set_result(given_up, {})
                 lost += 1
                 log_event(self.logs, run_id, "killed", attempt=lost, reason=str(error))
                 continue
             if not node:
                 self.free.put(slot)
-                return self._settle(given_up, answer)
+                return self._set_result(given_up, answer)
             log_event(self.logs, run_id, "queued", reason=f"{FAILURES} runs in a row failed in a slot of {node}")
             given_up.append(node)
         lost_again = f"its node was lost {ATTEMPTS} times (or had no memory left)"
-        return self._settle(given_up, {"error": lost_again, "stop": False})
+        return self._set_result(given_up, {"error": lost_again, "stop": False})
 
-    def _settle(self, given_up: Sequence[str], answer: Answer) -> Answer:
+    def _set_result(self, given_up: Sequence[str], answer: Answer) -> Answer:
         """Have slots given up for the run back if it failed elsewhere too, else name their nodes; gives the answer."""
         if answer:
             with self.lock:
@@ -166,7 +166,7 @@ class RayPool:
         return answer
 
     def stop(self) -> None:
-        """End all slots; runs in hand are lost."""
+        """Stop all slots; the current runs are lost."""
         import ray
 
         self.stopped.set()
@@ -184,9 +184,9 @@ class RayPool:
             except ray.exceptions.RayError as error:
                 self._drop(slot)
                 if getattr(error, "actor_init_failed", False):
-                    if not self._one_less() and not self.answered:
-                        raise CompanionError(cannot_take(error)) from error
-                    warnings.warn(cannot_take(error), stacklevel=1)
+                    if not self._remove_slot() and not self.answered:
+                        raise CompanionError(explain_refusal(error)) from error
+                    warnings.warn(explain_refusal(error), stacklevel=1)
             else:
                 if complaint:
                     raise CompanionError(complaint)
@@ -203,7 +203,7 @@ class RayPool:
             self._begin_slot()
             with contextlib.suppress(queue.Empty):
                 return self.free.get(timeout=SECONDS_BETWEEN_LOOKS)
-            if not count(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
+            if not count_resource(ray.nodes(), "GPU" if "num_gpus" in self.takes else "CPU"):
                 raise CompanionError(NO_NODE)
         raise CompanionError("The runs were stopped.")
 
@@ -231,12 +231,12 @@ class RayPool:
         if self.failures[slot] < FAILURES or answer["stop"]:
             return ""
         node = str(ray.get(slot.node.remote()))
-        if not self._one_less():
+        if not self._remove_slot():
             return ""
         self._drop(slot)
         return node
 
-    def _one_less(self) -> bool:
+    def _remove_slot(self) -> bool:
         """Count on one slot less; False where there is only one."""
         with self.lock:
             less = self.slots > 1
@@ -260,24 +260,24 @@ class RayPool:
         try:
             self.store.put(run_id, record)
         except CompanionError as error:
-            return not_stored(error)
+            return make_storage_failure(error)
         return {}
 
 
-def _kept() -> Path:
+def _get_checkpoint_folder() -> Path:
     """Where a node that does not see the driver's folders keeps the checkpoints of runs that it has not ended."""
     return paths.cache() / "checkpoints"
 
 
-def _forget_old() -> None:
-    """Remove the checkpoints of runs that were lost here and went on elsewhere, which nobody else does."""
-    for file in _kept().glob("*"):
+def _remove_old_checkpoints() -> None:
+    """Remove the checkpoints of runs that were lost here and resumed on another node."""
+    for file in _get_checkpoint_folder().glob("*"):
         with contextlib.suppress(OSError):
             if time.time() - file.stat().st_mtime > SECONDS_KEPT:
                 file.unlink()
 
 
-def _scratch() -> Path:
+def _create_scratch() -> Path:
     """Name of a new folder for this process's runs; those of processes that are gone are removed."""
     ours = Path(tempfile.gettempdir()) / f"companion-{socket.gethostname()}"
     for folder in ours.parent.glob(f"{ours.name}-*-*"):
@@ -306,9 +306,9 @@ class Slot:
         files: dict[str, bytes],
     ) -> None:
         self.scratch: Path | None = None
-        _forget_old()
-        if holder(Path(settings["store"])) != (settings.pop("driver") or None):  # a full disk may keep no name
-            self.scratch = _scratch()
+        _remove_old_checkpoints()
+        if get_lock_holder(Path(settings["store"])) != (settings.pop("driver") or None):  # a full disk may keep no name
+            self.scratch = _create_scratch()
             settings |= {name: str(self.scratch / name) for name in ("store", "logs")}
             # The driver's folders may hold something else on this machine.
             places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
@@ -318,16 +318,18 @@ class Slot:
                 write_whole(file, content)
         if paths.CHECKPOINTS_VARIABLE in environment:
             # What is left of a lost slot is gone on from where the next one finds it.
-            environment[paths.CHECKPOINTS_VARIABLE] = str(_kept() if self.scratch else self.store.checkpoints)
+            environment[paths.CHECKPOINTS_VARIABLE] = str(
+                _get_checkpoint_folder() if self.scratch else self.store.checkpoints
+            )
         self.pool = LocalPool(settings, {**environment, "PYTHONPATH": python_path(places)})
 
     def complaint(self, driver_code: str) -> str:
         """Why no run can be made here, in one sentence; empty where nothing is wrong."""
-        if code() == driver_code:
+        if hash_code() == driver_code:
             return ""
         return (
             f"The Ray node {self.node()} has another companion than this machine; install the same commit "
-            "there, without changes of its own."
+            "there, without local changes."
         )
 
     def node(self) -> str:
@@ -360,6 +362,6 @@ class Slot:
             return answer, record, {}
         logs = {file.name: file.read_bytes() for file in self.logs.glob("*")}
         if not answer:
-            for file in _kept().glob(f"{run_id}.*"):
+            for file in _get_checkpoint_folder().glob(f"{run_id}.*"):
                 file.unlink(missing_ok=True)
         return {**answer, "stop": False} if answer else answer, record, logs

@@ -25,10 +25,10 @@ def spec_id(spec: Any) -> str:
 
     Equal specs have equal ids. Raises CompanionError as :func:`to_json` does.
     """
-    return id_of_json(to_json(spec))
+    return hash_json(to_json(spec))
 
 
-def id_of_json(text: str) -> str:
+def hash_json(text: str) -> str:
     """The id of a spec that is already canonical JSON."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

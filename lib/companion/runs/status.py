@@ -6,13 +6,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from companion.runs.lock import held
-from companion.runs.log import LARGEST, Event, last_event, log_file, number
+from companion.runs.lock import is_locked
+from companion.runs.log import LARGEST, Event, get_log_file, read_last_event, read_number
 from companion.runs.spec import spec_id
 from companion.runs.store import Store
 
 PHASES = {"start": "starting", "sent": "on a node", "step": "step", "scoring": "scoring", "writing": "writing"}
-"""Last event of a run in hand -> what is said of it."""
+"""Last event of a current run -> the phase shown for it."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Counts:
 
     @property
     def waiting(self) -> int:
-        """Runs that are neither done nor failed, and that nobody makes now."""
+        """Runs that are neither done nor failed nor running."""
         return self.total - self.done - self.running - self.failed
 
 
 @dataclass(frozen=True)
 class Running:
-    """One run in hand, as far as its log tells.
+    """One current run, as its log describes it.
 
     Attributes:
         name: what a person calls it.
         phase: one of the values of ``PHASES``.
-        done, total: steps of training, or items; 0 of 0 where none were told yet.
+        done, total: steps of training, or items; 0 of 0 before the first report.
         examples: of training seen so far, or items.
         loss: of the last step, where there is one.
         per_second: examples of training, or items, a second.
@@ -78,7 +78,7 @@ class Status:
 
     Attributes:
         groups: counts by group, in the order in which groups appear among the specs.
-        running: the runs in hand, in the order of the specs.
+        running: the current runs, in the order of the specs.
         failures: the failed runs.
         live: whether a process is making runs of this store.
         seconds_left: estimated; None where nothing is being made or nothing is known yet.
@@ -126,47 +126,54 @@ class Grid:
         self.runs = {spec_id(spec): (group(spec), str(spec)) for spec in specs}
         self._read: dict[str, tuple[tuple[int, int], Event]] = {}
 
-    def look(self) -> Status:
+    def get_status(self) -> Status:
         """Where the runs are now.
 
-        Only names of records are looked at; whether they are sound is told by
-        :meth:`companion.runs.store.Store.verify`. A run is in hand if its log says so and a process holds the store:
+        Only names of records are looked at; whether they are valid is checked by
+        :meth:`companion.runs.store.Store.verify`. A run is current if its log says so and a process holds the store:
         what was killed together with its driver is not. No clock is asked.
         """
-        live, present = held(self.store.folder), set(self.store.ids())
-        lasts = {run_id: self._last(run_id) for run_id in self.runs}
-        states = {run_id: "done" if run_id in present else _state(last, live) for run_id, last in lasts.items()}
-        running = {run_id: _running(self.runs[run_id][1], lasts[run_id]) for run_id in _of(states, "running")}
-        failed = tuple(self._failure(run_id, lasts[run_id]) for run_id in _of(states, "failed"))
-        took = {run_id: number(lasts[run_id], "seconds") for run_id in _of(states, "done")}
-        usual = self._usual({run_id: seconds for run_id, seconds in took.items() if seconds is not None}, running)
-        left = self._seconds_left(running, _of(states, "waiting"), usual) if live else None
-        return Status(self._counts(states), tuple(running.values()), failed, live, left, self.what, self.optional)
+        live, present = is_locked(self.store.folder), set(self.store.ids())
+        lasts = {run_id: self._read_last(run_id) for run_id in self.runs}
+        states = {
+            run_id: "done" if run_id in present else _classify_state(last, live) for run_id, last in lasts.items()
+        }
+        running = {
+            run_id: _describe_running(self.runs[run_id][1], lasts[run_id])
+            for run_id in _select_state(states, "running")
+        }
+        failed = tuple(self._failure(run_id, lasts[run_id]) for run_id in _select_state(states, "failed"))
+        took = {run_id: read_number(lasts[run_id], "seconds") for run_id in _select_state(states, "done")}
+        usual = self._estimate_usual_time(
+            {run_id: seconds for run_id, seconds in took.items() if seconds is not None}, running
+        )
+        left = self._seconds_left(running, _select_state(states, "waiting"), usual) if live else None
+        return Status(self._count_states(states), tuple(running.values()), failed, live, left, self.what, self.optional)
 
-    def _last(self, run_id: str) -> Event:
-        file = log_file(self.logs, run_id)
+    def _read_last(self, run_id: str) -> Event:
+        file = get_log_file(self.logs, run_id)
         try:
             about = file.stat()
         except OSError:
             return {"event": "none"}
         mark = (about.st_size, about.st_mtime_ns)
         if run_id not in self._read or self._read[run_id][0] != mark:
-            self._read[run_id] = mark, last_event(file)
+            self._read[run_id] = mark, read_last_event(file)
         return self._read[run_id][1]
 
     def _failure(self, run_id: str, last: Event) -> Failure:
         lines = str(last.get("error", "its process was killed")).strip().splitlines()
-        return Failure(self.runs[run_id][1], lines[0] if lines else "", log_file(self.logs, run_id))
+        return Failure(self.runs[run_id][1], lines[0] if lines else "", get_log_file(self.logs, run_id))
 
-    def _counts(self, states: Mapping[str, str]) -> tuple[Counts, ...]:
+    def _count_states(self, states: Mapping[str, str]) -> tuple[Counts, ...]:
         groups: dict[str, list[str]] = {}
         for run_id, (group, _) in self.runs.items():
             groups.setdefault(group, []).append(states[run_id])
         kinds = ("done", "running", "failed")
         return tuple(Counts(name, len(found), *map(found.count, kinds)) for name, found in groups.items())
 
-    def _usual(self, took: Mapping[str, float], running: Mapping[str, Running]) -> dict[str, float]:
-        """Seconds that a run of each group takes: the mean of those made, else what those in hand are foreseen to take.
+    def _estimate_usual_time(self, took: Mapping[str, float], running: Mapping[str, Running]) -> dict[str, float]:
+        """Seconds that a run of each group takes: the mean of the finished ones, else the estimate of the current ones.
 
         Those made of other groups come last: where some runs train and others don't, the latter end first.
         """
@@ -186,7 +193,7 @@ class Grid:
     def _seconds_left(
         self, running: Mapping[str, Running], waiting: Sequence[str], usual: Mapping[str, float]
     ) -> float | None:
-        """All that is left to do, shared out among the slots, but never less than the longest run in hand needs."""
+        """Remaining work divided by the slots, but never less than the longest current run needs."""
         if not usual or not (running or waiting):
             return None
         in_hand = [
@@ -197,21 +204,28 @@ class Grid:
         return max([work / slots, *in_hand, 0.0])
 
 
-def _of(states: Mapping[str, str], state: str) -> list[str]:
+def _select_state(states: Mapping[str, str], state: str) -> list[str]:
     return [run_id for run_id, one in states.items() if one == state]
 
 
-def _state(last: Event, live: bool) -> str:
+def _classify_state(last: Event, live: bool) -> str:
     """What a run without a record is, by its last event."""
     if last["event"] in PHASES and live:
         return "running"
-    # One that was killed is begun again as long as there is somebody to do it.
+    # A killed run is started again as long as a driver is alive.
     return "failed" if last["event"] == "failed" or (last["event"] == "killed" and not live) else "waiting"
 
 
-def _running(name: str, last: Event) -> Running:
-    done, total, examples = (int(number(last, key) or 0) for key in ("done", "total", "examples"))
-    loss, per_second = number(last, "loss"), number(last, "per_second")
+def _describe_running(name: str, last: Event) -> Running:
+    done, total, examples = (int(read_number(last, key) or 0) for key in ("done", "total", "examples"))
+    loss, per_second = read_number(last, "loss"), read_number(last, "per_second")
     return Running(
-        name, PHASES[last["event"]], done, total, examples or done, loss, per_second, number(last, "seconds") or 0.0
+        name,
+        PHASES[last["event"]],
+        done,
+        total,
+        examples or done,
+        loss,
+        per_second,
+        read_number(last, "seconds") or 0.0,
     )

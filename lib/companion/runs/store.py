@@ -15,8 +15,8 @@ from safetensors.numpy import load, save
 
 from companion.errors import CompanionError
 from companion.files import TEMPORARY, write_whole
-from companion.runs.lock import held
-from companion.runs.spec import id_of_json, to_json
+from companion.runs.lock import is_locked
+from companion.runs.spec import hash_json, to_json
 
 SUFFIX = ".safetensors"
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -44,7 +44,7 @@ class Record:
 
 
 class _Damage(Exception):
-    """The reason why a file is not a sound record."""
+    """The reason why a file is not a valid record."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Store:
     folder: Path
 
     def path(self, run_id: str) -> Path:
-        """File of one record, whether or not it is there."""
+        """File of one record, whether or not it exists."""
         return self.folder / f"{run_id}{SUFFIX}"
 
     @property
@@ -66,16 +66,16 @@ class Store:
         return self.folder / "checkpoints"
 
     def has(self, run_id: str) -> bool:
-        """Whether a record of this id is there (not whether it is sound, see :meth:`verify`)."""
+        """Whether a record of this id exists (not whether it is valid, see :meth:`verify`)."""
         return self.path(run_id).exists()
 
-    def sound(self, run_id: str) -> bool:
-        """Whether a record of this id is there and matches its checksum.
+    def is_valid(self, run_id: str) -> bool:
+        """Whether a record of this id exists and matches its checksum.
 
         Raises:
-            CompanionError: it is there and cannot be read.
+            CompanionError: it exists and cannot be read.
         """
-        return self.has(run_id) and not self.damage(run_id)
+        return self.has(run_id) and not self.find_damage(run_id)
 
     def ids(self) -> list[str]:
         """Ids of all records, sorted; CompanionError if the folder cannot be read."""
@@ -94,7 +94,7 @@ class Store:
                 or the disk is full or the folder read-only. Nothing half-written is left.
         """
         text = to_json(spec)
-        run_id = id_of_json(text)
+        run_id = hash_json(text)
         self._keep(run_id, _encode(text, arrays, meta))
         return run_id
 
@@ -102,7 +102,7 @@ class Store:
         """Write the bytes of a record that was made on another machine, unless they are there.
 
         Raises:
-            CompanionError: they are no sound record of this id; or as :meth:`write`.
+            CompanionError: they are no valid record of this id; or as :meth:`write`.
         """
         try:
             _decode(content, run_id)
@@ -115,10 +115,10 @@ class Store:
 
         Raises:
             CompanionError: there is no such record, or it is damaged; it was then moved aside, so that running again
-                makes it anew.
+                makes it again.
         """
         try:
-            return _decode(self._bytes(run_id), run_id)
+            return _decode(self._read_bytes(run_id), run_id)
         except _Damage as damage:
             moved = self._move_aside(run_id)
             raise CompanionError(f"Record {run_id} is damaged ({damage}) and now lies in {moved}; run again.") from None
@@ -131,14 +131,14 @@ class Store:
         Args:
             expected: ids that must be there.
         """
-        problems, live = [], held(self.folder)
+        problems, live = [], is_locked(self.folder)
         for file in self._files():
             if file.name.endswith(TEMPORARY):
                 if not live:
                     problems.append(f"{file.name} was left by a write that was cut off; the next run removes it.")
             elif not _is_record_name(file.name):
                 problems.append(f"{file.name} is not the name of a record; move it elsewhere.")
-            elif problem := self._problem(file.name.removesuffix(SUFFIX)):
+            elif problem := self._describe_problem(file.name.removesuffix(SUFFIX)):
                 problems.append(problem)
         if live:
             return [*problems, f"Runs of {self.folder} are being made now; verify again when they are done."]
@@ -146,32 +146,32 @@ class Store:
         missing = [run_id for run_id in dict.fromkeys(expected) if run_id not in present]
         return problems + [f"{run_id}{SUFFIX} is missing; run again to make it." for run_id in missing]
 
-    def _problem(self, run_id: str) -> str:
+    def _describe_problem(self, run_id: str) -> str:
         """What is wrong with a record, in one sentence."""
         try:
-            damage = self.damage(run_id)
+            damage = self.find_damage(run_id)
         except CompanionError as error:
             return str(error)
-        return damage and f"{run_id}{SUFFIX} is damaged: {damage}; the next run makes it anew."
+        return damage and f"{run_id}{SUFFIX} is damaged: {damage}; the next run makes it again."
 
-    def mend(self) -> list[str]:
-        """Move damaged records to ``damaged/``, after :meth:`sweep`; give one sentence for each.
+    def repair(self) -> list[str]:
+        """Move damaged records to ``damaged/``, after :meth:`remove_leftovers`; give one sentence for each.
 
         Call it only while holding the folder's lock: another process may be writing.
 
         Raises:
             CompanionError: the folder cannot be changed.
         """
-        self.sweep()
-        damages = [(run_id, self.damage(run_id)) for run_id in self.ids()]
+        self.remove_leftovers()
+        damages = [(run_id, self.find_damage(run_id)) for run_id in self.ids()]
         return [
-            f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made anew."
+            f"Record {run_id} is damaged ({damage}) and was moved to {self._move_aside(run_id)}; it is made again."
             for run_id, damage in damages
             if damage
         ]
 
-    def sweep(self) -> None:
-        """Remove cut-off writes, and checkpoints of runs whose record is there; under the folder's lock, as `mend`.
+    def remove_leftovers(self) -> None:
+        """Remove cut-off writes, and checkpoints of runs whose record is there; under the folder's lock, as `repair`.
 
         A worker that outlives its driver for a moment may still rename or remove what is listed here.
 
@@ -183,7 +183,7 @@ class Store:
                 if file.name.endswith(TEMPORARY):
                     file.unlink(missing_ok=True)
             for file in self.checkpoints.glob("*"):
-                if file.name.endswith(TEMPORARY) or self.sound(file.stem):
+                if file.name.endswith(TEMPORARY) or self.is_valid(file.stem):
                     file.unlink(missing_ok=True)
         except OSError as error:
             raise CompanionError(
@@ -191,9 +191,9 @@ class Store:
             ) from error
 
     def _keep(self, run_id: str, content: bytes) -> None:
-        if not (self.has(run_id) and self._same_is_there(run_id, content)):
+        if not (self.has(run_id) and self._holds_same(run_id, content)):
             write_whole(self.path(run_id), content)
-        # The record is there; what cannot be removed now is left for `mend`.
+        # The record is there; what cannot be removed now is left for `repair`.
         with contextlib.suppress(OSError):
             for file in self.checkpoints.glob(f"{run_id}.*"):
                 file.unlink()
@@ -207,7 +207,7 @@ class Store:
             raise CompanionError(f"{self.folder} cannot be read: {error.strerror}.") from error
         return sorted(file for file in there if file.is_file() or _is_record_name(file.name))
 
-    def _bytes(self, run_id: str) -> bytes:
+    def _read_bytes(self, run_id: str) -> bytes:
         try:
             return self.path(run_id).read_bytes()
         except FileNotFoundError:
@@ -217,23 +217,23 @@ class Store:
         except OSError as error:
             raise CompanionError(f"Record {run_id} in {self.folder} cannot be read: {error.strerror}.") from error
 
-    def damage(self, run_id: str) -> str:
-        """Why the record is not sound; empty when it is.
+    def find_damage(self, run_id: str) -> str:
+        """Why the record is damaged; empty when it is valid.
 
         Raises:
             CompanionError: it is not there or cannot be read.
         """
         try:
-            _decode(self._bytes(run_id), run_id)
+            _decode(self._read_bytes(run_id), run_id)
         except _Damage as damage:
             return str(damage)
         return ""
 
-    def _same_is_there(self, run_id: str, content: bytes) -> bool:
-        if self.damage(run_id):
+    def _holds_same(self, run_id: str, content: bytes) -> bool:
+        if self.find_damage(run_id):
             self._move_aside(run_id)
             return False
-        if self._bytes(run_id) == content:
+        if self._read_bytes(run_id) == content:
             return True
         raise CompanionError(
             f"Record {run_id} in {self.folder} is there with other content: the same spec gave two different results. "
@@ -260,17 +260,17 @@ def _is_record_name(name: str) -> bool:
 
 
 def _encode(spec_json: str, arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
-    tensors = {name: _portable(name, arrays[name]) for name in sorted(arrays)}
+    tensors = {name: _to_portable(name, arrays[name]) for name in sorted(arrays)}
     try:
         meta_json = json.dumps(dict(meta), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CompanionError(f"The facts of a record must be JSON types with finite numbers: {error}.") from error
-    header = {"meta": meta_json, "sha256": _checksum(spec_json, meta_json, tensors), "spec": spec_json}
+    header = {"meta": meta_json, "sha256": _compute_checksum(spec_json, meta_json, tensors), "spec": spec_json}
     # One key only: safetensors writes several in random order, and equal records must be equal bytes.
     return bytes(save(tensors, {HEADER_KEY: json.dumps(header, sort_keys=True, separators=(",", ":"))}))
 
 
-def _portable(name: str, array: np.ndarray) -> np.ndarray:
+def _to_portable(name: str, array: np.ndarray) -> np.ndarray:
     """The array in C order and little-endian, as safetensors stores it."""
     if not isinstance(array, np.ndarray) or array.dtype.name not in DTYPES or name in ("", "__metadata__"):
         kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
@@ -278,7 +278,7 @@ def _portable(name: str, array: np.ndarray) -> np.ndarray:
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
-def _checksum(spec_json: str, meta_json: str, tensors: Arrays) -> str:
+def _compute_checksum(spec_json: str, meta_json: str, tensors: Arrays) -> str:
     digest = hashlib.sha256()
     parts = [spec_json, meta_json]
     parts += [json.dumps([name, array.dtype.name, list(array.shape)]) for name, array in tensors.items()]
@@ -297,8 +297,8 @@ def _decode(content: bytes, run_id: str) -> Record:
         tensors = dict(sorted(load(content).items()))
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _Damage("it is cut off or its header cannot be read") from error
-    if _checksum(spec_json, meta_json, tensors) != checksum:
+    if _compute_checksum(spec_json, meta_json, tensors) != checksum:
         raise _Damage("its content does not match its checksum")
-    if id_of_json(spec_json) != run_id:
-        raise _Damage(f"its name does not match its spec, which is that of {id_of_json(spec_json)}")
+    if hash_json(spec_json) != run_id:
+        raise _Damage(f"its name does not match its spec, which is that of {hash_json(spec_json)}")
     return Record(run_id, json.loads(spec_json)["fields"], tensors, json.loads(meta_json))

@@ -1,6 +1,6 @@
 """A copy of the runs' logs for trackio or W&B, for those who ask for it.
 
-A process of its own follows the logs, so that nothing a tracker does (ask, print, fail, hang) can touch a run.
+A separate process follows the logs, so that nothing a tracker does (ask, print, fail, hang) can touch a run.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.errors import CompanionError
-from companion.runs.log import Event, events, log_file
+from companion.runs.log import Event, get_log_file, parse_events
 
 VARIABLE = "COMPANION_TRACK"
 TRACKERS = {
@@ -29,14 +29,14 @@ TRACKERS = {
     "trackio": "--no-deps trackio gradio-client orjson brotli python-multipart uvicorn starlette",
     "wandb": "-c constraints.txt wandb",
 }
-"""Tracker -> what pip is told so that no pinned package changes; tried with trackio 0.43 and wandb 0.31."""
+"""Tracker -> arguments of pip that keep every pinned package; tried with trackio 0.43 and wandb 0.31."""
 METRICS = {"loss": "loss", "examples": "examples", "per_second": "examples_per_second"}
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_END = 60
 """How long the tracker may take for what is left when the grid has ended."""
 
 
-def tracker() -> str:
+def get_tracker() -> str:
     """The tracker that ``$COMPANION_TRACK`` names, or nothing.
 
     Raises:
@@ -51,8 +51,8 @@ def tracker() -> str:
 
 
 @contextlib.contextmanager
-def tracked(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> Iterator[None]:
-    """While open, what the logs of these runs gain is handed on to the tracker, if there is one.
+def track_runs(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> Iterator[None]:
+    """While open, forward new events of these runs' logs to the tracker, if there is one.
 
     A tracker that cannot be started, or fails, is a warning and no more.
 
@@ -62,12 +62,12 @@ def tracked(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> It
         path: ``PYTHONPATH`` of the process.
 
     Raises:
-        CompanionError: as :func:`tracker`.
+        CompanionError: as :func:`get_tracker`.
     """
-    if not (name := tracker()):
+    if not (name := get_tracker()):
         yield
         return
-    runs = {run_id: (called, _size(log_file(logs, run_id))) for run_id, called in names.items()}
+    runs = {run_id: (called, _size(get_log_file(logs, run_id))) for run_id, called in names.items()}
     told = {"tracker": name, "project": f"{folder.parent.name}-{folder.name}", "logs": str(logs), "runs": runs}
     output, child = logs / f"{name}.out", None
     try:
@@ -76,10 +76,10 @@ def tracked(folder: Path, logs: Path, names: Mapping[str, str], path: str) -> It
         warnings.warn(f"{name} cannot be started, the runs are made without it: {error}", stacklevel=3)
     try:
         if child:
-            _tell(child, told)
+            _send_settings(child, told)
         yield
     finally:
-        if child and not _ended_well(child):
+        if child and not _has_ended_well(child):
             warnings.warn(f"{name} failed, the runs did not; {output} says why", stacklevel=3)
 
 
@@ -90,13 +90,13 @@ def _start(output: Path, path: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
 
 
-def _tell(child: "subprocess.Popen[bytes]", told: Mapping[str, Any]) -> None:
+def _send_settings(child: "subprocess.Popen[bytes]", told: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         child.stdin.write(json.dumps(told).encode() + b"\n")  # type: ignore[union-attr]
         child.stdin.flush()  # type: ignore[union-attr]
 
 
-def _ended_well(child: "subprocess.Popen[bytes]") -> bool:
+def _has_ended_well(child: "subprocess.Popen[bytes]") -> bool:
     """Tell the process, by the end of its input, that no more comes, and wait for it."""
     try:
         with contextlib.suppress(OSError):
@@ -121,11 +121,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told, over = json.loads(sys.stdin.readline()), threading.Event()
     threading.Thread(target=_read_to_the_end, args=(over,), daemon=True).start()
-    opener = _opener(told["tracker"], told["project"], told["logs"])
+    opener = _make_opener(told["tracker"], told["project"], told["logs"])
     follower = _Follower(opener, told["runs"], Path(told["logs"]))
     while not over.wait(SECONDS_BETWEEN_LOOKS):
-        follower.look()
-    follower.look()
+        follower.read_logs()
+    follower.read_logs()
     for run in follower.open.values():
         run.finish()
 
@@ -133,7 +133,7 @@ def main() -> None:
 def _read_to_the_end(over: threading.Event) -> None:
     sys.stdin.read()
     over.set()
-    # Where the driver was killed nobody else ends a tracker that hangs.
+    # After the driver was killed, no other process stops a tracker that hangs.
     time.sleep(SECONDS_TO_END)
     os._exit(1)
 
@@ -145,16 +145,16 @@ class _Follower:
         self.opener, self.runs, self.logs = opener, dict(runs), logs
         self.open: dict[str, Any] = {}
 
-    def look(self) -> None:
+    def read_logs(self) -> None:
         for run_id, (name, place) in self.runs.items():
-            log = log_file(self.logs, run_id)
+            log = get_log_file(self.logs, run_id)
             if _size(log) <= place:
                 continue
             with log.open("rb") as file:
                 file.seek(place)
                 whole, end, _ = file.read().rpartition(b"\n")
             self.runs[run_id] = (name, place + len(whole + end))
-            for event in events(whole):
+            for event in parse_events(whole):
                 self._take(run_id, name, event)
 
     def _take(self, run_id: str, name: str, event: Event) -> None:
@@ -162,14 +162,14 @@ class _Follower:
             self.open.pop(run_id).finish()
         if event["event"] == "start":
             config = {**event["spec"]["fields"], "run": run_id}
-            # In a context of its own, because trackio ends what was begun before in the same one.
+            # In a separate context, because trackio ends an earlier run in the same one.
             self.open[run_id] = copy_context().run(self.opener, name=name, config=config)
         elif event["event"] == "step" and run_id in self.open:
             metrics = {METRICS[fact]: event[fact] for fact in METRICS if fact in event}
             self.open[run_id].log(metrics, step=event["done"])
 
 
-def _opener(name: str, project: str, logs: str) -> Callable[..., Any]:
+def _make_opener(name: str, project: str, logs: str) -> Callable[..., Any]:
     """Opens a run from its name and settings; both packages share their interface but for a few arguments."""
     package: Any = importlib.import_module(name)
     if name == "trackio":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.errors import CompanionError
-from companion.runs.log import run_log
+from companion.runs.log import open_run_log
 from companion.runs.spec import from_json
 from companion.runs.store import Store
 
@@ -40,7 +40,7 @@ def resolve(address: str) -> Any:
 def main() -> None:
     """Serve runs until the input ends."""
     settings = json.loads(sys.argv[1])
-    die_with(settings["parent"])
+    die_with_parent(settings["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     # What a run prints must not mix with the answers, so they get a descriptor of their own.
@@ -54,13 +54,13 @@ def main() -> None:
         _send_output_to(output)
         answer = _run(job, settings)
         _drop_if_empty(output)
-        give_back_memory()
+        release_memory()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def die_with(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere a worker learns it from the end of its input."""
+def die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies; on other systems a worker notices the end of its input."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -73,7 +73,7 @@ def _read(jobs: queue.SimpleQueue[str]) -> None:
         for line in sys.stdin:
             jobs.put(line)
     finally:
-        # Also where this thread fails, for want of memory perhaps: nobody would wake the other one.
+        # Also if this thread fails, for example out of memory: nothing else would wake the other one.
         os._exit(0)
 
 
@@ -93,23 +93,23 @@ def _drop_if_empty(file: Path) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # A full disk takes no log; what became of the run must be told all the same.
+        # A full disk takes no log; the outcome of the run must still be reported.
         with contextlib.suppress(OSError):
             stream.flush()
 
 
-def give_back_memory() -> None:
-    """Hand freed memory back to the system; else glibc keeps what one run left in pieces and every run adds to it."""
+def release_memory() -> None:
+    """Return freed memory to the system; else glibc keeps fragments of every run."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _run(job: dict[str, str], settings: dict[str, str]) -> Answer:
-    with run_log(Path(settings["logs"]), job["id"]) as log:
+    with open_run_log(Path(settings["logs"]), job["id"]) as log:
         log.event("start", spec=json.loads(job["spec"]), process=os.getpid())
         answer, trace = _work(job, settings)
-        facts = {"seconds": log.seconds, "worker_peak_mib": peak_memory() // 2**20}
+        facts = {"seconds": log.seconds, "worker_peak_mib": get_peak_memory() // 2**20}
         if answer:
             log.event("failed", **facts, error=answer["error"], traceback=trace)
         else:
@@ -124,26 +124,26 @@ def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
         arrays, meta = work(spec)
     except (Exception, SystemExit) as error:
         sentence = str(error) if isinstance(error, CompanionError) else f"{type(error).__name__}: {error}"
-        return {"error": sentence, "stop": _no_room(error)}, traceback.format_exc()
+        return {"error": sentence, "stop": _is_disk_full(error)}, traceback.format_exc()
     try:
         Store(Path(settings["store"])).write(spec, arrays, meta)
     except CompanionError as error:
-        return not_stored(error), traceback.format_exc()
+        return make_storage_failure(error), traceback.format_exc()
     return {}, ""
 
 
-def _no_room(error: BaseException) -> bool:
+def _is_disk_full(error: BaseException) -> bool:
     """Whether a run found a disk full: what it kept beside its record, or printed, could not be written."""
     cause = error.__cause__ if isinstance(error, CompanionError) else error
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def not_stored(error: CompanionError) -> Answer:
+def make_storage_failure(error: CompanionError) -> Answer:
     """The answer for a record that could not be written; a disk that is full or read-only takes no other either."""
     return {"error": str(error), "stop": isinstance(error.__cause__, OSError)}
 
 
-def peak_memory() -> int:
+def get_peak_memory() -> int:
     """Most memory this process ever held, in bytes.
 
     Linux hands the parent's peak down to ``getrusage`` of a child, so its own figure is read where there is one.

@@ -50,9 +50,9 @@ def nested_bootstrap(
     no harm, strong skew does, as to any method with six units: 81 to 89 % when one source in seven is very different.
     Raises CompanionError for ragged seeds, fewer than two items, or new sources asked of a single source.
     """
-    tables = _checked(values, new_sources)
-    levels = _levels(tables, new_sources)
-    replicates = _replicates(levels, generator, resamples)
+    tables = _validate(values, new_sources)
+    levels = _estimate_levels(tables, new_sources)
+    replicates = _draw_replicates(levels, generator, resamples)
     error = float(replicates.std(ddof=1))
     mean = float(np.mean([table.mean() for table in tables]))
     if error <= NO_SPREAD * max(1.0, abs(mean)):
@@ -71,7 +71,7 @@ def _method(new_sources: bool, seeds: int, resamples: int) -> str:
     return f"nested bootstrap of {outer}{inner}; t-calibrated, {resamples} resamples"
 
 
-def _checked(values: Mapping[Hashable, Array], new_sources: bool) -> list[Array]:
+def _validate(values: Mapping[Hashable, Array], new_sources: bool) -> list[Array]:
     tables = [np.asarray(table, dtype=float) for table in values.values()]
     if any(table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2 for table in tables) or not tables:
         raise CompanionError("nested bootstrap needs a (seeds, items) table with two items or more for every source")
@@ -84,7 +84,7 @@ def _checked(values: Mapping[Hashable, Array], new_sources: bool) -> list[Array]
     return tables
 
 
-def _levels(tables: list[Array], new_sources: bool) -> _Levels:
+def _estimate_levels(tables: list[Array], new_sources: bool) -> _Levels:
     """Split the differences into sources, seeds and items, each with its own share of the variance only."""
     count, seeds = len(tables), len(tables[0])
     cells = np.stack([table.mean(axis=1) for table in tables])
@@ -94,8 +94,8 @@ def _levels(tables: list[Array], new_sources: bool) -> _Levels:
     by_seed = cells.mean(axis=0) - cells.mean()
     by_source = cells.mean(axis=1) - cells.mean()
     mixed = max(0.0, _interaction(cells) - entry_noise) / seeds
-    seed_part = _shrunk(by_seed, entry_noise / count)
-    source_part = _shrunk(by_source, item_noise.mean() + mixed) if new_sources else np.zeros(count)
+    seed_part = _shrink(by_seed, entry_noise / count)
+    source_part = _shrink(by_source, item_noise.mean() + mixed) if new_sources else np.zeros(count)
     variances = [_mean_variance(by_source) if new_sources else 0.0, _mean_variance(by_seed), *(item_noise / count**2)]
     degrees = [max(1, count - 1), max(1, seeds - 1), *(len(margin) - 1 for margin in items)]
     if new_sources:
@@ -104,16 +104,16 @@ def _levels(tables: list[Array], new_sources: bool) -> _Levels:
     return _Levels(source_part, seed_part, items, np.array(variances), np.array(degrees))
 
 
-def _replicates(levels: _Levels, generator: np.random.Generator, resamples: int) -> Array:
+def _draw_replicates(levels: _Levels, generator: np.random.Generator, resamples: int) -> Array:
     """Redrawn deviations (resamples,) of the grand mean: one independent draw for every level."""
-    total = _redrawn(levels.sources, generator, resamples)
-    total += _redrawn(levels.seeds, generator, resamples)
+    total = _redraw(levels.sources, generator, resamples)
+    total += _redraw(levels.seeds, generator, resamples)
     for margin in levels.items:
-        total += _redrawn(margin, generator, resamples) / len(levels.items)
+        total += _redraw(margin, generator, resamples) / len(levels.items)
     return total
 
 
-def _redrawn(centred: Array, generator: np.random.Generator, resamples: int) -> Array:
+def _redraw(centred: Array, generator: np.random.Generator, resamples: int) -> Array:
     """Means (resamples,) of n centred values redrawn with replacement, times sqrt(n / (n - 1))."""
     count = len(centred)
     if count < 2 or not centred.any():
@@ -123,7 +123,7 @@ def _redrawn(centred: Array, generator: np.random.Generator, resamples: int) -> 
     return means * float(np.sqrt(count / (count - 1)))
 
 
-def _shrunk(centred: Array, noise: float) -> Array:
+def _shrink(centred: Array, noise: float) -> Array:
     """Centred means scaled so that their variance loses ``noise``, the part that other levels redraw; never below 0."""
     variance = centred.var(ddof=1) if len(centred) > 1 else 0.0
     if variance <= 0:

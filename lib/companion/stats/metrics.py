@@ -28,7 +28,7 @@ def item_measures(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     Labels (n,) in 1..k, probabilities (n, k) with rows that sum to one. Raises CompanionError for arrays that do not
     fit this.
     """
-    truth, probability = _checked(labels, probabilities)
+    truth, probability = _validate(labels, probabilities)
     prediction = predicted_labels(probability)
     distance = np.abs(prediction - truth)
     hit = np.eye(probability.shape[1])[truth - 1]
@@ -76,7 +76,7 @@ def reliability_curve(labels: ArrayLike, probabilities: ArrayLike, bins: int = 1
 
     Confidence is the probability of the predicted label. Raises CompanionError for fewer than one bin.
     """
-    truth, probability = _checked(labels, probabilities)
+    truth, probability = _validate(labels, probabilities)
     if bins < 1:
         raise CompanionError(f"reliability_curve got bins={bins}: give one bin or more")
     confidence = probability.max(axis=1)
@@ -107,7 +107,7 @@ def _kappa(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
     return float(cohen_kappa_score(truth, prediction, labels=known, weights="quadratic"))
 
 
-def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _validate(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     truth = np.asarray(labels)
     probability = np.asarray(probabilities, dtype=float)
     if truth.ndim != 1 or len(truth) == 0 or probability.ndim != 2 or len(probability) != len(truth):

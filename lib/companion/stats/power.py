@@ -73,7 +73,7 @@ def minimal_effect(error: float, degrees: float, power: float = 0.8, alpha: floa
         found = stats.norm.cdf(effect - limits) + stats.norm.cdf(-effect - limits)
         return float(found.mean()) - power
 
-    return error * _root(lacking)
+    return error * _find_root(lacking)
 
 
 def equivalence_power(margin: float, error: float, degrees: float, alpha: float = 0.05) -> float:
@@ -88,7 +88,7 @@ def smallest_margin(error: float, degrees: float, power: float = 0.8, alpha: flo
     Unit and errors as in `minimal_effect`.
     """
     _check_test(error, degrees, power, alpha)
-    return error * _root(lambda margin: equivalence_power(margin, 1.0, degrees, alpha) - power)
+    return error * _find_root(lambda margin: equivalence_power(margin, 1.0, degrees, alpha) - power)
 
 
 def _error_ratios(degrees: float) -> NDArray[np.float64]:
@@ -100,7 +100,7 @@ def _error_ratios(degrees: float) -> NDArray[np.float64]:
     return ratios
 
 
-def _root(lacking: Callable[[float], float]) -> float:
+def _find_root(lacking: Callable[[float], float]) -> float:
     high = 1.0
     while lacking(high) < 0:
         high *= 2

@@ -21,9 +21,9 @@ def base_facts(profile: Profile) -> dict[str, Any]:
     from companion.models.base import locate
 
     dtype = profile.dtype
-    if dtype == "auto" and ray_cluster.elsewhere():
+    if dtype == "auto" and ray_cluster.is_remote():
         # The machine where the command is typed may have no GPU where the nodes have.
-        dtype = ray_cluster.ask("companion.models.base:native_dtype", profile.workers)
+        dtype = ray_cluster.ask_cluster("companion.models.base:get_native_dtype", profile.workers)
     found = locate(profile.model, profile.revision, dtype)
     return {"model": profile.model, "revision": profile.revision, "weights": found.sha256, "dtype": found.dtype}
 
@@ -36,8 +36,8 @@ def backend_environment(profile: Profile) -> dict[str, str]:
     from companion.models import backend
 
     wanted = profile.backend
-    if not ray_cluster.elsewhere():
-        backend.choose(wanted)
+    if not ray_cluster.is_remote():
+        backend.choose_backend(wanted)
     elif wanted == "unsloth":
-        ray_cluster.ask("companion.models.backend:choose", profile.workers, wanted)
+        ray_cluster.ask_cluster("companion.models.backend:choose_backend", profile.workers, wanted)
     return {backend.VARIABLE: wanted}

@@ -12,8 +12,8 @@ from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.runs import merge as merging
 from companion.runs.engine import Report
-from companion.runs.lock import folder_lock, held
-from companion.runs.progress import Look, text, watch
+from companion.runs.lock import folder_lock, is_locked
+from companion.runs.progress import Look, format_statuses, watch
 from companion.runs.spec import spec_id
 from companion.runs.status import Status
 from companion.runs.store import Store
@@ -137,7 +137,7 @@ def follow_status(profile: str, study: str = "", rerun: bool = False) -> tuple[s
         return [status for each in looks.values() for status in each()]
 
     statuses = watch(look)
-    return text(statuses), any(one.failures for one in statuses)
+    return format_statuses(statuses), any(one.failures for one in statuses)
 
 
 def _opened(profile: str, study: str, rerun: bool) -> list[Study]:
@@ -147,7 +147,7 @@ def _opened(profile: str, study: str, rerun: bool) -> list[Study]:
 def format_status(study: Study, statuses: Sequence[Status]) -> str:
     """The view of a study's runs, and the command that makes what is missing where nobody makes it."""
     idle = not any(one.live for one in statuses) and any(one.whole.waiting for one in statuses if not one.optional)
-    return text(statuses) + idle * f"\n'{study.command}' makes what is missing."
+    return format_statuses(statuses) + idle * f"\n'{study.command}' makes what is missing."
 
 
 def verify(profile: str, study: str = "", rerun: bool = False) -> tuple[list[Path], list[str]]:
@@ -172,7 +172,7 @@ def verify_study(study: Study) -> list[str]:
         return [str(error)]
     begun = any(map(study.store.has, expected))
     problems = [*study.store.verify(expected if begun else ()), *check_outputs(study.folder)]
-    if not begun and not held(study.store.folder):
+    if not begun and not is_locked(study.store.folder):
         problems.append(f"0 of {len(expected)} runs are recorded; '{study.command}' makes them.")
     others = [file for file in changed_outputs(study.folder) if not any(f"{file} " in one for one in problems)]
     return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]

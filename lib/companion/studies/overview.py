@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from companion import paths
+from companion.errors import CompanionError
 from companion.files import write_whole
 from companion.profiles import load_profile
 from companion.runs.lock import folder_lock
@@ -35,11 +36,14 @@ class Result:
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """The claims ledger, one row per claim; no rows where there is none."""
-        file = self.folder / "claims.csv"
+        """The ledger, columns id, statement, verdict; no rows without one. Raises CompanionError if it is damaged."""
+        file, columns = self.folder / "claims.csv", ["id", "statement", "verdict"]
         if not file.is_file():
-            return pd.DataFrame(columns=["id", "statement", "verdict"])
-        return pd.read_csv(file, dtype={"id": str, "statement": str, "verdict": str})
+            return pd.DataFrame(columns=columns)
+        try:
+            return pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise CompanionError(f"{file} is damaged; delete it and make the figures again.") from error
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -75,7 +79,9 @@ class StudyOverview:
         """What this run can tell, in one sentence."""
         own, clearest = self.results[0], self.clearest
         if own.claims.empty:
-            return f"There is no result of profile {own.profile} yet; 'make figures PROFILE={own.profile}' makes it."
+            rerun = " RERUN=1" * own.profile.endswith(paths.RERUN_ENDING)
+            command = f"make figures PROFILE={own.profile.removesuffix(paths.RERUN_ENDING)}{rerun}"
+            return f"There is no result of profile {own.profile} yet; '{command}' makes it."
         counts = f"Profile {own.profile}: {count_verdicts(own.claims['verdict'])}."
         if own.decided or clearest is own:
             return counts
@@ -98,11 +104,18 @@ class StudyOverview:
 def read_overview(profile: str, rerun: bool = False) -> list[StudyOverview]:
     """Results of all studies of a profile, beside those of the recorded profiles.
 
-    Raises CompanionError for no such profile, or where a study that it names is missing.
+    A study that cannot be opened is left out: the commands that open it say why. Raises CompanionError for no such
+    profile or a damaged ledger.
     """
     label = profile + paths.RERUN_ENDING * rerun
-    names = studies_of(profile)
-    return [_with_recorded(study_class(name), label, paths.results(profile, name, rerun)) for name in names]
+    overviews = []
+    for name in studies_of(profile):
+        try:
+            study = study_class(name)
+        except CompanionError:
+            continue
+        overviews.append(_with_recorded(study, label, paths.results(profile, name, rerun)))
+    return overviews
 
 
 def describe_run(study: Study) -> str:

@@ -212,7 +212,7 @@ class Study(ABC):
 
         The driver's device is looked for, because importing torch takes longer than all of `companion status`.
         """
-        if ray_cluster.elsewhere() or any(map(os.path.exists, GPU_DRIVERS)):
+        if ray_cluster.is_remote() or any(map(os.path.exists, GPU_DRIVERS)):
             return self.profile.workers
         return min(self.profile.workers, os.cpu_count() or 1)
 
@@ -253,12 +253,12 @@ def run(study: Study, specs: Sequence[Any] | None = None, quiet: bool = False) -
     study.freeze()
     wanted = study.specs() if specs is None else specs
     ids = tuple(map(spec_id, wanted))
-    if all(map(study.store.sound, ids)):
+    if all(map(study.store.is_valid, ids)):
         return Report(done=(), skipped=ids, failed={})
     _refuse_olderrecorded_versions(study)
     environment = study.environment() | study.checkpoints()
     files = study.input_files()
-    make = partial(ray_engine.run_all, needed=files) if ray_cluster.address() else run_all
+    make = partial(ray_engine.run_all, needed=files) if ray_cluster.get_cluster_address() else run_all
     if not all(file.exists() for file in files):
         study.build_data()
     return make(wanted, study.work, study.store, study.slots(), study.logs, quiet, environment, study.group)
@@ -283,8 +283,10 @@ def grids(study: Study) -> Look:
     ]
 
     def look() -> list[Status]:
-        begun = [status for status in (grid.look() for grid in others) if status.whole.waiting < status.whole.total]
-        return [main.look(), *begun]
+        begun = [
+            status for status in (grid.get_status() for grid in others) if status.whole.waiting < status.whole.total
+        ]
+        return [main.get_status(), *begun]
 
     return look
 

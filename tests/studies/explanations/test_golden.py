@@ -72,7 +72,7 @@ def inputs(specs: dict[str, RunSpec]) -> dict[str, Any]:
     train = texts.load_examples(specs["label"].data, "train")
     pool, tokenizer = targets.Pool(train), load_base(specs["label"].model, None, "float32").tokenizer
     arms = (*targets.PRIMARY, *targets.CONTROLS)
-    sequences = {arm: [targets.target(one, arm, SEED, tokenizer, pool) for one in train] for arm in arms}
+    sequences = {arm: [targets.make_target(one, arm, SEED, tokenizer, pool) for one in train] for arm in arms}
     return {
         "data": data_hashes(),
         "targets": {arm: hashlib.sha256(repr(sequences[arm]).encode()).hexdigest()[:16] for arm in arms},
@@ -135,15 +135,15 @@ def another_schedule(patch: pytest.MonkeyPatch) -> None:
 
 
 def another_adapter(patch: pytest.MonkeyPatch) -> None:
-    fresh = finetune.fresh_adapter
+    fresh = finetune.create_adapter
     patch.setattr(
-        finetune, "fresh_adapter", lambda base, rank, alpha, seed, *more: fresh(base, rank, alpha, seed + 1, *more)
+        finetune, "create_adapter", lambda base, rank, alpha, seed, *more: fresh(base, rank, alpha, seed + 1, *more)
     )
 
 
 def another_prompt(patch: pytest.MonkeyPatch) -> None:
-    prompt = targets.scoring_prompt
-    patch.setattr(targets, "scoring_prompt", lambda *told: prompt(*told)[:-2] + prompt(*told)[-1:])
+    prompt = targets.make_scoring_prompt
+    patch.setattr(targets, "make_scoring_prompt", lambda *told: prompt(*told)[:-2] + prompt(*told)[-1:])
 
 
 def another_lead(patch: pytest.MonkeyPatch) -> None:
@@ -183,8 +183,8 @@ def annotating(patch: pytest.MonkeyPatch) -> None:
 
 
 def prompting(patch: pytest.MonkeyPatch) -> None:
-    prompt = dataset.prompt_text
-    patch.setattr(dataset, "prompt_text", lambda *told: prompt(*told) + " ")
+    prompt = dataset.make_prompt
+    patch.setattr(dataset, "make_prompt", lambda *told: prompt(*told) + " ")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from companion.errors import CompanionError
 from companion.models.base import load_base
 from companion.models.batches import epoch_batches
 from companion.profiles import Profile
-from companion.runs.log import events, log_file
+from companion.runs.log import get_log_file, parse_events
 from companion.runs.spec import spec_id
 from companion.studies.explanations.data import dataset, texts
 from companion.studies.explanations.results.arms import compare_arms
@@ -30,7 +30,7 @@ from companion.studies.explanations.results.training import compute_learning_cur
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec
-from companion.studies.explanations.training.targets import CONTROLS, PRIMARY, Pool, target
+from companion.studies.explanations.training.targets import CONTROLS, PRIMARY, Pool, make_target
 from companion.studies.study import grids, run
 
 pytestmark = pytest.mark.golden
@@ -63,7 +63,7 @@ def test_records_tell_what_held_the_model(study: ExplanationsStudy) -> None:
 
 def test_logs_tell_every_phase_of_a_run(study: ExplanationsStudy) -> None:
     for spec in study.specs():
-        told = events(log_file(study.logs, spec_id(spec)).read_bytes())
+        told = parse_events(get_log_file(study.logs, spec_id(spec)).read_bytes())
         phases = [name for name, _ in groupby(event["event"] for event in told)]
         before = ["step"] * (spec.arm != "base") + ["writing"] * (spec.arm == "explanation_first")
         after = ["writing"] * (spec.arm != "explanation_first")
@@ -93,11 +93,11 @@ def test_the_nodes_of_a_cluster_say_what_auto_is_and_which_backend_they_have(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
-    monkeypatch.setattr("companion.runs.ray_cluster.ask", lambda *told: asked.append(told[0]) or "float16")
+    monkeypatch.setattr("companion.runs.ray_cluster.ask_cluster", lambda *told: asked.append(told[0]) or "float16")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     study = replace(tiny_study, profile=replace(tiny_study.profile, dtype="auto", backend="unsloth"))
     assert study.base["dtype"] == "float16" and study.environment() == {"COMPANION_BACKEND": "unsloth"}
-    assert asked == ["companion.models.base:native_dtype", "companion.models.backend:choose"]
+    assert asked == ["companion.models.base:get_native_dtype", "companion.models.backend:choose_backend"]
     monkeypatch.setenv("COMPANION_RAY", "local")
     assert replace(study).base["dtype"] != "float16" and len(asked) == 2
 
@@ -132,7 +132,7 @@ def test_a_cluster_makes_the_same_bytes(study: ExplanationsStudy, monkeypatch: p
 def test_a_cluster_is_given_the_texts_and_misspelt_refused(
     study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("companion.runs.store.Store.sound", lambda store, run_id: False)
+    monkeypatch.setattr("companion.runs.store.Store.is_valid", lambda store, run_id: False)
     monkeypatch.setattr("companion.runs.ray_engine.run_all", lambda *settings, **more: (settings, more))
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
     settings, more = run(study, quiet=True)
@@ -209,7 +209,7 @@ def test_arms_see_the_same_batches(study: ExplanationsStudy, monkeypatch: pytest
     pool = Pool(texts.load_examples(study.data.hash, "train"))
     orders = set()
     for arm in (*PRIMARY, *CONTROLS):
-        sequences = [target(example, arm, 0, tokenizer, pool) for example in pool]
+        sequences = [make_target(example, arm, 0, tokenizer, pool) for example in pool]
         orders.add(json.dumps(epoch_batches(sequences, 5, seed=0, epoch=0)))
     assert len(orders) == 1
     batches = json.loads(orders.pop())

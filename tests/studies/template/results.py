@@ -5,7 +5,7 @@ from companion.studies.coin.study import CoinStudy
 from matplotlib.figure import Figure
 
 from companion.show.claims import Claim
-from companion.show.style import in_style, new_figure, settle
+from companion.show.style import fix_layout, in_style, new_figure
 from companion.stats.paired import t_test
 from companion.stats.verdict import verdict
 from companion.studies.publish import read_records
@@ -24,7 +24,7 @@ def heads_figure(table: pd.DataFrame, note: str) -> Figure:
     figure = new_figure(1.4, note)
     axes = figure.add_subplot(xlabel="share of heads", xlim=(0, 1))
     axes.plot(table["heads"], table["arm"], "o")
-    return settle(figure)
+    return fix_layout(figure)
 
 
 def claims(study: CoinStudy, table: pd.DataFrame) -> list[Claim]:

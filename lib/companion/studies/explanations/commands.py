@@ -57,7 +57,7 @@ def annotate(profile: str, quiet: bool = False) -> str:
     asked.
     """
     study = open_study(ExplanationsStudy.name, profile)
-    survey = dataset.survey(study.settings)
+    survey = dataset.make_survey(study.settings)
     show_progress(quiet, _format_accounts(survey))
     with folder_lock(study.folder):
         data = study.build_data(quiet)
@@ -80,9 +80,9 @@ def gold_export(profile: str, number: int) -> str:
     """Write the forms for two raters; returns where they are and what to do."""
     study = open_study(ExplanationsStudy.name, profile)
     one = study.settings
-    there = dataset.conversations(one, "train")
+    there = dataset.list_conversations(one, "train")
     chosen = gold.sample(list(there), number, one.data_seed)
-    folder = gold.gold_folder(profile)
+    folder = gold.get_gold_folder(profile)
     gold.write_forms({item: there[item] for item in chosen}, one.axes, folder, one.data_seed)
     return (
         f"{folder} holds form_first.ipynb and form_second.ipynb with {number} items each. Let two people fill one each "
@@ -94,14 +94,14 @@ def gold_report(profile: str) -> str:
     """Agreement of the raters and the error of each merge rule against them; a sentence where nobody has rated."""
     study = open_study(ExplanationsStudy.name, profile)
     one = study.settings
-    if (people := gold.rated(profile, one.axes)) is None:
-        return gold.no_gold_set(profile)
+    if (people := gold.load_gold_ratings(profile, one.axes)) is None:
+        return gold.explain_missing_gold(profile)
     if reason := why_missing(study):
         return reason
-    rules = gold.rule_errors(study.data.ratings, people, one.data_seed)
+    rules = gold.compute_rule_errors(study.data.ratings, people, one.data_seed)
     best = next(rule for rule in rules["rule"] if rule in MERGES)
     used = one.annotators.merge_rule if one.annotators else "mean"
-    agreement = gold.agreement(people, one.data_seed)
+    agreement = gold.measure_agreement(people, one.data_seed)
     advice = f"The labels use the {used}; the rule nearest to people is {best}"
     advice += "." if used == best else f" (merge_rule: {best} in the profile's annotators takes it)."
     advice += " Small differences between rules are chance: no interval stands behind this order."

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from companion.runs.progress import counted
+from companion.runs.progress import make_progress_printer
 from companion.show.names import Names
 from companion.studies.base_model import backend_environment, base_facts, base_settings
 from companion.studies.explanations.data import dataset, texts
@@ -108,7 +108,7 @@ class ExplanationsStudy(Study):
 
     def make_data(self, quiet: bool) -> Data:
         """Read the texts, degrade and rate them, as `dataset.build`."""
-        return dataset.build(self.settings, told=counted(quiet))
+        return dataset.build(self.settings, on_progress=make_progress_printer(quiet))
 
     @property
     def inputs(self) -> str:
@@ -117,7 +117,7 @@ class ExplanationsStudy(Study):
 
     def input_files(self) -> list[Path]:
         """The texts, in the cache."""
-        return [texts.texts_file(self.data.hash)]
+        return [texts.get_texts_file(self.data.hash)]
 
     def left_out(self) -> str:
         """A study keeps the data it began with, also when a package that was missing then is there now."""

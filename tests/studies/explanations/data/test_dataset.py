@@ -80,7 +80,7 @@ def test_conversations_are_rated_as_they_are(natural: Callable[..., Explanations
 def test_pairs_never_straddle_the_split(natural: Callable[..., ExplanationsSettings], rater: Any):
     settings, openings = natural(rater), dict[str, set[tuple[str, str]]]()
     for name in dataset.SPLITS:
-        for one in dataset.conversations(settings, name).values():
+        for one in dataset.list_conversations(settings, name).values():
             openings.setdefault(one.context[0].text, set()).add((name, one.source))
     assert len(openings) == 14
     assert all(len(places) == 1 for places in openings.values())
@@ -129,7 +129,7 @@ def test_tables_do_without_levels(
     assert "one: 56 of 56 questions answered, 56 readable, 0 refused" in text and "14 ratings kept, 0 dropped" in text
     table = describe_data(study.data.items, study.data.facts["sources"])
     assert table["level_accuracy"].isna().all() and table["rho_length"].notna().any()
-    assert publish_merge(study) == commands.gold_report("tiny") == gold.no_gold_set("tiny")
+    assert publish_merge(study) == commands.gold_report("tiny") == gold.explain_missing_gold("tiny")
     with pytest.raises(CompanionError, match="200 items are asked for the gold set, but there are 8 training items"):
         commands.gold_export("tiny", 200)
 
@@ -148,7 +148,7 @@ def test_two_raters_choose_the_merge_rule(
     monkeypatch.setattr(gold, "SIZES", (6, 8))
     monkeypatch.setattr(gold, "RESAMPLES", 20)
     assert "8 items each" in commands.gold_export("tiny", 8)
-    folder = gold.gold_folder("tiny")
+    folder = gold.get_gold_folder("tiny")
     labels = study.data.items.query("split == 'train'")[["item", "axis", "label"]].rename(columns={"label": "score"})
     for rater_name in gold.RATERS:
         labels.to_csv(folder / f"ratings_{rater_name}.csv", index=False)

@@ -8,12 +8,19 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from companion.corpora.conversation import Turn, make_conversation
-from companion.corpora.similarity import shingles
+from companion.corpora.similarity import make_shingles
 from companion.corpora.sources import SOURCES, load_sources
 from companion.errors import CompanionError
 from companion.studies.explanations.data import damage
-from companion.studies.explanations.data.damage import clauses, fill
-from companion.studies.explanations.data.degrade import AXES, LEVELS, balanced_levels, degrade, make_items, topic_level
+from companion.studies.explanations.data.damage import draw_fillers, split_clauses
+from companion.studies.explanations.data.degrade import (
+    AXES,
+    LEVELS,
+    compute_topic_level,
+    degrade,
+    draw_balanced_levels,
+    make_items,
+)
 from companion.studies.explanations.data.phrases import FILLERS
 
 ALL = st.sampled_from(LEVELS)
@@ -96,7 +103,7 @@ EXPECTED = (
 
 @given(st.lists(st.sampled_from(["we", "go,", "and", "lamps", "end."]), min_size=1, max_size=60))
 def test_clauses_lose_nothing_and_are_short(words):
-    pieces = clauses(words)
+    pieces = split_clauses(words)
     assert [word for piece in pieces for word in piece] == words
     assert all(len(piece) <= 8 for piece in pieces)
     assert all(len(piece) >= 3 for piece in pieces[:-1])
@@ -105,7 +112,7 @@ def test_clauses_lose_nothing_and_are_short(words):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.floats(0, 1), st.integers(0, 99))
 def test_the_subset_is_as_near_to_the_share_as_any(sizes, share, seed):
     target = share * sum(sizes)
-    chosen = damage._subset(sizes, target, Random(seed))
+    chosen = damage._choose_subset(sizes, target, Random(seed))
     every = [sum(part) for count in range(len(sizes) + 1) for part in combinations(sizes, count)]
     assert abs(sum(sizes[place] for place in chosen) - target) == pytest.approx(
         min(abs(total - target) for total in every)
@@ -114,13 +121,13 @@ def test_the_subset_is_as_near_to_the_share_as_any(sizes, share, seed):
 
 @given(st.integers(2, 90), st.sampled_from(sorted(FILLERS)), st.integers(0, 99))
 def test_fillers_reach_the_length(length, split, seed):
-    words = fill(length, FILLERS[split], Random(seed))
+    words = draw_fillers(length, FILLERS[split], Random(seed))
     assert abs(len(words) - length) <= 1
     assert " ".join(words).endswith(".")
 
 
 def test_fillers_are_not_repeated_while_they_last():
-    sentences = " ".join(fill(60, FILLERS["train"], Random(0))).split(". ")
+    sentences = " ".join(draw_fillers(60, FILLERS["train"], Random(0))).split(". ")
     assert len(set(sentences)) == len(sentences)
 
 
@@ -147,10 +154,10 @@ def test_a_topic_level_below_the_best_always_shows(items):
 
 @given(st.floats(0, 1))
 def test_topic_level_falls_as_the_foreign_share_rises(share):
-    level = topic_level(share)
+    level = compute_topic_level(share)
     assert level == 5 if share == 0 else level <= 4
     assert level == 1 if share == 1 else level >= 2
-    assert topic_level(share / 2) >= level
+    assert compute_topic_level(share / 2) >= level
 
 
 def test_one_axis_alone_is_damaged_alone():
@@ -186,7 +193,7 @@ def test_foreign_words_come_from_the_pool_of_the_same_source_and_another_group()
 
 @given(st.sampled_from(["walked", "walking", "walks", "lamp.", "go", "Zürich,", "houses!"]), st.integers(0, 99))
 def test_a_wrong_ending_changes_the_word_and_keeps_its_punctuation(word, seed):
-    changed = damage._wrong_ending(word, Random(seed))
+    changed = damage._change_ending(word, Random(seed))
     assert changed != word
     assert changed[:2] == word[:2]
     assert changed[-1] == word[-1] or word[-1].isalpha()
@@ -197,7 +204,7 @@ def test_a_wrong_ending_changes_the_word_and_keeps_its_punctuation(word, seed):
 
 @given(st.integers(1, 120), st.integers(0, 99))
 def test_levels_are_balanced_at_every_count(count, seed):
-    rows = balanced_levels(count, Random(seed))
+    rows = draw_balanced_levels(count, Random(seed))
     assert len(rows) == count
     for axis in AXES:
         counts = Counter(row[axis] for row in rows)
@@ -206,14 +213,14 @@ def test_levels_are_balanced_at_every_count(count, seed):
 
 @given(st.integers(0, 999))
 def test_every_25_items_have_each_pair_of_levels_once(seed):
-    rows = balanced_levels(50, Random(seed))
+    rows = draw_balanced_levels(50, Random(seed))
     for block in (rows[:25], rows[25:]):
         for one, other in combinations(AXES, 2):
             assert len({(row[one], row[other]) for row in block}) == 25
 
 
 def test_all_125_triples_occur():
-    triples = {tuple(row.values()) for seed in range(40) for row in balanced_levels(25, Random(seed))}
+    triples = {tuple(row.values()) for seed in range(40) for row in draw_balanced_levels(25, Random(seed))}
     assert len(triples) == 125
 
 
@@ -267,7 +274,7 @@ def test_order_of_conversations_does_not_matter():
 
 def test_training_fillers_share_no_wording_with_the_others():
     assert FILLERS["validation"] == FILLERS["test"]
-    train, held_out = (frozenset().union(*map(shingles, FILLERS[split])) for split in ("train", "test"))
+    train, held_out = (frozenset().union(*map(make_shingles, FILLERS[split])) for split in ("train", "test"))
     assert not set(FILLERS["train"]) & set(FILLERS["test"])
     assert not train & held_out
 

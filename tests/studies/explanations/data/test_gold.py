@@ -95,10 +95,10 @@ def two_raters(noise: float, number: int = 120) -> pd.DataFrame:
 
 
 def test_agreement_falls_with_noise_and_is_one_without():
-    (same,) = gold.agreement(two_raters(0), 1).to_dict("records")
+    (same,) = gold.measure_agreement(two_raters(0), 1).to_dict("records")
     assert same["alpha"] == same["kappa"] == same["exact"] == 1
-    (noisy,) = gold.agreement(two_raters(1), 1).to_dict("records")
-    (noisier,) = gold.agreement(two_raters(3), 1).to_dict("records")
+    (noisy,) = gold.measure_agreement(two_raters(1), 1).to_dict("records")
+    (noisier,) = gold.measure_agreement(two_raters(3), 1).to_dict("records")
     assert 1 > noisy["alpha"] > noisier["alpha"] and 1 > noisy["kappa"] > noisier["kappa"]
     assert noisy["alpha_low"] < noisy["alpha"] < noisy["alpha_high"]
 
@@ -114,12 +114,12 @@ def test_resamples_without_a_difference_leave_the_interval_as_it_is():
     scores = pd.DataFrame(
         {"item": list("abcdefgh"), "axis": "naturalness", "first": [3] * 7 + [4], "second": [3] * 7 + [5]}
     )
-    limits = gold.agreement(scores, seed=0)[["alpha_low", "alpha_high", "kappa_low", "kappa_high"]]
+    limits = gold.measure_agreement(scores, seed=0)[["alpha_low", "alpha_high", "kappa_low", "kappa_high"]]
     assert limits.notna().all(axis=None)
 
 
 def test_raters_with_one_score_have_no_agreement_to_measure():
-    (row,) = gold.agreement(two_raters(0).assign(first=3, second=3), 1).to_dict("records")
+    (row,) = gold.measure_agreement(two_raters(0).assign(first=3, second=3), 1).to_dict("records")
     assert np.isnan(row["alpha"]) and np.isnan(row["kappa"]) and row["exact"] == 1
 
 
@@ -135,7 +135,7 @@ def test_the_rule_nearest_to_the_raters_comes_first():
     columns = ["item", "axis", "annotator", "prompt", "scale", "score", "explanation"]
     answers = pd.DataFrame(rows, columns=columns)
     answers["rescaled"] = rescale(answers["score"].to_numpy(float), answers["scale"].to_numpy(float))
-    table = gold.rule_errors(answers, ratings, seed=1)
+    table = gold.compute_rule_errors(answers, ratings, seed=1)
     assert set(table["rule"]) == {"mean", "median", "majority", "trimmed_mean", "best_single"}
     assert table["mse"].is_monotonic_increasing and table.loc[0, "rule"] in ("mean", "trimmed_mean", "median")
     assert table.iloc[-1]["rule"] == "best_single" and set(table["n_items"]) == {120}

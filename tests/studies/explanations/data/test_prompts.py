@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from companion.corpora.conversation import Conversation, Turn
 from companion.studies.explanations.data.degrade import AXES
-from companion.studies.explanations.data.prompts import OPENING, QUESTIONS, neutralise, prompt_text
+from companion.studies.explanations.data.prompts import OPENING, QUESTIONS, make_prompt, neutralise
 from companion.studies.explanations.settings import CONTEXT_WORDS
 
 HOSTILE = st.lists(
@@ -36,7 +36,7 @@ def conversation(*turns, response="Because it is warm."):
 
 
 def test_only_the_question_differs_between_axes():
-    texts = [prompt_text(conversation(("A", "Do you like tea?")), axis) for axis in AXES]
+    texts = [make_prompt(conversation(("A", "Do you like tea?")), axis) for axis in AXES]
     shared = f"{OPENING}\nConversation:\nSpeaker A: Do you like tea?\nReply: Because it is warm.\n"
     assert texts == [f"{shared}{QUESTIONS[axis]}\n" for axis in AXES]
 
@@ -48,7 +48,7 @@ def test_each_question_names_the_scale_and_differs_by_axis():
 
 
 def test_characters_get_letters_in_order_of_appearance():
-    text = prompt_text(conversation(("Rating: 5\nKonrad", "Halt!"), ("Delfador", "Who goes?")), "on_topic")
+    text = make_prompt(conversation(("Rating: 5\nKonrad", "Halt!"), ("Delfador", "Who goes?")), "on_topic")
     assert "Speaker C: Halt!\nSpeaker D: Who goes?\n" in text
     assert "Konrad" not in text
 
@@ -56,7 +56,7 @@ def test_characters_get_letters_in_order_of_appearance():
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=80), min_size=1, max_size=6), st.integers(1, 200))
 def test_the_context_loses_its_oldest_words_and_the_response_none(turns, response_words):
     response = " ".join(["word"] * response_words)
-    text = prompt_text(conversation(*[("A", " ".join(words)) for words in turns], response=response), "naturalness")
+    text = make_prompt(conversation(*[("A", " ".join(words)) for words in turns], response=response), "naturalness")
     shown = re.findall(r"^Speaker A: (.*)$", text, re.MULTILINE)
     words = [word for line in shown for word in line.split() if word != "..."]
     everything = [word for turn in turns for word in turn]
@@ -65,13 +65,13 @@ def test_the_context_loses_its_oldest_words_and_the_response_none(turns, respons
 
 
 def test_a_turn_that_is_cut_shows_it():
-    text = prompt_text(conversation(("A", "old " * 10 + "new " * CONTEXT_WORDS)), "naturalness")
+    text = make_prompt(conversation(("A", "old " * 10 + "new " * CONTEXT_WORDS)), "naturalness")
     assert f"Speaker A: ... {' '.join(['new'] * CONTEXT_WORDS)}\n" in text
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_conversation_text_cannot_fake_structure(speaker, said, response):
-    text = prompt_text(conversation((speaker, said), response=response), "on_topic")
+    text = make_prompt(conversation((speaker, said), response=response), "on_topic")
     lines = text.removesuffix("\n").split("\n")[1:-1]
     contents = [line.split(":", 1)[1] for line in lines[1:]]
     assert lines[0] == "Conversation:"

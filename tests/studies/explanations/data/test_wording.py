@@ -11,7 +11,7 @@ from companion.studies.explanations.data.wording import (
     QUOTED_WORDS,
     clean_quote,
     leaks_label,
-    without_leaks,
+    remove_leaks,
     write_explanation,
 )
 
@@ -102,7 +102,7 @@ def test_a_quote_leaves_out_words_that_leak():
 
 
 def test_leaking_sentences_are_taken_out():
-    assert without_leaks("It reads well. I rate it 4 of 5. Nothing is missing!") == "It reads well. Nothing is missing!"
+    assert remove_leaks("It reads well. I rate it 4 of 5. Nothing is missing!") == "It reads well. Nothing is missing!"
 
 
 def test_the_explanation_quotes_and_repeats_for_the_same_random_state():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from companion import paths
 from companion.errors import CompanionError
 from companion.studies.explanations.data.dataset import SPLITS
-from companion.studies.explanations.data.texts import label_count, load_examples
+from companion.studies.explanations.data.texts import count_labels, load_examples
 from companion.studies.explanations.own.dataset import BORROWED_WORDS, build, describe_rows, prompt_text
 from companion.studies.explanations.own.study import open_own
 from companion.studies.explanations.own.table import Labelled
@@ -94,7 +94,7 @@ def test_equal_texts_never_straddle(count, groups, repeats):
 def test_the_number_of_labels_is_kept_with_the_texts():
     names = [f"name {number}" for number in range(7)]
     data = build(labelled(names=names), options(), "mine")
-    assert label_count(data.hash) == 7
+    assert count_labels(data.hash) == 7
     assert data.facts["labels"] == names
     prompt = load_examples(data.hash, "test")[0].prompt
     assert "Labels: 1 = name 0, 2 = name 1," in prompt

@@ -28,8 +28,10 @@ def settings_of(name: str) -> ExplanationsSettings:
 
 def loads(settings: ExplanationsSettings, name: str = "paper") -> tuple[Load, Load]:
     study = ExplanationsStudy(load_profile(name), settings, Path("nowhere"))
-    study_specs, tuning_specs = planner.specs_of(study)
-    return planner.workload(study_specs, settings, LENGTHS), planner.workload(tuning_specs, settings, LENGTHS)
+    study_specs, tuning_specs = planner.list_specs(study)
+    return planner.compute_workload(study_specs, settings, LENGTHS), planner.compute_workload(
+        tuning_specs, settings, LENGTHS
+    )
 
 
 # --- tokens --------------------------------------------------------------------------------------------------------
@@ -65,9 +67,9 @@ def test_lengths_are_counted_once_there_are_texts(
     tiny_study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COMPANION_CACHE", str(tmp_path))
-    assert "assumed" in planner.lengths_of(tiny_study).source
+    assert "assumed" in planner.measure_lengths(tiny_study).source
     tiny_study.freeze()
-    found = planner.lengths_of(tiny_study)
+    found = planner.measure_lengths(tiny_study)
     assert "counted" in found.source
     assert 40 < found.prompt < 400 and 10 < found.explanation < 100
 
@@ -83,29 +85,29 @@ def test_sizes_of_known_models() -> None:
 
 def test_the_adapter_is_as_large_as_the_real_one(tiny_profile) -> None:
     from companion.models.base import load_base
-    from companion.models.lora import adapter_weights, fresh_adapter
+    from companion.models.lora import create_adapter, get_adapter_weights
 
     base = load_base(tiny_profile.model, None, "float32")
-    with fresh_adapter(base, 4, 8, 0) as wrapped:
-        real = sum(tensor.numel() for tensor in adapter_weights(wrapped).values())
-    assert planner.shape_of(tiny_profile.model, None).adapter(4) == real
+    with create_adapter(base, 4, 8, 0) as wrapped:
+        real = sum(tensor.numel() for tensor in get_adapter_weights(wrapped).values())
+    assert planner.load_shape(tiny_profile.model, None).adapter(4) == real
 
 
 def test_a_7b_model_in_4_bits_fits_a_free_card_and_in_16_bits_does_not() -> None:
-    need = planner.memory(MISTRAL, "nf4", 16, 1024)
+    need = planner.estimate_memory(MISTRAL, "nf4", 16, 1024)
     assert set(need) == {"weights", "adapter", "activations", "context"}
     assert 3.5 < need["weights"] < 4.5 and need["adapter"] == pytest.approx(0.625)
     assert 6 < sum(need.values()) < 10
-    assert sum(planner.memory(MISTRAL, "bfloat16", 16, 1024).values()) > 15
-    assert planner.memory(MISTRAL, "nf4", 64, 1024)["adapter"] == pytest.approx(2.5)
-    assert planner.memory(MISTRAL, "nf4", 16, 4096)["activations"] > 3 * need["activations"]
+    assert sum(planner.estimate_memory(MISTRAL, "bfloat16", 16, 1024).values()) > 15
+    assert planner.estimate_memory(MISTRAL, "nf4", 64, 1024)["adapter"] == pytest.approx(2.5)
+    assert planner.estimate_memory(MISTRAL, "nf4", 16, 4096)["activations"] > 3 * need["activations"]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"hidden_size": 8}'])
 def test_a_model_whose_sizes_can_not_be_read_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(CompanionError, match=f"^The sizes of model {tmp_path} can't be read"):
-        planner.shape_of(str(tmp_path), None)
+        planner.load_shape(str(tmp_path), None)
 
 
 # --- speed ---------------------------------------------------------------------------------------------------------
@@ -123,12 +125,12 @@ def test_hours_at_a_speed() -> None:
 def test_known_speeds_are_taken_as_they_are_and_the_others_scaled() -> None:
     cards = planner.load_cards()
     assert [name for name, card in cards.items() if card.reference] == ["A100 40 GB"]
-    assert planner.speed(cards["RTX 4090"], cards, 8.03) == 2413
-    assert planner.speed(cards["A100 40 GB"], cards, 2 * 6.74) == 3726 / 2
-    assert planner.speed(cards["H100"], cards, 7.38) == 9110
-    assert planner.speed(cards["L4"], cards, 6.74) == pytest.approx(3726 * 300 / 1555)
+    assert planner.estimate_speed(cards["RTX 4090"], cards, 8.03) == 2413
+    assert planner.estimate_speed(cards["A100 40 GB"], cards, 2 * 6.74) == 3726 / 2
+    assert planner.estimate_speed(cards["H100"], cards, 7.38) == 9110
+    assert planner.estimate_speed(cards["L4"], cards, 6.74) == pytest.approx(3726 * 300 / 1555)
     assert [cards[name].known_by for name in ("T4", "L4", "H100")] == ["published", "scaled", "measured"]
-    assert planner.speed(cards["A10G"], cards, 6.74) == pytest.approx(3726 * 70 / 312)
+    assert planner.estimate_speed(cards["A10G"], cards, 6.74) == pytest.approx(3726 * 70 / 312)
     assert all(card.speed_source and card.price_source for card in cards.values())
 
 
@@ -143,16 +145,16 @@ def test_logged_runs_give_this_machine_s_hours(tiny_study: ExplanationsStudy) ->
     study = replace(
         tiny_study, settings=replace(tiny_study.settings, arms=("base", "label", "explanation"), axes=("on_topic",))
     )
-    specs, _ = planner.specs_of(study)
+    specs, _ = planner.list_specs(study)
     assert [spec.arm for spec in specs] == ["base", "label", "explanation", "label", "explanation"]
-    assert planner.logged_hours(study, specs) is None
+    assert planner.read_logged_hours(study, specs) is None
     study.logs.mkdir(parents=True)
     for spec, seconds in ((specs[1], 100.0), (specs[3], 200.0), (specs[2], 600.0)):
         log_event(study.logs, spec_id(spec), "start")
         log_event(study.logs, spec_id(spec), "end", seconds=seconds)
     (study.logs / f"{spec_id(specs[4])}.jsonl").write_text('{"event": "end", "sec')
     # base has no time of its own and takes the mean of all, 300 s; two workers share the work.
-    assert planner.logged_hours(study, specs) == (3, pytest.approx((300 + 2 * 150 + 2 * 600) / 2 / 3600))
+    assert planner.read_logged_hours(study, specs) == (3, pytest.approx((300 + 2 * 150 + 2 * 600) / 2 / 3600))
 
 
 def test_a_few_real_steps_give_a_speed(tiny_profile, tiny_settings: ExplanationsSettings) -> None:
@@ -166,7 +168,7 @@ def test_a_few_real_steps_give_a_speed(tiny_profile, tiny_settings: Explanations
 
 
 def test_the_ratings_of_the_paper_s_scale() -> None:
-    asked = planner.ratings(settings_of("paper"), LENGTHS)
+    asked = planner.count_ratings(settings_of("paper"), LENGTHS)
     assert asked["conversations"] == 6 * (1667 + 50 + 833)
     assert asked["calls"] == 15_300 * 3 * 13
     assert asked["written"] == 15_300 * 3 * (12 * 60 + 55)
@@ -174,7 +176,7 @@ def test_the_ratings_of_the_paper_s_scale() -> None:
 
 
 def test_the_money_of_the_ratings_goes_by_each_model_s_prices() -> None:
-    asked = planner.ratings(settings_of("paper-t4"), LENGTHS)
+    asked = planner.count_ratings(settings_of("paper-t4"), LENGTHS)
     rated = 6 * (80 + 20 + 50) * 3
     assert asked["calls"] == rated * 13
     assert asked["written to merge"] == rated * 55
@@ -184,7 +186,7 @@ def test_the_money_of_the_ratings_goes_by_each_model_s_prices() -> None:
     rating = (asked["read to rate"] * 3 + asked["written to rate"] * 6) / 1e6
     for merger, expected in (("free", rating / 3), ("cheap", rating / 3 + merging)):
         annotators = Annotators(models=(free, cheap, replace(free, model="other")), merger=merger, cap=1.0)
-        assert planner.dollars(asked, annotators) == pytest.approx(expected)
+        assert planner.estimate_dollars(asked, annotators) == pytest.approx(expected)
 
 
 @pytest.fixture

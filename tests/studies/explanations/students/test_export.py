@@ -24,7 +24,7 @@ from companion.runs.store import Record
 from companion.studies.explanations.data.texts import load_examples
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.students import export as students
-from companion.studies.explanations.students.export import Forms, agreement, chosen
+from companion.studies.explanations.students.export import Forms, choose_specs, measure_agreement
 from companion.studies.explanations.students.usage import read_usage
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec, execute
@@ -215,8 +215,8 @@ def test_agreement_is_told_in_numbers() -> None:
     records = [
         Record("a", spec, {"probabilities": each}, {"processor": name}) for each, name in ((then, "X"), (now, "Y"))
     ]
-    assert agreement(records[0], records[0]).endswith("on all 2 test items, to the bit.")
-    assert agreement(*records) == (
+    assert measure_agreement(records[0], records[0]).endswith("on all 2 test items, to the bit.")
+    assert measure_agreement(*records) == (
         "The student (label, seed 0, on_topic) differs from its record by up to 0.1 in a probability and in 1 of 2 "
         "labels: recorded on X, made again on Y."
     )
@@ -234,15 +234,15 @@ def test_what_is_not_there_is_told_with_what_is(
     study: ExplanationsStudy, arm: str, seed: int, axis: str, sentence: str
 ) -> None:
     with pytest.raises(CompanionError, match=sentence):
-        chosen(study, arm, seed, axis)
+        choose_specs(study, arm, seed, axis)
 
 
 def test_a_missing_record_and_a_full_folder_are_told(study: ExplanationsStudy, tmp_path: Path) -> None:
-    spec = chosen(study, "label", 1, "on_topic")[0]
+    spec = choose_specs(study, "label", 1, "on_topic")[0]
     file = study.store.path(spec_id(spec))
     file.rename(tmp_path / "aside")
     with pytest.raises(CompanionError, match=f"Run {spec_id(spec)} is not recorded"):
-        chosen(study, "label", 1, "on_topic")
+        choose_specs(study, "label", 1, "on_topic")
     (tmp_path / "aside").rename(file)
     (tmp_path / "mine").touch()
     with pytest.raises(CompanionError, match="is there already"):

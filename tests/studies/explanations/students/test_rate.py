@@ -19,12 +19,12 @@ from companion.models.finetune import Recipe, finetune
 from companion.models.lora import Student, save_adapter
 from companion.models.score import score
 from companion.profiles import Profile
-from companion.studies.explanations.data.prompts import prompt_text
+from companion.studies.explanations.data.prompts import make_prompt
 from companion.studies.explanations.data.texts import Example
 from companion.studies.explanations.students import rate as rating
-from companion.studies.explanations.students.usage import usage
+from companion.studies.explanations.students.usage import describe_usage
 from companion.studies.explanations.training.experiment import RunSpec
-from companion.studies.explanations.training.targets import Pool, target
+from companion.studies.explanations.training.targets import Pool, make_target
 
 RECIPE = Recipe(0.01, 2, 5, 2, 4, 0.1, 0.3, 0.0, 1.0, 4096)
 ROWS = [
@@ -41,13 +41,13 @@ def students(model: str, folder: Path, arm: str, axes: tuple[str, ...] = ("on_to
     for axis in axes:
         texts = [" ".join(draw.choices(["tea", "park", "station", "blue"], k=5)) for _ in range(10)]
         made = [Example(f"{n}-1", "faq", axis, f"{text}\n", n % 5 + 1, "It is so.") for n, text in enumerate(texts)]
-        sequences = [target(one, arm, 0, base.tokenizer, Pool(made)) for one in made]
+        sequences = [make_target(one, arm, 0, base.tokenizer, Pool(made)) for one in made]
         student, _ = finetune(base, sequences, RECIPE, seed=0)
         place = folder / axis if len(axes) > 1 else folder
         save_adapter(student, place)
         recipe = {"lora_rank": 2}
         spec = RunSpec(arm, (axis,), 0, model, None, base.sha256, "float32", "d", recipe, "test", False, 0)
-        text = json.dumps(asdict(usage(spec, base.name, place)))
+        text = json.dumps(asdict(describe_usage(spec, base.name, place)))
         (place / "companion.json").write_text(text)
     return folder
 
@@ -105,12 +105,12 @@ def test_each_line_is_rated_on_each_axis(label: Path, rate: Rate) -> None:
 
 def test_probabilities_are_those_of_the_student(label: Path, rate: Rate, tiny_profile: Profile) -> None:
     raters = rating.load_raters(label, tiny_profile.model)
-    conversation = rating.from_row(ROWS[0])
+    conversation = rating.read_row(ROWS[0])
     _, (answer,), _ = rate(label, lines(ROWS[0]))
     for rater in raters:
         (axis,) = rater.usage.prompts
         base = rater.student.base
-        ids = base.tokenizer(prompt_text(conversation, axis) + "Rating: ").input_ids
+        ids = base.tokenizer(make_prompt(conversation, axis) + "Rating: ").input_ids
         expected = score(rater.student, [ids], rater.label_ids, inside=False).probabilities[0]
         np.testing.assert_allclose(list(answer["ratings"][axis]["probabilities"].values()), expected, atol=1e-5)
         untrained = score(Student(base), [ids], rater.label_ids, inside=False).probabilities[0]
@@ -161,7 +161,7 @@ def test_plain_text_is_one_conversation(label: Path, rate: Rate) -> None:
 
 
 def test_speakers_of_a_text_are_those_of_training() -> None:
-    found = rating.from_text(["Zoe: one", "Bob: two", "Kim: three: four", "Bob: five"])
+    found = rating.read_text(["Zoe: one", "Bob: two", "Kim: three: four", "Bob: five"])
     assert found.context == (Turn("A", "one"), Turn("B", "two"), Turn("C", "three: four"))
     assert found.response == "five"
 
@@ -219,7 +219,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_profile: Profile, label: Pat
 def test_a_student_of_other_prompts_is_refused(
     tiny_profile: Profile, label: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rating, "template", lambda axis: "another prompt")
+    monkeypatch.setattr(rating, "make_template", lambda axis: "another prompt")
     with pytest.raises(CompanionError, match="trained with other prompts"):
         rating.load_raters(label, tiny_profile.model)
 

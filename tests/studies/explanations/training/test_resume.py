@@ -42,7 +42,7 @@ def undisturbed(
         yield made
 
 
-@pytest.mark.parametrize(("moment", "told"), [("4", "goes on after step 3"), ("scoring", "goes on after step 6")])
+@pytest.mark.parametrize(("moment", "told"), [("4", "resumes after step 3"), ("scoring", "resumes after step 6")])
 def test_a_killed_worker_goes_on_inside_its_run(
     undisturbed: ExplanationsStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, told: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_workers_and_drivers_killed_at_random_points(undisturbed: ExplanationsSt
     assert not any((starts(study) - begun)[name.removesuffix(".safetensors")] for name in kept)
     assert list(study.store.checkpoints.glob("*")) == [] and study.store.verify() == []
     for name in left:
-        assert "Training goes on after step" in (study.logs / name).with_suffix(".out").read_text()
+        assert "Training resumes after step" in (study.logs / name).with_suffix(".out").read_text()
 
 
 def records(study: ExplanationsStudy) -> dict[str, bytes]:

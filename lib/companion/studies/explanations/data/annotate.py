@@ -22,7 +22,7 @@ from scipy.stats import trim_mean
 from companion.errors import CompanionError
 from companion.studies.explanations.data.degrade import Item
 from companion.studies.explanations.data.phrases import Severity
-from companion.studies.explanations.data.wording import clean_quote, sentences, without_leaks, write_explanation
+from companion.studies.explanations.data.wording import clean_quote, remove_leaks, split_sentences, write_explanation
 from companion.studies.explanations.settings import MergeRule
 
 MIN_SCORES = 8
@@ -102,8 +102,8 @@ class SimulatedAnnotator:
             return Rating(None, "")
         noise = Random(key).gauss(0, self.item_noise) + own.gauss(0, self.answer_noise)
         impression = item.levels[axis] + self.bias[axis] + noise + self.prompt_effect[prompt.name]
-        kind, quote = _evidence(item, axis, own)
-        severity = _severity(impression, damaged=kind != "sound")
+        kind, quote = _choose_evidence(item, axis, own)
+        severity = _judge_severity(impression, damaged=kind != "sound")
         return Rating(_to_scale(impression, prompt.scale), write_explanation(axis, severity, kind, quote, split, own))
 
 
@@ -116,8 +116,8 @@ def _to_scale(impression: float, top: int) -> int:
     return min(top, max(1, floor(1 + (top - 1) * (impression - 1) / 4 + 0.5)))
 
 
-def _severity(impression: float, damaged: bool) -> Severity:
-    """The words an impression deserves; whoever saw no damage claims none, and whoever saw some never denies it."""
+def _judge_severity(impression: float, damaged: bool) -> Severity:
+    """Severity of an impression; an annotator who saw no damage names none, and one who saw some never denies it."""
     level = _to_scale(impression, 5)
     if not damaged:
         return "clean" if level == 5 else "reserved"
@@ -125,7 +125,7 @@ def _severity(impression: float, damaged: bool) -> Severity:
     return found[level]
 
 
-def _evidence(item: Item, axis: str, choose: Random) -> tuple[str, str]:
+def _choose_evidence(item: Item, axis: str, choose: Random) -> tuple[str, str]:
     """Kind of damage done on the axis, and words quoted for it; ``sound`` where none was done."""
     quotes = item.operations[axis].quotes
     damage = [(kind, clean_quote(phrase)) for kind in sorted(quotes) if kind not in SOUND for phrase in quotes[kind]]
@@ -134,11 +134,11 @@ def _evidence(item: Item, axis: str, choose: Random) -> tuple[str, str]:
         return choose.choice(damage)
     sound = [clean_quote(phrase) for kind in sorted(quotes) for phrase in quotes[kind]]
     return "sound", choose.choice(
-        [quote for quote in sound if quote] or [_any_words(item.conversation.response, choose)]
+        [quote for quote in sound if quote] or [_choose_words(item.conversation.response, choose)]
     )
 
 
-def _any_words(response: str, choose: Random) -> str:
+def _choose_words(response: str, choose: Random) -> str:
     """A few words of the response from a drawn place, or from the next place where they do not leak the label."""
     words = response.split()
     start = choose.randrange(max(1, len(words) - 3))
@@ -210,7 +210,7 @@ def merge_scores(ratings: pd.DataFrame, rule: MergeRule = "mean") -> pd.DataFram
     return merged
 
 
-def _majority_of(scores: pd.Series) -> float:
+def _choose_majority(scores: pd.Series) -> float:
     return float(_majority(scores.dropna().to_numpy()[None])[0]) if scores.notna().any() else np.nan
 
 
@@ -221,7 +221,7 @@ def _trimmed_mean(scores: pd.Series) -> float:
 MERGES: dict[MergeRule, Any] = {
     "mean": "mean",
     "median": "median",
-    "majority": _majority_of,
+    "majority": _choose_majority,
     "trimmed_mean": _trimmed_mean,
 }
 
@@ -265,7 +265,7 @@ def _axis_rules(wide: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         "median": np.nanmedian(scores, axis=1),
         "majority": _majority(scores),
         "trimmed_mean": np.array([trim_mean(row[~np.isnan(row)], TRIMMED) for row in scores]),
-        "best_single": _first_given(scores[:, order]),
+        "best_single": _take_first_score(scores[:, order]),
     }
     parts = [known.assign(rule=rule, merged=values) for rule, values in merged.items()]
     return pd.concat(parts)[["item", "axis", "split", "rule", "merged", "level"]]
@@ -277,7 +277,7 @@ def _best_first(scores: np.ndarray, level: np.ndarray) -> np.ndarray:
     return np.argsort(squared.mean(axis=0).filled(np.inf), kind="stable")
 
 
-def _first_given(scores: np.ndarray) -> np.ndarray:
+def _take_first_score(scores: np.ndarray) -> np.ndarray:
     """The first score of each row that is not missing."""
     return scores[np.arange(len(scores)), np.argmax(~np.isnan(scores), axis=1)]
 
@@ -307,14 +307,14 @@ def merge_explanations(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
     answers = ratings[ratings["rescaled"].notna()]
     rows = []
     for (item, axis), group in answers.groupby(["item", "axis"], sort=False, observed=True):
-        texts = [without_leaks(text) for text in group["explanation"]]
+        texts = [remove_leaks(text) for text in group["explanation"]]
         given = [(text, score) for text, score in zip(texts, group["rescaled"], strict=True) if text]
         if given:
-            rows.append((item, axis, _condense(given, group["rescaled"].mean(), Random(f"{seed}|{item}|{axis}"))))
+            rows.append((item, axis, _merge_texts(given, group["rescaled"].mean(), Random(f"{seed}|{item}|{axis}"))))
     return pd.DataFrame(rows, columns=["item", "axis", "explanation"])
 
 
-def _condense(given: list[tuple[str, float]], mean: float, choose: Random) -> str:
+def _merge_texts(given: list[tuple[str, float]], mean: float, choose: Random) -> str:
     """One text of those given with their rescaled scores, the majority's first."""
     texts = [text for text, _ in given]
     words = [frozenset(re.findall(r"\w+", text.lower())) for text in texts]
@@ -327,24 +327,24 @@ def _condense(given: list[tuple[str, float]], mean: float, choose: Random) -> st
         shared = sum(len(words[place] & other) / len(words[place] | other) for other in words)
         return disagreement[place], common not in texts[place], -shared, choose.random()
 
-    return _fit([texts[place] for place in sorted(range(len(texts)), key=rank)])
+    return _fit_length([texts[place] for place in sorted(range(len(texts)), key=rank)])
 
 
-def _fit(ranked: list[str]) -> str:
+def _fit_length(ranked: list[str]) -> str:
     """The first text, with the next ones while it is too short, or without its end where it is too long."""
     text, kept = "", ""
     for other in ranked:
         if _n_tokens(text) < MIN_TOKENS:
             text = f"{text} {other}".strip()
-    for sentence in sentences(text):
+    for sentence in split_sentences(text):
         longer = f"{kept} {sentence}".strip()
         if _n_tokens(longer) > MAX_TOKENS:
-            return kept if _n_tokens(kept) >= MIN_TOKENS else shortened(longer)
+            return kept if _n_tokens(kept) >= MIN_TOKENS else shorten_text(longer)
         kept = longer
     return kept
 
 
-def shortened(text: str) -> str:
+def shorten_text(text: str) -> str:
     """The first words of a text, as many as are allowed."""
     words = text.split()
     while _n_tokens(" ".join(words)) > MAX_TOKENS:

@@ -39,7 +39,7 @@ class Word:
     damage: str = ""
 
 
-def clauses(words: Sequence[str]) -> list[list[str]]:
+def split_clauses(words: Sequence[str]) -> list[list[str]]:
     """Cut words, in order, into pieces of mostly 3 to 6: after punctuation, else before a joining word."""
     shortest, longest = _CLAUSE_WORDS
     pieces: list[list[str]] = [[]]
@@ -53,8 +53,8 @@ def clauses(words: Sequence[str]) -> list[list[str]]:
     return [piece for piece in pieces if piece]
 
 
-def _subset(sizes: Sequence[int], target: float, random: Random) -> set[int]:
-    """Choose positions whose sizes add up as nearly as possible to the target; ties are drawn."""
+def _choose_subset(sizes: Sequence[int], target: float, random: Random) -> set[int]:
+    """Choose positions whose sizes sum as closely as possible to the target; ties are broken at random."""
     order = random.sample(range(len(sizes)), len(sizes))
     reached: dict[int, tuple[int, ...]] = {0: ()}
     for place in order:
@@ -66,7 +66,7 @@ def _subset(sizes: Sequence[int], target: float, random: Random) -> set[int]:
 
 
 @lru_cache(maxsize=20_000)
-def _content(text: str) -> frozenset[str]:
+def _get_content_words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.lower())) - _FUNCTION_WORDS
 
 
@@ -81,8 +81,8 @@ def choose_donor(conversation: Conversation, level: int, pool: Sequence[Conversa
             f"give more conversations of {conversation.source}"
         )
     if level in _HARD_NEGATIVE_LEVELS and random.random() < _HARD_NEGATIVE_SHARE:
-        own = _content(conversation.response)
-        others = sorted(others, key=lambda other: -len(own & _content(other.response)))[:3]
+        own = _get_content_words(conversation.response)
+        others = sorted(others, key=lambda other: -len(own & _get_content_words(other.response)))[:3]
     length = len(conversation.response.split())
     return min(others, key=lambda other: abs(len(other.response.split()) - length))
 
@@ -117,11 +117,11 @@ def swap_topic(words: list[str], levels: Mapping[str, int], donor: Sequence[str]
     share = SWAPPED[levels["on_topic"]]
     if share == 1:
         return [Word(text, "foreign") for text in donor]
-    pieces = clauses(words)
-    head = _pieces_kept(pieces, KEPT[levels["comprehensiveness"]])
+    pieces = split_clauses(words)
+    head = _count_kept_pieces(pieces, KEPT[levels["comprehensiveness"]])
     parts = (range(head), range(head, len(pieces)))
-    chosen = {place for part in parts for place in _chosen(pieces, part, share, random)}
-    spare = clauses(donor)
+    chosen = {place for part in parts for place in _choose_pieces(pieces, part, share, random)}
+    spare = split_clauses(donor)
     result: list[Word] = []
     for place, piece in enumerate(pieces):
         if place not in chosen:
@@ -135,18 +135,18 @@ def swap_topic(words: list[str], levels: Mapping[str, int], donor: Sequence[str]
     return result
 
 
-def _chosen(pieces: list[list[str]], part: range, share: float, random: Random) -> list[int]:
+def _choose_pieces(pieces: list[list[str]], part: range, share: float, random: Random) -> list[int]:
     sizes = [len(pieces[place]) for place in part]
-    return [part[place] for place in _subset(sizes, share * sum(sizes), random)]
+    return [part[place] for place in _choose_subset(sizes, share * sum(sizes), random)]
 
 
-def _pieces_kept(pieces: list[list[str]], share: float) -> int:
+def _count_kept_pieces(pieces: list[list[str]], share: float) -> int:
     total = sum(map(len, pieces))
     ends = [sum(map(len, pieces[:count])) for count in range(1, len(pieces) + 1)]
     return 1 + min(range(len(ends)), key=lambda place: abs(ends[place] - share * total))
 
 
-def _cut_point(words: Sequence[str], share: float) -> int:
+def _find_cut(words: Sequence[str], share: float) -> int:
     """Find after how many words to cut: at a clause end where one is near, never right after a function word."""
     total = len(words)
 
@@ -160,7 +160,7 @@ def _cut_point(words: Sequence[str], share: float) -> int:
     return min(range(1, total + 1), key=cost)
 
 
-def fill(length: int, fillers: Sequence[str], random: Random) -> list[str]:
+def draw_fillers(length: int, fillers: Sequence[str], random: Random) -> list[str]:
     """Give words of filler sentences, drawn without repeats while they last, that add up to length, or one off it."""
     words: list[str] = []
     unused: list[str] = []
@@ -184,16 +184,16 @@ def shorten(words: list[Word], length: int, level: int, fillers: Sequence[str], 
     """Keep the level's share of words from the start, close the sentence, and refill to the length with fillers."""
     if level == 5 or len(words) < 2:
         return words
-    kept = words[: _cut_point([word.text for word in words], KEPT[level])]
+    kept = words[: _find_cut([word.text for word in words], KEPT[level])]
     if len(kept) == len(words):
         return words
     bare = PAUSE.sub("", kept[-1].text)
     if not _STOP.search(kept[-1].text):
         kept[-1] = replace(kept[-1], text=f"{bare}.")
-    return kept + [Word(text, "filler") for text in fill(length - len(kept), fillers, random)]
+    return kept + [Word(text, "filler") for text in draw_fillers(length - len(kept), fillers, random)]
 
 
-def _wrong_ending(text: str, random: Random) -> str:
+def _change_ending(text: str, random: Random) -> str:
     """Give a word another ending than its own: -s, -ed or -ing, before its punctuation."""
     pause = PAUSE.search(text)
     tail = pause.group() if pause else ""
@@ -211,15 +211,17 @@ def damage_words(words: list[Word], level: int, random: Random) -> list[Word]:
     free = set(range(len(words)))
     wanted = round(DAMAGED[level] * len(words))
     while wanted > 0 and free:
-        kind, places = random.choice(_possible(words, free, wanted, random))
-        for place, now in zip(places, _edited([words[place] for place in places], kind, random), strict=True):
+        kind, places = random.choice(_draw_candidates(words, free, wanted, random))
+        for place, now in zip(places, _apply_damage([words[place] for place in places], kind, random), strict=True):
             result[place] = now
         free.difference_update(places)
         wanted -= len(places)
     return [word for now in result for word in now]
 
 
-def _possible(words: list[Word], free: set[int], wanted: int, random: Random) -> list[tuple[str, tuple[int, ...]]]:
+def _draw_candidates(
+    words: list[Word], free: set[int], wanted: int, random: Random
+) -> list[tuple[str, tuple[int, ...]]]:
     """Draw a place for each kind of damage that the free words allow; all but the last resort keep the length."""
     texts = [word.text.lower() for word in words]
     places = sorted(free)
@@ -238,12 +240,12 @@ def _possible(words: list[Word], free: set[int], wanted: int, random: Random) ->
     return found or [("doubled", (random.choice(places),))]
 
 
-def _edited(words: list[Word], kind: str, random: Random) -> list[list[Word]]:
-    """Give what stands in the places of the words once they are damaged."""
+def _apply_damage(words: list[Word], kind: str, random: Random) -> list[list[Word]]:
+    """Give the words that replace the damaged ones."""
     if kind == "swapped":
         return [[replace(word, damage=kind)] for word in reversed(words)]
     if kind == "ending":
-        return [[replace(words[0], text=_wrong_ending(words[0].text, random), damage=kind)]]
+        return [[replace(words[0], text=_change_ending(words[0].text, random), damage=kind)]]
     last = words[-1]
     bare = replace(last, text=PAUSE.sub("", last.text) or last.text, damage="doubled")
     doubled = [bare, replace(last, damage="doubled")]

@@ -19,14 +19,14 @@ from companion.corpora.conversation import Conversation
 from companion.corpora.sources import find_source, load_sources
 from companion.corpora.splits import split
 from companion.errors import CompanionError
-from companion.origin import commit
+from companion.origin import get_commit
 from companion.runs.lock import folder_lock
 from companion.studies import data
 from companion.studies.explanations.data import annotate
-from companion.studies.explanations.data.degrade import Item, make_items, natural_items
-from companion.studies.explanations.data.language_annotators import Survey, Told, answers_folder
-from companion.studies.explanations.data.prompts import prompt_text
-from companion.studies.explanations.data.texts import keep_texts
+from companion.studies.explanations.data.degrade import Item, make_items, make_natural_items
+from companion.studies.explanations.data.language_annotators import ProgressCallback, Survey, get_answers_folder
+from companion.studies.explanations.data.prompts import make_prompt
+from companion.studies.explanations.data.texts import save_texts
 from companion.studies.explanations.settings import Annotators, ExplanationsSettings
 
 SPLITS = ("train", "validation", "test")
@@ -55,50 +55,50 @@ class Data(data.Data):
         return self.frames["ratings"]
 
 
-def build(settings: ExplanationsSettings, told: Told = lambda model, done, total: None) -> Data:
+def build(settings: ExplanationsSettings, on_progress: ProgressCallback = lambda model, done, total: None) -> Data:
     """Read the sources, degrade, annotate, merge and label; keep the texts in the cache under the data hash.
 
     Args:
-        told: called with each answer of a language model.
+        on_progress: called with each answer of a language model.
 
     Raises:
         CompanionError: fewer than two sources are installed, more items are asked than a source has, the highest cost
-            of language models is above their cap, or as ``models.endpoint.ask``.
+            of language models is above their cap, or as ``models.endpoint.ask_questions``.
     """
     from companion.stats import shortcuts  # slow to import, and most commands need no data
 
-    items = _items(settings)
-    rated = _table(items, settings)
+    items = _make_items(settings)
+    rated = _make_table(items, settings)
     if settings.annotators:
-        ratings, explanations, facts = _rated_by_models(items, settings, settings.annotators, told)
+        ratings, explanations, facts = _rate_by_models(items, settings, settings.annotators, on_progress)
     else:
-        ratings, facts = _ratings(items, settings), {}
+        ratings, facts = _simulate_ratings(items, settings), {}
         explanations = annotate.merge_explanations(ratings, settings.data_seed)
     labelled = annotate.merge_scores(ratings, settings.annotators.merge_rule if settings.annotators else "mean")
     table = rated.merge(labelled, on=["item", "axis"]).merge(explanations, on=["item", "axis"])
     _check_cells(rated, table)
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
-    keep_texts(table, digest)
+    save_texts(table, digest)
     facts |= {
         "hash": digest,
-        "sources": _source_facts(settings, items),
-        "commit": commit(),
+        "sources": _describe_sources(settings, items),
+        "commit": get_commit(),
         "dropped_for_too_few_scores": len(rated) - len(table),
     }
-    frames = {"items": with_shortcuts(table, shortcuts.bag_of_words), "ratings": ratings.drop(columns="explanation")}
+    frames = {"items": add_shortcuts(table, shortcuts.bag_of_words), "ratings": ratings.drop(columns="explanation")}
     return Data(frames, facts)
 
 
-def conversations(settings: ExplanationsSettings, name: str) -> dict[str, Conversation]:
+def list_conversations(settings: ExplanationsSettings, name: str) -> dict[str, Conversation]:
     """What is rated in one split, by item id.
 
     Raises:
         CompanionError: as ``build``.
     """
-    return {item.id: item.conversation for item in _items(settings)[name]}
+    return {item.id: item.conversation for item in _make_items(settings)[name]}
 
 
-def survey(settings: ExplanationsSettings) -> Survey:
+def make_survey(settings: ExplanationsSettings) -> Survey:
     """All questions to the language models of the settings.
 
     Raises:
@@ -109,25 +109,28 @@ def survey(settings: ExplanationsSettings) -> Survey:
             "The annotators of this profile are simulated, so there is nobody to ask: name language models under "
             "annotators in its file; paper.yaml shows how."
         )
-    return _survey(_items(settings), settings, settings.annotators)
+    return _make_survey(_make_items(settings), settings, settings.annotators)
 
 
-def _survey(items: Mapping[str, list[Item]], settings: ExplanationsSettings, annotators: Annotators) -> Survey:
+def _make_survey(items: Mapping[str, list[Item]], settings: ExplanationsSettings, annotators: Annotators) -> Survey:
     asked = {item.id: item.conversation for part in items.values() for item in part}
-    return Survey(asked, settings.axes, annotators, answers_folder())
+    return Survey(asked, settings.axes, annotators, get_answers_folder())
 
 
-def _rated_by_models(
-    items: Mapping[str, list[Item]], settings: ExplanationsSettings, annotators: Annotators, told: Told
+def _rate_by_models(
+    items: Mapping[str, list[Item]],
+    settings: ExplanationsSettings,
+    annotators: Annotators,
+    on_progress: ProgressCallback,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Ratings, explanations of what keeps its label, and the facts of both."""
-    asked = _survey(items, settings, annotators)
+    asked = _make_survey(items, settings, annotators)
     with folder_lock(asked.folder):
         highest = asked.check_cost()
         print(f"Asking costs at most {highest:.2f} US dollars; the cap is {annotators.cap:g}.", file=sys.stderr)
-        ratings = asked.rate(told)
+        ratings = asked.rate(on_progress)
         kept = annotate.merge_scores(ratings)[["item", "axis"]]
-        explanations = asked.merge(ratings.merge(kept, on=["item", "axis"]), settings.data_seed, told)
+        explanations = asked.merge(ratings.merge(kept, on=["item", "axis"]), settings.data_seed, on_progress)
     accounts = [asdict(one) for one in asked.accounts()]
     facts = [{name: value for name, value in one.items() if name not in ("answered", "highest")} for one in accounts]
     return ratings, explanations, {"annotators": facts, "merger": annotators.merger}
@@ -149,7 +152,7 @@ def _check_cells(rated: pd.DataFrame, kept: pd.DataFrame) -> None:
     warnings.warn(f"{what} and were dropped", stacklevel=3)
 
 
-def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
+def _make_items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
     """Items of each split; splits are drawn per source and by conversation, so the sources keep equal shares."""
     sizes = {"train": settings.train_items, "validation": settings.validation_items, "test": settings.test_items}
     drawn: dict[str, list[Conversation]] = {name: [] for name in SPLITS}
@@ -157,18 +160,18 @@ def _items(settings: ExplanationsSettings) -> dict[str, list[Item]]:
         for name, part in split(conversations, sizes, settings.data_seed).items():
             drawn[name] += part
     if settings.natural:
-        return {name: natural_items(part) for name, part in drawn.items()}
+        return {name: make_natural_items(part) for name, part in drawn.items()}
     versions = {"train": settings.train_versions}
     return {name: make_items(part, name, settings.data_seed, versions.get(name, 1)) for name, part in drawn.items()}
 
 
-def _ratings(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
+def _simulate_ratings(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
     seed, axes = settings.data_seed, settings.axes
     parts = [annotate.annotate(part, axes, annotate.SIMULATED, name, seed) for name, part in items.items()]
     return pd.concat(parts, ignore_index=True)
 
 
-def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
+def _make_table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> pd.DataFrame:
     rows = [
         {
             "item": item.id,
@@ -178,7 +181,7 @@ def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> p
             "level": item.levels.get(axis, np.nan),
             "words": len(item.conversation.response.split()),
             "response": item.conversation.response,
-            "prompt": prompt_text(item.conversation, axis, settings.context_words),
+            "prompt": make_prompt(item.conversation, axis, settings.context_words),
         }
         for name, part in items.items()
         for item in part
@@ -191,7 +194,7 @@ def _table(items: Mapping[str, list[Item]], settings: ExplanationsSettings) -> p
     return table.astype({"split": str, "axis": str})
 
 
-def with_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -> pd.DataFrame:
+def add_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -> pd.DataFrame:
     """Numbers only, with what context-free baselines fitted on the training rows of each axis predict."""
     from companion.stats import shortcuts
 
@@ -209,6 +212,6 @@ def with_shortcuts(table: pd.DataFrame, words_only: Callable[..., np.ndarray]) -
     return numbers.drop(columns=["response", "prompt", "explanation"])
 
 
-def _source_facts(settings: ExplanationsSettings, items: Mapping[str, list[Item]]) -> list[dict[str, str]]:
+def _describe_sources(settings: ExplanationsSettings, items: Mapping[str, list[Item]]) -> list[dict[str, str]]:
     used = {item.conversation.source for part in items.values() for item in part}
     return [find_source(name).facts for name in settings.sources if name in used]

@@ -2,7 +2,7 @@
 
 A whole reply has level 5 on every axis. For each axis a level from 1 to 5 is drawn, and the reply is damaged that much,
 in the order topic, completeness, naturalness. Length is kept, so that it tells nothing about any level. What was done
-is stored with the item, with phrases that can still be read in the final reply, for whoever explains the rating.
+is stored with the item, with phrases that can still be read in the final reply, for explanations of the rating.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from companion.studies.explanations.data.damage import (
     SWAPPED,
     Word,
     choose_donor,
-    clauses,
     damage_words,
     shorten,
+    split_clauses,
     swap_topic,
 )
 from companion.studies.explanations.data.phrases import FILLERS
@@ -66,13 +66,13 @@ class Item:
     operations: dict[str, Operation] = field(repr=False)
 
 
-def _random(seed: int, *parts: str) -> Random:
+def _make_generator(seed: int, *parts: str) -> Random:
     """Make a generator that depends on the parts and nothing else (Python's own hash differs between runs)."""
     digest = hashlib.sha256("|".join([str(seed), *parts]).encode("utf-8", "surrogatepass")).digest()
     return Random(int.from_bytes(digest[:8], "big"))
 
 
-def _phrases(words: Sequence[Word], wanted: Sequence[bool]) -> tuple[str, ...]:
+def _quote_runs(words: Sequence[Word], wanted: Sequence[bool]) -> tuple[str, ...]:
     """Quote the first runs of wanted words, each of at most six words, as they stand in the response."""
     runs: list[list[str]] = [[]]
     for word, is_wanted in zip(words, wanted, strict=True):
@@ -84,7 +84,7 @@ def _phrases(words: Sequence[Word], wanted: Sequence[bool]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(PAUSE.sub("", phrase) or phrase for phrase in phrases))[:_QUOTES]
 
 
-def _gaps(words: Sequence[Word]) -> tuple[str, ...]:
+def _quote_gaps(words: Sequence[Word]) -> tuple[str, ...]:
     """Quote the words on both sides of each dropped word."""
     gaps = []
     for place, word in enumerate(words):
@@ -95,9 +95,9 @@ def _gaps(words: Sequence[Word]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(gaps))[:_QUOTES]
 
 
-def _lost(words: Sequence[Word]) -> tuple[str, ...]:
+def _quote_lost(words: Sequence[Word]) -> tuple[str, ...]:
     texts = [word.text for word in words if word.origin == "own"]
-    return tuple(" ".join(piece) for piece in clauses(texts)[:_QUOTES])
+    return tuple(" ".join(piece) for piece in split_clauses(texts)[:_QUOTES])
 
 
 @dataclass(frozen=True)
@@ -109,44 +109,44 @@ class _Stages:
     damaged: list[Word]
 
 
-def topic_level(visible: float) -> int:
+def compute_topic_level(visible: float) -> int:
     """The on-topic level of a response of whose own words a share of 0 to 1 is foreign: 5 for none, 1 for all."""
     if visible in (0.0, 1.0):
         return 1 if visible else 5
     return min((2, 3, 4), key=lambda level: abs(SWAPPED[level] - visible))
 
 
-def _topic_operation(stages: _Stages, missing: tuple[str, ...]) -> Operation:
+def _describe_topic(stages: _Stages, missing: tuple[str, ...]) -> Operation:
     foreign = sum(word.origin == "foreign" for word in stages.swapped)
     words = stages.damaged
-    quotes = {kind: _phrases(words, [word.origin == kind for word in words]) for kind in ("own", "foreign")}
+    quotes = {kind: _quote_runs(words, [word.origin == kind for word in words]) for kind in ("own", "foreign")}
     visible = [word.origin == "foreign" for word in stages.shortened if word.origin != "filler"]
     # A cut can leave nothing, or nothing but, of the foreign clauses; the level is what a reader can see.
     share = sum(visible) / len(visible)
-    return _operation(topic_level(share), foreign, len(stages.swapped), quotes, missing, share)
+    return _make_operation(compute_topic_level(share), foreign, len(stages.swapped), quotes, missing, share)
 
 
-def _completeness_operation(stages: _Stages, level: int) -> Operation:
+def _describe_completeness(stages: _Stages, level: int) -> Operation:
     kept = sum(word.origin != "filler" for word in stages.shortened)
     is_filler = [word.origin == "filler" for word in stages.damaged]
     quotes = {
-        "kept": _phrases(stages.damaged, [not filler for filler in is_filler]),
-        "filler": _phrases(stages.damaged, is_filler),
+        "kept": _quote_runs(stages.damaged, [not filler for filler in is_filler]),
+        "filler": _quote_runs(stages.damaged, is_filler),
     }
-    return _operation(level, kept, len(stages.swapped), quotes, _lost(stages.swapped[kept:]))
+    return _make_operation(level, kept, len(stages.swapped), quotes, _quote_lost(stages.swapped[kept:]))
 
 
-def _naturalness_operation(stages: _Stages, level: int) -> Operation:
+def _describe_naturalness(stages: _Stages, level: int) -> Operation:
     words = stages.damaged
     kinds = ("swapped", "doubled", "ending")
-    quotes = {kind: _phrases(words, [word.damage == kind for word in words]) for kind in kinds}
-    quotes["dropped"] = _gaps(words)
+    quotes = {kind: _quote_runs(words, [word.damage == kind for word in words]) for kind in kinds}
+    quotes["dropped"] = _quote_gaps(words)
     doubled = sum(word.damage == "doubled" for word in words) // 2
     damaged = sum(bool(word.damage) for word in words) - doubled
-    return _operation(level, damaged, len(stages.shortened), quotes)
+    return _make_operation(level, damaged, len(stages.shortened), quotes)
 
 
-def _operation(
+def _make_operation(
     level: int,
     count: int,
     total: int,
@@ -181,13 +181,13 @@ def degrade(
         raise CompanionError(f"the response of {conversation.id} is empty: give one with words")
     chosen = {axis: levels[axis] for axis in AXES}
     asked = "".join(str(chosen[axis]) for axis in AXES)
-    stages = _operate(conversation, chosen, pool, _random(seed, conversation.id, asked), fillers)
+    stages = _apply_operations(conversation, chosen, pool, _make_generator(seed, conversation.id, asked), fillers)
     untouched = set(chosen.values()) == {5}
     response = conversation.response if untouched else " ".join(word.text for word in stages.damaged if word.text)
     operations = {
-        "naturalness": _naturalness_operation(stages, chosen["naturalness"]),
-        "comprehensiveness": _completeness_operation(stages, chosen["comprehensiveness"]),
-        "on_topic": _topic_operation(stages, _swapped_out(conversation.response, stages)),
+        "naturalness": _describe_naturalness(stages, chosen["naturalness"]),
+        "comprehensiveness": _describe_completeness(stages, chosen["comprehensiveness"]),
+        "on_topic": _describe_topic(stages, _list_swapped_out(conversation.response, stages)),
     }
     reached = {axis: operations[axis].level for axis in AXES}
     return Item(
@@ -199,7 +199,7 @@ def degrade(
     )
 
 
-def _operate(
+def _apply_operations(
     conversation: Conversation,
     levels: dict[str, int],
     pool: Sequence[Conversation],
@@ -215,13 +215,13 @@ def _operate(
     return _Stages(swapped, shortened, damage_words(shortened, levels["naturalness"], random))
 
 
-def _swapped_out(whole: str, stages: _Stages) -> tuple[str, ...]:
+def _list_swapped_out(whole: str, stages: _Stages) -> tuple[str, ...]:
     now = " ".join(word.text for word in stages.swapped)
-    phrases = [" ".join(piece) for piece in clauses(whole.split())]
+    phrases = [" ".join(piece) for piece in split_clauses(whole.split())]
     return tuple(phrase for phrase in phrases if phrase not in now)[:_QUOTES]
 
 
-def balanced_levels(count: int, random: Random) -> list[dict[str, int]]:
+def draw_balanced_levels(count: int, random: Random) -> list[dict[str, int]]:
     """Draw levels for count items so that they are balanced on every axis and uncorrelated between axes by design.
 
     Each run of 5 from the start has every level once on every axis, and each run of 25 every pair of levels of any two
@@ -254,9 +254,9 @@ def make_items(conversations: Sequence[Conversation], split: str, seed: int, ver
         pools[conversation.source].append(conversation)
     levels: dict[str, list[dict[str, int]]] = {}
     for source, pool in pools.items():
-        random = _random(seed, split, source)
+        random = _make_generator(seed, split, source)
         ids = random.sample([conversation.id for conversation in pool], len(pool))
-        drawn = balanced_levels(len(ids) * versions, random)
+        drawn = draw_balanced_levels(len(ids) * versions, random)
         levels |= {name: drawn[place * versions : (place + 1) * versions] for place, name in enumerate(ids)}
     return [
         degrade(conversation, wanted, pools[conversation.source], seed, FILLERS[split])
@@ -265,7 +265,7 @@ def make_items(conversations: Sequence[Conversation], split: str, seed: int, ver
     ]
 
 
-def natural_items(conversations: Sequence[Conversation]) -> list[Item]:
+def make_natural_items(conversations: Sequence[Conversation]) -> list[Item]:
     """Conversations as they are: nothing is done to them, and no level is known."""
     # What stands before the last dash is the conversation's id, as in degraded items.
     return [Item(f"{one.id}-natural", one, one.response, {}, {}) for one in conversations]

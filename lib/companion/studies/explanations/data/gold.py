@@ -28,19 +28,19 @@ RESAMPLES = 1000
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
-def gold_folder(profile: str) -> Path:
-    """Where the forms of a profile go, and where the raters' tables are looked for."""
+def get_gold_folder(profile: str) -> Path:
+    """Folder of a profile's forms and of the raters' tables."""
     return paths.cache() / "explanations" / "gold" / profile
 
 
-def rated(profile: str, axes: Sequence[str]) -> pd.DataFrame | None:
-    """What the two raters of a profile gave, as ``read_ratings``; None until both tables are there."""
-    files = [gold_folder(profile) / f"ratings_{rater}.csv" for rater in RATERS]
+def load_gold_ratings(profile: str, axes: Sequence[str]) -> pd.DataFrame | None:
+    """Load the ratings of a profile's two raters, as ``read_ratings``; None until both tables exist."""
+    files = [get_gold_folder(profile) / f"ratings_{rater}.csv" for rater in RATERS]
     return read_ratings(files, axes) if all(file.exists() for file in files) else None
 
 
-def no_gold_set(profile: str) -> str:
-    """The sentence to show where nobody has rated."""
+def explain_missing_gold(profile: str) -> str:
+    """The message for a profile without ratings."""
     return (
         f"There is no gold set: no two people have rated items of profile {profile}, so nothing here says how near the "
         f"labels are to people's. 'companion gold export -p {profile}' makes the forms."
@@ -61,7 +61,7 @@ def sample(items: Sequence[str], number: int, seed: int) -> list[str]:
 
 
 def write_forms(conversations: Mapping[str, Conversation], axes: Sequence[str], folder: Path, seed: int) -> list[Path]:
-    """One notebook for each of two raters, the items in an order of its own; running it writes the ratings as CSV."""
+    """One notebook for each of two raters, with the items in a random order; running it writes the ratings as CSV."""
     return [_write_form(conversations, axes, folder, rater, seed) for rater in RATERS]
 
 
@@ -69,9 +69,11 @@ def _write_form(
     conversations: Mapping[str, Conversation], axes: Sequence[str], folder: Path, rater: str, seed: int
 ) -> Path:
     order = Random(f"{seed}|gold|{rater}").sample(sorted(conversations), len(conversations))
-    cells = [nbformat.v4.new_markdown_cell(_introduction(axes, rater)), nbformat.v4.new_code_cell("ratings = {}")]
+    cells = [nbformat.v4.new_markdown_cell(_write_introduction(axes, rater)), nbformat.v4.new_code_cell("ratings = {}")]
     for place, item in enumerate(order, 1):
-        cells.append(nbformat.v4.new_markdown_cell(_shown(conversations[item], f"{place} of {len(order)}")))
+        cells.append(
+            nbformat.v4.new_markdown_cell(_format_conversation(conversations[item], f"{place} of {len(order)}"))
+        )
         blanks = ", ".join(f"{axis!r}: None" for axis in axes)
         cells.append(nbformat.v4.new_code_cell(f"ratings[{item!r}] = {{{blanks}}}"))
     cells.append(nbformat.v4.new_code_cell(_SAVE.format(file=f"ratings_{rater}.csv")))
@@ -90,7 +92,7 @@ with open("{file}", "w", newline="", encoding="utf-8") as file:
 print(f"{{len(rows) - missing}} of {{len(rows)}} ratings written to {file}")"""
 
 
-def _introduction(axes: Sequence[str], rater: str) -> str:
+def _write_introduction(axes: Sequence[str], rater: str) -> str:
     lines = [
         f"# Gold set: {rater} rater",
         "Replace every `None` by a whole number from 1 to 5, without talking to the other rater; then run all cells. "
@@ -102,7 +104,7 @@ def _introduction(axes: Sequence[str], rater: str) -> str:
     return "\n\n".join(lines)
 
 
-def _shown(conversation: Conversation, title: str) -> str:
+def _format_conversation(conversation: Conversation, title: str) -> str:
     """A conversation as inert preformatted text: it is untrusted."""
     lines = [f"{turn.speaker}: {turn.text}" for turn in conversation.context]
     text = html.escape("\n".join([*lines, "", f"REPLY: {conversation.response}"]))
@@ -144,7 +146,7 @@ def _read(file: Path, axes: Sequence[str]) -> pd.DataFrame:
     return table.astype({"score": int})
 
 
-def agreement(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
+def measure_agreement(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Agreement of the two raters per axis: Krippendorff's alpha (ordinal) and Cohen's kappa (quadratic weights).
 
     Returns:
@@ -158,7 +160,7 @@ def agreement(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
         row |= {"exact": float(np.mean(first == second)), "within_one": float(np.mean(abs(first - second) <= 1))}
         for name, measure in {"alpha": _alpha, "kappa": _kappa}.items():
             row |= dict(
-                zip((name, f"{name}_low", f"{name}_high"), _interval(measure, first, second, seed), strict=True)
+                zip((name, f"{name}_low", f"{name}_high"), _compute_interval(measure, first, second, seed), strict=True)
             )
         rows.append(row)
     return pd.DataFrame(rows)
@@ -178,7 +180,7 @@ def _kappa(first: np.ndarray, second: np.ndarray) -> float:
     return float(cohen_kappa_score(first, second, weights="quadratic", labels=[1, 2, 3, 4, 5]))
 
 
-def _interval(measure: Measure, first: np.ndarray, second: np.ndarray, seed: int) -> tuple[float, float, float]:
+def _compute_interval(measure: Measure, first: np.ndarray, second: np.ndarray, seed: int) -> tuple[float, float, float]:
     estimate = measure(first, second)
     if np.isnan(estimate) or len(first) < 3:
         return estimate, np.nan, np.nan
@@ -197,7 +199,7 @@ def _interval(measure: Measure, first: np.ndarray, second: np.ndarray, seed: int
     return estimate, float(low), float(high)
 
 
-def rule_errors(ratings: pd.DataFrame, gold: pd.DataFrame, seed: int) -> pd.DataFrame:
+def compute_rule_errors(ratings: pd.DataFrame, gold: pd.DataFrame, seed: int) -> pd.DataFrame:
     """MAE and MSE of every merge rule against the mean of the two raters.
 
     The best single annotator is chosen on one half of the gold items and judged on the other, both ways round.

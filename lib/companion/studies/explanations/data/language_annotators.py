@@ -17,22 +17,32 @@ import yaml
 from companion import paths
 from companion.corpora.conversation import Conversation
 from companion.errors import CompanionError
-from companion.models.endpoint import Answer, Budget, Endpoint, Question, ask, highest_cost, price, read_answers, spent
+from companion.models.endpoint import (
+    Answer,
+    Budget,
+    Endpoint,
+    Question,
+    ask_questions,
+    compute_highest_cost,
+    compute_price,
+    read_answers,
+    sum_spending,
+)
 from companion.studies.explanations.data.annotate import (
     PROMPTS,
     Prompt,
     Rating,
     merge_explanations,
     ratings_table,
-    shortened,
+    shorten_text,
 )
-from companion.studies.explanations.data.wording import without_leaks
+from companion.studies.explanations.data.wording import remove_leaks
 from companion.studies.explanations.settings import Annotators
 
 Key = tuple[str, str, Prompt]
 """Item, axis and prompt of a question."""
 
-Told = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with the name of a model, answers there and answers wanted."""
 
 _TEXTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -47,7 +57,7 @@ _SCORE = re.compile(r"^\W*score\W+(\d+)\s*(?:(?:/|out of)\s*(\d+))?\W*$", re.IGN
 
 
 @cache
-def instruction(axis: str, prompt: Prompt) -> str:
+def write_instruction(axis: str, prompt: Prompt) -> str:
     """The system message: what is rated, the anchors of this scale, examples if the prompt has them, the form."""
     anchors = ANCHORS[axis] if prompt.scale == 5 else (*ANCHORS[axis][:2], *ANCHORS[axis][3:])
     lines = [
@@ -62,32 +72,32 @@ def instruction(axis: str, prompt: Prompt) -> str:
     if prompt.examples:
         for asked, said, reason, score in EXAMPLES[axis]:
             shown = min(score, prompt.scale)
-            lines += ["Example:", _material([("A", asked)], said), reason, f"Score: {shown}"]
+            lines += ["Example:", _format_material([("A", asked)], said), reason, f"Score: {shown}"]
     return "\n".join(lines)
 
 
-def question(model: str, conversation: Conversation, axis: str, prompt: Prompt) -> Question:
+def make_question(model: str, conversation: Conversation, axis: str, prompt: Prompt) -> Question:
     """The call that rates one conversation on one axis by one prompt."""
-    return Question(model, instruction(axis, prompt), _shown(conversation))
+    return Question(model, write_instruction(axis, prompt), _format_conversation(conversation))
 
 
-def _shown(conversation: Conversation) -> str:
-    return _material([(turn.speaker, turn.text) for turn in conversation.context], conversation.response)
+def _format_conversation(conversation: Conversation) -> str:
+    return _format_material([(turn.speaker, turn.text) for turn in conversation.context], conversation.response)
 
 
-def _material(turns: Sequence[tuple[str, str]], reply: str) -> str:
+def _format_material(turns: Sequence[tuple[str, str]], reply: str) -> str:
     """What is rated as JSON."""
     said = [{"speaker": speaker, "text": text} for speaker, text in turns]
-    return _json({"conversation": said, "reply": reply})
+    return _to_json({"conversation": said, "reply": reply})
 
 
-def _json(content: object) -> str:
+def _to_json(content: object) -> str:
     """One line of JSON; what stands in its strings cannot leave them, nor be read as a special token."""
     # Only ASCII comes out, so that an escape is all that has to be put in the place of a character.
     return _SPECIAL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(content, ensure_ascii=True))
 
 
-def parse(text: str, scale: int) -> Rating:
+def parse_answer(text: str, scale: int) -> Rating:
     """Score and reason of an answer; no score unless its last line is the only score line and lies on the scale.
 
     The reason is kept without the score line and without sentences that tell a number or the rating, which would leak
@@ -100,20 +110,22 @@ def parse(text: str, scale: int) -> Rating:
     score, of = int(found[0][1]), int(found[0][2] or scale)
     if of != scale or not 1 <= score <= scale:
         return Rating(None, "")
-    return Rating(score, without_leaks(" ".join(" ".join(lines[:-1]).split())))
+    return Rating(score, remove_leaks(" ".join(" ".join(lines[:-1]).split())))
 
 
 def _questions(conversations: Mapping[str, Conversation], axes: Sequence[str], model: str) -> dict[Key, Question]:
     """All questions to one model; the texts are shared between them."""
     return {
-        (item, axis, prompt): Question(model, instruction(axis, prompt), material)
-        for item, material in ((item, _shown(conversation)) for item, conversation in conversations.items())
+        (item, axis, prompt): Question(model, write_instruction(axis, prompt), material)
+        for item, material in (
+            (item, _format_conversation(conversation)) for item, conversation in conversations.items()
+        )
         for axis in axes
         for prompt in PROMPTS
     }
 
 
-def answers_folder() -> Path:
+def get_answers_folder() -> Path:
     """Where answers are kept, one file a model: in the cache, for they quote texts that may not be passed on."""
     return paths.cache() / "explanations" / "answers"
 
@@ -165,12 +177,12 @@ class Survey:
             model=endpoint.name,
             questions=len(asked),
             answered=len(found),
-            readable=sum(parse(one.text, key[2].scale).score is not None for key, one in found.items()),
+            readable=sum(parse_answer(one.text, key[2].scale).score is not None for key, one in found.items()),
             refused=sum(bool(one.refused) for one in found.values()),
             prompt_tokens=sum(one.prompt_tokens for one in found.values()),
             answer_tokens=sum(one.answer_tokens for one in found.values()),
-            dollars=spent(endpoint, found.values()),
-            highest=highest_cost(endpoint, (one for key, one in asked.items() if key not in found)),
+            dollars=sum_spending(endpoint, found.values()),
+            highest=compute_highest_cost(endpoint, (one for key, one in asked.items() if key not in found)),
         )
 
     def highest_cost(self) -> float:
@@ -178,7 +190,7 @@ class Survey:
         merger, longest = self.annotators.merging, max(one.answer_tokens for one in self.annotators.models)
         merges = len(self.conversations) * len(self.axes)
         # Twelve reasons, each escaped and between quotes.
-        each = price(merger, len(MERGER) + 2 * 12 * longest, merger.answer_tokens)
+        each = compute_price(merger, len(MERGER) + 2 * 12 * longest, merger.answer_tokens)
         return sum(one.dollars + one.highest for one in self.accounts()) + merges * each
 
     def check_cost(self) -> float:
@@ -195,46 +207,46 @@ class Survey:
             )
         return highest
 
-    def rate(self, told: Told) -> pd.DataFrame:
+    def rate(self, on_progress: ProgressCallback) -> pd.DataFrame:
         """All answers of all models to all prompts; what is in the folder already is not asked again.
 
         Returns:
             What ``annotate.annotate`` gives.
 
         Raises:
-            CompanionError: as ``models.endpoint.ask``.
+            CompanionError: as ``models.endpoint.ask_questions``.
         """
         accounts, rows = {one.model: one for one in self.accounts()}, []
         for endpoint in self.annotators.models:
             asked = _questions(self.conversations, self.axes, endpoint.name)
             elsewhere = sum(one.dollars for name, one in accounts.items() if name != endpoint.name)
-            budget, tell = Budget(self.annotators.cap, elsewhere), partial(told, endpoint.name)
-            answers = ask(endpoint, list(asked.values()), self._file(endpoint), budget, tell)
+            budget, tell = Budget(self.annotators.cap, elsewhere), partial(on_progress, endpoint.name)
+            answers = ask_questions(endpoint, list(asked.values()), self._file(endpoint), budget, tell)
             for (item, axis, prompt), one in asked.items():
-                rows.append((item, axis, endpoint.name, prompt, parse(answers[one.id].text, prompt.scale)))
+                rows.append((item, axis, endpoint.name, prompt, parse_answer(answers[one.id].text, prompt.scale)))
             accounts[endpoint.name] = self._account(endpoint)
         order = {item: place for place, item in enumerate(self.conversations)}
         rows.sort(key=lambda row: (order[row[0]], self.axes.index(row[1])))
         return ratings_table(rows)
 
-    def merge(self, ratings: pd.DataFrame, seed: int, told: Told) -> pd.DataFrame:
+    def merge(self, ratings: pd.DataFrame, seed: int, on_progress: ProgressCallback) -> pd.DataFrame:
         """The explanations of an item and axis condensed by the merger; where it leaks the label or fails, chosen.
 
         Returns:
             What ``annotate.merge_explanations`` gives.
 
         Raises:
-            CompanionError: as ``models.endpoint.ask``.
+            CompanionError: as ``models.endpoint.ask_questions``.
         """
         merger, chosen = self.annotators.merging, merge_explanations(ratings, seed)
         given = ratings[ratings["rescaled"].notna() & (ratings["explanation"] != "")]
         texts = given.groupby(["item", "axis"], sort=False, observed=True)["explanation"].agg(list)
-        asked = {key: Question(merger.name, MERGER, _json(reasons)) for key, reasons in texts.items()}
+        asked = {key: Question(merger.name, MERGER, _to_json(reasons)) for key, reasons in texts.items()}
         budget = Budget(self.annotators.cap, sum(one.dollars for one in self.accounts()))
-        tell = partial(told, f"{merger.name}, merging")
-        answers = ask(merger, list(asked.values()), self._file(merger), budget, tell)
+        tell = partial(on_progress, f"{merger.name}, merging")
+        answers = ask_questions(merger, list(asked.values()), self._file(merger), budget, tell)
         keys = zip(chosen["item"], chosen["axis"], strict=True)
-        merged = [_condensed(answers[asked[key].id]) if key in asked else "" for key in keys]
+        merged = [_extract_condensed(answers[asked[key].id]) if key in asked else "" for key in keys]
         kept = [own or fallback for own, fallback in zip(merged, chosen["explanation"], strict=True)]
         return chosen.assign(explanation=kept)
 
@@ -242,5 +254,5 @@ class Survey:
         return self.folder / endpoint.file
 
 
-def _condensed(answer: Answer) -> str:
-    return shortened(without_leaks(" ".join(answer.text.split())))
+def _extract_condensed(answer: Answer) -> str:
+    return shorten_text(remove_leaks(" ".join(answer.text.split())))

@@ -22,7 +22,7 @@ _FIELD = re.compile(r"(rating|explanation|conversation|reply|speaker \w)\s*:", r
 _TOKEN_OPENING = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
 
 
-def prompt_text(conversation: Conversation, axis: str, context_words: int = CONTEXT_WORDS) -> str:
+def make_prompt(conversation: Conversation, axis: str, context_words: int = CONTEXT_WORDS) -> str:
     """Prompt for rating a response on one axis; it ends with a line break, and the arm's lead follows it.
 
     Args:
@@ -33,7 +33,7 @@ def prompt_text(conversation: Conversation, axis: str, context_words: int = CONT
     Returns:
         About 60 to 240 tokens of the embedded model; the response is never cut (2511.02044, training).
     """
-    turns = _last_words(conversation.context, context_words)
+    turns = _keep_last_words(conversation.context, context_words)
     tags = {"A": "Speaker A", "B": "Speaker B"}
     for turn in turns:
         tags.setdefault(turn.speaker, f"Speaker {ascii_uppercase[min(len(tags), 25)]}")
@@ -43,7 +43,7 @@ def prompt_text(conversation: Conversation, axis: str, context_words: int = CONT
     return "\n".join(lines) + "\n"
 
 
-def _last_words(context: tuple[Turn, ...], budget: int) -> list[Turn]:
+def _keep_last_words(context: tuple[Turn, ...], budget: int) -> list[Turn]:
     """The newest turns within the budget, cleaned; a turn that straddles it keeps its end behind an ellipsis."""
     kept: list[Turn] = []
     for turn in reversed(context):

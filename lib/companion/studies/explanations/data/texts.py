@@ -17,7 +17,7 @@ class Example:
 
     Attributes:
         id: the item; the same on every axis.
-        prompt: what ``prompts.prompt_text`` gives.
+        prompt: what ``prompts.make_prompt`` gives.
         label: 1 to 5, the merged rating (own data: 1 to the number of labels); written as its place in ``CODES``.
         explanation: the merged explanation.
     """
@@ -35,14 +35,14 @@ class Example:
         return self.id.rpartition("-")[0]
 
 
-def texts_file(digest: str) -> Path:
+def get_texts_file(digest: str) -> Path:
     """Where the cache holds the texts of a data set."""
     return paths.cache() / "explanations" / f"{digest}.parquet"
 
 
-def keep_texts(table: pd.DataFrame, digest: str) -> None:
+def save_texts(table: pd.DataFrame, digest: str) -> None:
     """Put the texts into the cache under their hash; ``table.attrs["labels"]`` is the number of labels if not five."""
-    write_whole(texts_file(digest), table.to_parquet(index=False))
+    write_whole(get_texts_file(digest), table.to_parquet(index=False))
 
 
 def load_examples(digest: str, name: str) -> list[Example]:
@@ -51,7 +51,7 @@ def load_examples(digest: str, name: str) -> list[Example]:
     Raises:
         CompanionError: the texts are not in the cache (they are rebuilt by ``companion run``).
     """
-    file = texts_file(digest)
+    file = get_texts_file(digest)
     if not file.exists():
         raise CompanionError(f"The texts of data set {digest} are not in {file.parent}; run 'companion run' again.")
     columns = ["item", "source", "axis", "prompt", "label", "explanation"]
@@ -60,8 +60,8 @@ def load_examples(digest: str, name: str) -> list[Example]:
     return [Example(**{str(key): value for key, value in row.items()}) for row in rows]
 
 
-def label_count(digest: str) -> int:
+def count_labels(digest: str) -> int:
     """Number of labels of a data set whose texts are in the cache: five levels, or as many as a reader's own has."""
     # pandas keeps these few facts in the file's head, so that the texts are not read for them.
-    kept = pq.read_schema(texts_file(digest)).pandas_metadata.get("attributes", {})
+    kept = pq.read_schema(get_texts_file(digest)).pandas_metadata.get("attributes", {})
     return int(kept.get("labels", 5))

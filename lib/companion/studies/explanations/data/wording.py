@@ -26,12 +26,12 @@ _LEAK = re.compile(
 )
 
 
-def without_leaks(text: str) -> str:
+def remove_leaks(text: str) -> str:
     """The sentences of a text that do not leak the label."""
-    return " ".join(sentence for sentence in sentences(text) if not leaks_label(sentence))
+    return " ".join(sentence for sentence in split_sentences(text) if not leaks_label(sentence))
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Sentences of a text, split after a full stop, question mark or exclamation mark."""
     return re.split(r"(?<=[.!?])\s+", text.strip())
 

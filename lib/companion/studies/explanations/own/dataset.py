@@ -12,11 +12,11 @@ import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
 from companion.errors import CompanionError
-from companion.origin import commit
+from companion.origin import get_commit
 from companion.stats import shortcuts
-from companion.studies.explanations.data.dataset import SPLITS, Data, with_shortcuts
+from companion.studies.explanations.data.dataset import SPLITS, Data, add_shortcuts
 from companion.studies.explanations.data.prompts import neutralise
-from companion.studies.explanations.data.texts import keep_texts
+from companion.studies.explanations.data.texts import save_texts
 from companion.studies.explanations.own.settings import AXIS, OwnSettings
 from companion.studies.explanations.own.table import Labelled
 from companion.studies.explanations.training.targets import CODES
@@ -43,18 +43,18 @@ def build(labelled: Labelled, settings: OwnSettings, name: str) -> Data:
         )
     digest = hashlib.sha256((table.to_csv(index=False) + repr(labelled.labels)).encode()).hexdigest()[:16]
     table.attrs["labels"] = len(labelled.labels)
-    keep_texts(table, digest)
+    save_texts(table, digest)
     facts = {
         "hash": digest,
         "sources": [{"name": name}],
-        "commit": commit(),
+        "commit": get_commit(),
         "labels": list(labelled.labels),
         "ordered": labelled.ordered,
         "rows_read": len(labelled.rows),
         "dropped_without_explanation": len(labelled.rows) - len(rows),
         "texts_cut": int((_word_counts(rows["text"]) > settings.text_words).sum()),
     }
-    items = with_shortcuts(table, shortcuts.word_classifier)
+    items = add_shortcuts(table, shortcuts.word_classifier)
     return Data({"items": items, "ratings": pd.DataFrame(columns=list(RATINGS))}, facts)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from companion.corpora.filters import tidy
-from companion.corpora.malformed import leave_out
+from companion.corpora.filters import normalize_whitespace
+from companion.corpora.malformed import warn_of_skipped_rows
 from companion.errors import CompanionError
 
 LABELS = (2, 20)
@@ -122,7 +122,7 @@ def _json_lines(file: io.BytesIO, data: str) -> pd.DataFrame:
             rows.append(row)
         else:
             bad.append(number)
-    leave_out(data, bad, len(lines), "are no JSON objects")
+    warn_of_skipped_rows(data, bad, len(lines), "are no JSON objects")
     return pd.DataFrame(rows)
 
 
@@ -152,13 +152,13 @@ def _as_text(value: object) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return tidy(str(value))
+    return normalize_whitespace(str(value))
 
 
 def _usable(rows: pd.DataFrame, data: str) -> pd.DataFrame:
     without = (rows["text"] == "") | (rows["label"] == "")
     places = [int(place) + 1 for place in without.to_numpy().nonzero()[0]]
-    leave_out(data, places, len(rows), "have no text or no label")
+    warn_of_skipped_rows(data, places, len(rows), "have no text or no label")
     return rows[~without].reset_index(drop=True)
 
 

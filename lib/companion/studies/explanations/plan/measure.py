@@ -42,7 +42,7 @@ def measure(profile: Profile, recipe: RecipeSettings, lengths: Lengths, steps: i
     from companion.models import backend
 
     os.environ[backend.VARIABLE] = profile.backend
-    backend.start()  # before anything imports transformers
+    backend.start_backend()  # before anything imports transformers
     from companion.models.base import load_base
     from companion.models.batches import Sequence
     from companion.models.finetune import Recipe, finetune
@@ -89,6 +89,6 @@ def _peak() -> int:
     """Most memory ever held, in bytes: the card's where there is one, else this process's."""
     import torch
 
-    from companion.runs.worker import peak_memory
+    from companion.runs.worker import get_peak_memory
 
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory()
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else get_peak_memory()

@@ -21,12 +21,12 @@ def page(study: Study, measured: bool = False) -> str:
     """Runs, tokens, hours, memory and money of one profile's study; with ``measured`` a few steps are trained first.
 
     Raises:
-        CompanionError: a mistake in the table of cards, or a model that cannot be had.
+        CompanionError: a mistake in the table of cards, or an unavailable model.
     """
-    lengths, (specs, tuning) = planner.lengths_of(study), planner.specs_of(study)
-    load = planner.workload(specs, study.settings, lengths)
+    lengths, (specs, tuning) = planner.measure_lengths(study), planner.list_specs(study)
+    load = planner.compute_workload(specs, study.settings, lengths)
     speed = measure(replace(study.profile, workers=study.slots()), study.settings.recipe, lengths) if measured else None
-    parts = [_counts(study, load, planner.workload(tuning, study.settings, lengths), lengths)]
+    parts = [_counts(study, load, planner.compute_workload(tuning, study.settings, lengths), lengths)]
     parts += [_this_machine(study, specs, load, speed)]
     if study.profile.dtype == "nf4":
         parts += [_on_cards(study, load)]
@@ -52,7 +52,7 @@ def _counts(study: Study, load: Load, tuning: Load, lengths: Lengths) -> str:
 
 def _this_machine(study: Study, specs: Sequence[RunSpec], load: Load, speed: Speed | None) -> str:
     lines = []
-    if logged := planner.logged_hours(study, specs):
+    if logged := planner.read_logged_hours(study, specs):
         count, hours = logged
         lines.append(f"By the logs of {count} runs made here: {_hours(hours)} for all {len(specs)}.")
     if speed:
@@ -64,10 +64,13 @@ def _this_machine(study: Study, specs: Sequence[RunSpec], load: Load, speed: Spe
 
 
 def _on_cards(study: Study, load: Load) -> str:
-    shape, recipe = planner.shape_of(study.profile.model, study.profile.revision), study.settings.recipe
-    need = planner.memory(shape, study.profile.dtype, recipe.lora_rank, recipe.max_length)
+    shape, recipe = planner.load_shape(study.profile.model, study.profile.revision), study.settings.recipe
+    need = planner.estimate_memory(shape, study.profile.dtype, recipe.lora_rank, recipe.max_length)
     cards, total = planner.load_cards(), sum(need.values())
-    rows = [_row(name, card, planner.speed(card, cards, shape.billions), load, total) for name, card in cards.items()]
+    rows = [
+        _row(name, card, planner.estimate_speed(card, cards, shape.billions), load, total)
+        for name, card in cards.items()
+    ]
     sources = [f"  {name}: {card.speed_source}; {card.price_source}" for name, card in cards.items()]
     parts = ", ".join(f"{part} {size:.1f}" for part, size in need.items())
     return (
@@ -97,7 +100,7 @@ def _row(name: str, card: Card, rate: float, load: Load, need: float) -> dict[st
 
 
 def _ratings(settings: ExplanationsSettings, lengths: Lengths, annotators: Annotators | None) -> str:
-    asked = planner.ratings(settings, lengths)
+    asked = planner.count_ratings(settings, lengths)
     text = (
         f"Ratings by language models: {asked['conversations']:,.0f} conversations x {len(settings.axes)} axes x "
         f"{planner.CALLS_PER_RATING} and one to condense = {asked['calls']:,.0f} calls, {_millions(asked['read'])} "
@@ -106,7 +109,7 @@ def _ratings(settings: ExplanationsSettings, lengths: Lengths, annotators: Annot
     )
     if annotators is None:
         return text + "no annotators are named in the profile, so the simulated ones rate and these calls are not made."
-    dollars = planner.dollars(asked, annotators)
+    dollars = planner.estimate_dollars(asked, annotators)
     return text + f"about US$ {dollars:,.2f} at the profile's prices, which allow {annotators.cap:,.2f} in all."
 
 

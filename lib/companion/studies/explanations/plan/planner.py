@@ -12,9 +12,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
 from companion.errors import CompanionError
-from companion.models.endpoint import price
+from companion.models.endpoint import compute_price
 from companion.profiles import STRICT, validate
-from companion.runs.log import events, number
+from companion.runs.log import parse_events, read_number
 from companion.runs.spec import spec_id
 from companion.studies.explanations.data import texts
 from companion.studies.explanations.settings import Annotators, ExplanationsSettings
@@ -157,16 +157,16 @@ def load_cards() -> dict[str, Card]:
     return {name: validate(Card, one, f"{file.name}, {name}") for name, one in content.items()}
 
 
-def speed(card: Card, cards: dict[str, Card], billions: float) -> float:
+def estimate_speed(card: Card, cards: dict[str, Card], billions: float) -> float:
     """Tokens/s of QLoRA training on a model of so many parameters: published, measured, or scaled by the reference."""
     if card.speed and card.billions:
         return card.speed * card.billions / billions
     reference = next(one for one in cards.values() if one.reference)
     ratio = min(card.tensor / reference.tensor, card.bandwidth / reference.bandwidth)
-    return speed(reference, cards, billions) * ratio
+    return estimate_speed(reference, cards, billions) * ratio
 
 
-def workload(specs: Sequence[RunSpec], settings: ExplanationsSettings, lengths: Lengths) -> Load:
+def compute_workload(specs: Sequence[RunSpec], settings: ExplanationsSettings, lengths: Lengths) -> Load:
     """Tokens of these runs; conversations times versions times axes give the examples of a student."""
     trained = scored = written = 0.0
     for spec in specs:
@@ -181,7 +181,7 @@ def workload(specs: Sequence[RunSpec], settings: ExplanationsSettings, lengths: 
     return Load(len(specs), trained, scored, written)
 
 
-def memory(shape: Shape, dtype: str, rank: int, max_length: int) -> dict[str, float]:
+def estimate_memory(shape: Shape, dtype: str, rank: int, max_length: int) -> dict[str, float]:
     """GiB of training with gradient checkpoints, by part; two examples of the greatest length are in it at once.
 
     Weights: linear layers in their format, the rest in 16 bits, and the head once more in 32. Adapter: weight, gradient
@@ -204,11 +204,11 @@ def memory(shape: Shape, dtype: str, rank: int, max_length: int) -> dict[str, fl
     return {part: size / GIB for part, size in sizes.items()}
 
 
-def shape_of(model: str, revision: str | None) -> Shape:
+def load_shape(model: str, revision: str | None) -> Shape:
     """Sizes of a profile's model; of one on the hub only ``config.json`` is read.
 
     Raises:
-        CompanionError: it cannot be had, or is no Llama-like model.
+        CompanionError: the model is unavailable, or not of Llama type.
     """
     if model in SHAPES:
         return SHAPES[model]
@@ -224,10 +224,10 @@ def shape_of(model: str, revision: str | None) -> Shape:
         raise CompanionError(f"The sizes of model {model} can't be read ({type(error).__name__}): {error}.") from error
 
 
-def lengths_of(study: Study) -> Lengths:
+def measure_lengths(study: Study) -> Lengths:
     """Mean lengths, from the study's own texts where they are built, else as assumed above."""
     frozen = study.frozen()
-    if frozen and texts.texts_file(frozen["data"]).exists():
+    if frozen and texts.get_texts_file(frozen["data"]).exists():
         examples = [one for split in ("train", "test") for one in texts.load_examples(frozen["data"], split)]
         columns = {"prompt": [one.prompt for one in examples], "explanation": [one.explanation for one in examples]}
         words = {name: sum(len(text.split()) for text in texts) / len(texts) for name, texts in columns.items()}
@@ -240,15 +240,15 @@ def lengths_of(study: Study) -> Lengths:
     return Lengths(tokens["prompt"], tokens["explanation"], told)
 
 
-def specs_of(study: Study) -> tuple[list[RunSpec], list[RunSpec]]:
-    """The runs of the study and of its tuning; before it is begun their ids say nothing, only their sizes count."""
+def list_specs(study: Study) -> tuple[list[RunSpec], list[RunSpec]]:
+    """The runs of the study and of its tuning; before it starts only their sizes matter, not their ids."""
     frozen = study.frozen()
     unknown = {"model": study.profile.model, "revision": None, "weights": "", "dtype": study.profile.dtype}
     base, data = (dict(frozen["base"]), frozen["data"]) if frozen else (unknown, "")
     return plan(study.settings, base, data), plan_tuning(study.settings, base, data)
 
 
-def logged_hours(study: Study, specs: Sequence[RunSpec]) -> tuple[int, float] | None:
+def read_logged_hours(study: Study, specs: Sequence[RunSpec]) -> tuple[int, float] | None:
     """How many of these runs this machine's logs hold, and the hours that all take at their mean for each arm."""
     seconds: dict[str, list[float]] = {}
     for spec in specs:
@@ -265,20 +265,20 @@ def logged_hours(study: Study, specs: Sequence[RunSpec]) -> tuple[int, float] | 
 def _seconds(log: Path) -> float:
     """Seconds of the last time that a run was made; 0 where it was not, or the log is damaged."""
     try:
-        made = [event for event in events(log.read_bytes()) if event["event"] == "end"]
+        made = [event for event in parse_events(log.read_bytes()) if event["event"] == "end"]
     except OSError:
         return 0.0
-    return (number(made[-1], "seconds") or 0.0) if made else 0.0
+    return (read_number(made[-1], "seconds") or 0.0) if made else 0.0
 
 
-def ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float]:
+def count_ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float]:
     """Calls and tokens of language models as annotators, for every conversation of every split."""
     from companion.studies.explanations.data.annotate import PROMPTS
-    from companion.studies.explanations.data.language_annotators import MERGER, instruction
+    from companion.studies.explanations.data.language_annotators import MERGER, write_instruction
 
     items = len(settings.sources) * (settings.train_items + settings.validation_items + settings.test_items)
     rated = items * len(settings.axes)
-    texts = [instruction(axis, prompt) for axis in settings.axes for prompt in PROMPTS]
+    texts = [write_instruction(axis, prompt) for axis in settings.axes for prompt in PROMPTS]
     system = sum(len(text.split()) for text in texts) / len(texts) * TOKENS_PER_WORD["prompt"]
     merging = len(MERGER.split()) * TOKENS_PER_WORD["prompt"] + CALLS_PER_RATING * ANSWER_TOKENS["rating"]
     parts = {
@@ -296,8 +296,10 @@ def ratings(settings: ExplanationsSettings, lengths: Lengths) -> dict[str, float
     }
 
 
-def dollars(asked: Mapping[str, float], annotators: Annotators) -> float:
-    """US dollars of what ``ratings`` gives: every model rates its share, the merger condenses."""
+def estimate_dollars(asked: Mapping[str, float], annotators: Annotators) -> float:
+    """US dollars of what ``count_ratings`` gives: every model rates its share, the merger condenses."""
     share = [round(asked[part] / len(annotators.models)) for part in ("read to rate", "written to rate")]
-    rating = [price(one, *share) for one in annotators.models]
-    return sum(rating) + price(annotators.merging, round(asked["read to merge"]), round(asked["written to merge"]))
+    rating = [compute_price(one, *share) for one in annotators.models]
+    return sum(rating) + compute_price(
+        annotators.merging, round(asked["read to merge"]), round(asked["written to merge"])
+    )

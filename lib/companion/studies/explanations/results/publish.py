@@ -59,9 +59,9 @@ def publish_merge(study: ExplanationsStudy) -> pd.DataFrame | str:
         return publish_table(
             study, compare_merge_rules(study), "T2_merge", MERGE_CAPTION.format(truth="known level"), note
         )
-    if (people := gold.rated(study.profile.name, study.settings.axes)) is None:
-        return gold.no_gold_set(study.profile.name)
-    table = gold.rule_errors(study.data.ratings, people, study.settings.data_seed)
+    if (people := gold.load_gold_ratings(study.profile.name, study.settings.axes)) is None:
+        return gold.explain_missing_gold(study.profile.name)
+    table = gold.compute_rule_errors(study.data.ratings, people, study.settings.data_seed)
     return publish_table(study, table, "T2_merge", MERGE_CAPTION.format(truth="gold set"), GOLD_NOTE)
 
 

@@ -20,9 +20,9 @@ from companion.studies.explanations.results.learned import compute_gains_over_ri
 from companion.studies.explanations.results.reliability import compute_calibration
 from companion.studies.explanations.results.results import Results, load_results, probability_names
 from companion.studies.explanations.settings import CONTEXT_WORDS
-from companion.studies.explanations.students.usage import GGUF, MERGED, Made, explains, template
+from companion.studies.explanations.students.usage import GGUF, MERGED, Made, get_explanation_place, make_template
 from companion.studies.explanations.study import ExplanationsStudy
-from companion.studies.explanations.training.experiment import RunSpec, base_of
+from companion.studies.explanations.training.experiment import RunSpec, load_base_of
 from companion.studies.explanations.training.targets import ARMS, EXPLANATION_LEAD, LABEL_LEAD, LEVELS
 
 EMBEDDED_ID, EMBEDDED_LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"
@@ -39,7 +39,7 @@ def write_card(study: ExplanationsStudy, made: Sequence[Made], folder: Path) -> 
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    spec, licence = made[0].spec, _licence(made[0].spec)
+    spec, licence = made[0].spec, _describe_licence(made[0].spec)
     data = ModelCardData(
         base_model=EMBEDDED_ID if spec.model == "embedded" else spec.model if spec.revision else None,
         language="en",
@@ -49,14 +49,18 @@ def write_card(study: ExplanationsStudy, made: Sequence[Made], folder: Path) -> 
         pipeline_tag="text-generation",
         tags=["lora", "arxiv:2511.02044", f"companion-{spec.arm.replace('_', '-')}"],
     )
-    facts = {"licence": licence or "as its owners state", **_what(study, made), **_measured(study, made)}
-    card = ModelCard.from_template(data, template_path=str(TEMPLATE), **facts, **_use(made, folder))
+    facts = {
+        "licence": licence or "as its owners state",
+        **_describe_training(study, made),
+        **_describe_results(study, made),
+    }
+    card = ModelCard.from_template(data, template_path=str(TEMPLATE), **facts, **_describe_use(made, folder))
     file = folder / "README.md"
     file.write_text(f"{card}\n", encoding="utf-8")
     return file
 
 
-def _licence(spec: RunSpec) -> str | None:
+def _describe_licence(spec: RunSpec) -> str | None:
     """The hub's name of the base model's licence, as far as it can be learnt."""
     from httpx import HTTPError
     from huggingface_hub import model_info
@@ -70,16 +74,17 @@ def _licence(spec: RunSpec) -> str | None:
     return card.license if card and isinstance(card.license, str) else None
 
 
-def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
+def _describe_training(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
     """Who the students are and where they come from."""
-    spec, base = made[0].spec, base_of(made[0].spec)
+    spec, base = made[0].spec, load_base_of(made[0].spec)
     axes = [axis for one in made for axis in one.spec.axes]
     sources = pd.DataFrame(study.data.facts["sources"])[["name", "package", "version", "licence"]]
     release = " (a 4-bit release, converted to 16 bits or more)" if spec.model == "embedded" else ""
     items = study.data.items
     return {
         "spec": spec,
-        "title": f"A rater of {_listed([NAMES.name('axis', axis) for axis in axes])}, arm {spec.arm}, seed {spec.seed}",
+        "title": f"A rater of {_join_names([NAMES.name('axis', axis) for axis in axes])}, arm {spec.arm}, "
+        f"seed {spec.seed}",
         "summary": f"{'A LoRA adapter' if len(made) == 1 else 'LoRA adapters'} on {base.name} to rate a reply in an "
         f"English conversation from {LEVELS[0]} to {LEVELS[-1]}. No text of the training data is kept here.",
         "base": f"{base.name} at {base.revision}{release}, {spec.dtype}, sha256 `{base.sha256[:16]}`, "
@@ -87,9 +92,9 @@ def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
         "target": ARMS[spec.arm],
         "examples": f"{((items['split'] == 'train') & items['axis'].isin(spec.axes)).sum()} rated replies"
         + " an axis" * (len(made) > 1),
-        "annotators": _annotators(study),
-        "recipe": _recipe(spec.recipe or {}),
-        "runs": f"run{'s' * (len(made) > 1)} {_listed([f'`{spec_id(one.spec)}`' for one in made])}",
+        "annotators": _describe_annotators(study),
+        "recipe": _describe_recipe(spec.recipe or {}),
+        "runs": f"run{'s' * (len(made) > 1)} {_join_names([f'`{spec_id(one.spec)}`' for one in made])}",
         "profile": study.profile.name,
         "agreement": [one.agreement for one in made],
         "parameters": base.model.num_parameters(),
@@ -98,7 +103,7 @@ def _what(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
     }
 
 
-def _recipe(recipe: dict[str, Any]) -> str:
+def _describe_recipe(recipe: dict[str, Any]) -> str:
     epochs = recipe["epochs"]
     return (
         f"LoRA of rank {recipe['lora_rank']} on all projections, learning rate {recipe['learning_rate']:g}, batches of "
@@ -106,18 +111,18 @@ def _recipe(recipe: dict[str, Any]) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _annotators(study: ExplanationsStudy) -> str:
+def _describe_annotators(study: ExplanationsStudy) -> str:
     names = list(study.data.ratings["annotator"].unique())
     if set(names) <= {annotator.name for annotator in SIMULATED}:
         return "simulated, by programs that know how each reply was degraded; nobody has rated anything"
-    return f"by the annotators {_listed(names)}"
+    return f"by the annotators {_join_names(names)}"
 
 
-def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
+def _describe_results(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
     """Tables and verdicts, axis by axis, from the records of the arm."""
     tables, verdicts, commits = {}, [], set()
     for one in made:
@@ -131,7 +136,7 @@ def _measured(study: ExplanationsStudy, made: Sequence[Made]) -> dict[str, Any]:
             tables[NAMES.name("axis", axis)] = markdown_table(
                 _table(of_axis, axis, spec.seed, study.settings.resamples)
             )
-            verdicts.append(_verdict(of_axis, axis))
+            verdicts.append(_describe_verdict(of_axis, axis))
     note = (
         f"{study.size}. Interval: 95 %, over sources, seeds and items (calibration: over seeds), for other students of "
         f"the same training. The most frequent label: a rater that always gives the shares of the training labels; "
@@ -162,7 +167,7 @@ def _table(results: Results, axis: str, seed: int, resamples: int) -> pd.DataFra
     return pd.DataFrame(columns)
 
 
-def _verdict(results: Results, axis: str) -> str:
+def _describe_verdict(results: Results, axis: str) -> str:
     """Whether the arm was shown to beat the most frequent label on this axis, in a sentence."""
     row = compute_gains_over_rival(results).iloc[0]
     gain = format_interval(row[axis], row[f"{axis}_low"], row[f"{axis}_high"])
@@ -170,28 +175,30 @@ def _verdict(results: Results, axis: str) -> str:
     return f"{shown} to beat the most frequent label on {NAMES.name('axis', axis)}: accuracy {gain} above it."
 
 
-def _use(made: Sequence[Made], folder: Path) -> dict[str, Any]:
+def _describe_use(made: Sequence[Made], folder: Path) -> dict[str, Any]:
     """How the students are loaded."""
-    from companion.models.base import label_token_ids
+    from companion.models.base import get_label_token_ids
 
-    spec, base = made[0].spec, base_of(made[0].spec)
+    spec, base = made[0].spec, load_base_of(made[0].spec)
     place = "FOLDER" if len(made) == 1 else f"FOLDER/{spec.axes[0]}"
-    first = explains(spec.arm) == "before"
+    first = get_explanation_place(spec.arm) == "before"
     dtype = "float32" if spec.dtype == "float32" else "bfloat16"
     name = f'"{spec.model}"' if spec.revision else f'"{base.name}"  # the folder of this model'
     opening = f"\nbase = {name}"
     if spec.model == "embedded":
-        opening = f'from companion.models.embedded import embedded_folder\n\nbase = embedded_folder("{dtype}")'
+        opening = (
+            f'from companion.models.embedded import prepare_embedded_model\n\nbase = prepare_embedded_model("{dtype}")'
+        )
     snippet = Template(SNIPPET.read_text(encoding="utf-8"), trim_blocks=True).render(
         opening=opening,
         folder=place,
         dtype=dtype,
         revision=spec.revision,
-        prompt=template(spec.axes[0]) + (EXPLANATION_LEAD if first else LABEL_LEAD),
+        prompt=make_template(spec.axes[0]) + (EXPLANATION_LEAD if first else LABEL_LEAD),
         explains_first=first,
-        ids=label_token_ids(base.tokenizer, LABEL_LEAD, LEVELS),
-        labels=_listed(LEVELS),
+        ids=get_label_token_ids(base.tokenizer, LABEL_LEAD, LEVELS),
+        labels=_join_names(LEVELS),
     )
     forms = [name for name in (MERGED, GGUF) if (folder / name).exists()]
     several = " (one axis; the other folders are loaded alike)" if len(made) > 1 else ""
-    return {"explains": explains(spec.arm), "snippet": snippet, "several": several, "forms": forms}
+    return {"explains": get_explanation_place(spec.arm), "snippet": snippet, "several": several, "forms": forms}

@@ -1,4 +1,4 @@
-"""Students that leave the house: the adapter of a recorded run, checked against its record, in a folder of its own.
+"""Export of students: the adapter of a recorded run, checked against its record, in a separate folder.
 
 Beside PEFT's two files, the tokenizer and the card lies ``companion.json``, a `Usage`: what the student wants to be
 asked, and how its labels are called.
@@ -26,9 +26,9 @@ from companion.runs.spec import spec_id
 from companion.runs.store import Record, Store
 from companion.studies.explanations.data import texts
 from companion.studies.explanations.students.card import write_card
-from companion.studies.explanations.students.usage import GGUF, MERGED, USAGE, Made, usage
+from companion.studies.explanations.students.usage import GGUF, MERGED, USAGE, Made, describe_usage
 from companion.studies.explanations.study import ExplanationsStudy
-from companion.studies.explanations.training.experiment import RunSpec, answer, base_of, execute
+from companion.studies.explanations.training.experiment import RunSpec, execute, load_base_of, score_student
 from companion.studies.registry import open_study
 
 
@@ -67,14 +67,14 @@ def export(
             written in one of the forms; nothing is then left behind.
     """
     study = open_study(ExplanationsStudy.name, profile, rerun)
-    specs = chosen(study, arm, seed, axis)
+    specs = choose_specs(study, arm, seed, axis)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise CompanionError(f"{folder} is there already: name a new folder.")
     if forms.gguf:
         _check_gguf(specs[0])
     if not quiet:
         print("What was not kept is trained again; each student is compared with its record.", file=sys.stderr)
-    made = make(study, specs, quiet)
+    made = make_student(study, specs, quiet)
     with whole_folder(folder) as working:
         for one in made:
             place = working if len(made) == 1 else working / one.spec.axes[0]
@@ -87,7 +87,7 @@ def export(
     )
 
 
-def chosen(study: ExplanationsStudy, arm: str, seed: int, axis: str) -> list[RunSpec]:
+def choose_specs(study: ExplanationsStudy, arm: str, seed: int, axis: str) -> list[RunSpec]:
     """Specs of the students of one arm and seed: every axis, or one; all are recorded.
 
     Raises:
@@ -98,34 +98,36 @@ def chosen(study: ExplanationsStudy, arm: str, seed: int, axis: str) -> list[Run
         raise CompanionError(f"{study.folder} holds no study; '{study.command}' makes it.")
     arms = list(dict.fromkeys(spec.arm for spec in specs if spec.recipe is not None))
     if arm not in arms:
-        raise CompanionError(f"Profile {study.profile.name} has no student of arm {arm!r}; choose one of {_any(arms)}.")
+        raise CompanionError(
+            f"Profile {study.profile.name} has no student of arm {arm!r}; choose one of {_format_choices(arms)}."
+        )
     of_arm = [spec for spec in specs if spec.arm == arm]
     if seed not in study.settings.seeds:
-        raise CompanionError(f"There is no seed {seed}; choose one of {_any(study.settings.seeds)}.")
+        raise CompanionError(f"There is no seed {seed}; choose one of {_format_choices(study.settings.seeds)}.")
     axes = list(dict.fromkeys("+".join(spec.axes) for spec in of_arm))
     if axis not in ("all", *axes):
-        raise CompanionError(f"There is no student of axis {axis!r}; choose all or one of {_any(axes)}.")
+        raise CompanionError(f"There is no student of axis {axis!r}; choose all or one of {_format_choices(axes)}.")
     found = [spec for spec in of_arm if spec.seed == seed and axis in ("all", "+".join(spec.axes))]
     if missing := [spec for spec in found if not study.store.has(spec_id(spec))]:
         raise CompanionError(f"Run {spec_id(missing[0])} is not recorded; '{study.command}' makes it.")
     return found
 
 
-def _any(values: Sequence[Any]) -> str:
+def _format_choices(values: Sequence[Any]) -> str:
     return ", ".join(map(str, values))
 
 
-def make(study: ExplanationsStudy, specs: Sequence[RunSpec], quiet: bool) -> list[Made]:
+def make_student(study: ExplanationsStudy, specs: Sequence[RunSpec], quiet: bool) -> list[Made]:
     """Find or train the adapters, in worker processes set up as those of the study, and compare with the records.
 
     Raises:
         CompanionError: a training failed, or the texts cannot be rebuilt.
     """
-    if not texts.texts_file(study.data.hash).exists():
+    if not texts.get_texts_file(study.data.hash).exists():
         study.build_data()
     scratch = paths.cache() / "export"
     scratch.mkdir(parents=True, exist_ok=True)
-    with _adapters_kept() as kept, tempfile.TemporaryDirectory(dir=scratch) as name:
+    with _keep_adapters() as kept, tempfile.TemporaryDirectory(dir=scratch) as name:
         stores = {work: Store(Path(name) / work.__name__) for work in (execute, rescore)}
         ways = {spec_id(spec): rescore if (kept / spec_id(spec)).is_dir() else execute for spec in specs}
         for work, store in stores.items():
@@ -135,11 +137,11 @@ def make(study: ExplanationsStudy, specs: Sequence[RunSpec], quiet: bool) -> lis
         now = {run_id: stores[work].read(run_id) for run_id, work in ways.items()}
     recorded = {run_id: study.store.read(run_id) for run_id in ways}
     ids = {spec_id(spec): spec for spec in specs}
-    return [Made(spec, kept / one, agreement(recorded[one], now[one])) for one, spec in ids.items()]
+    return [Made(spec, kept / one, measure_agreement(recorded[one], now[one])) for one, spec in ids.items()]
 
 
 @contextmanager
-def _adapters_kept() -> Iterator[Path]:
+def _keep_adapters() -> Iterator[Path]:
     """Have workers keep their adapters: where the user's variable says, else in the cache."""
     folder = paths.adapters() or paths.cache() / "adapters"
     before = os.environ.get(paths.ADAPTERS_VARIABLE)
@@ -153,15 +155,15 @@ def _adapters_kept() -> Iterator[Path]:
 
 def rescore(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """As ``execute``, with the kept adapter instead of a training."""
-    base, folder = base_of(spec), paths.adapters()  # the base first, which may import Unsloth
+    base, folder = load_base_of(spec), paths.adapters()  # the base first, which may import Unsloth
     from companion.models.lora import load_adapter
-    from companion.origin import origin
+    from companion.origin import describe_origin
 
     assert folder is not None
-    return answer(spec, load_adapter(base, folder / spec_id(spec))), origin()
+    return score_student(spec, load_adapter(base, folder / spec_id(spec))), describe_origin()
 
 
-def agreement(recorded: Record, now: Record) -> str:
+def measure_agreement(recorded: Record, now: Record) -> str:
     """In one sentence whether a student's probabilities on the test items are those of its record."""
     then, found = recorded.arrays["probabilities"], now.arrays["probabilities"]
     what = f"{recorded.spec['arm']}, seed {recorded.spec['seed']}, {' and '.join(recorded.spec['axes'])}"
@@ -177,10 +179,10 @@ def agreement(recorded: Record, now: Record) -> str:
 
 def write_student(made: Made, folder: Path, forms: Forms) -> None:
     """Write adapter, tokenizer and usage, and the forms asked for, into a folder."""
-    base = base_of(made.spec)
+    base = load_base_of(made.spec)
     shutil.copytree(made.adapter, folder, dirs_exist_ok=True)
     base.tokenizer.save_pretrained(folder)
-    text = json.dumps(asdict(usage(made.spec, base.name, folder)), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(asdict(describe_usage(made.spec, base.name, folder)), indent=1, ensure_ascii=False) + "\n"
     (folder / USAGE).write_text(text, encoding="utf-8")
     if forms.merged or forms.gguf:
         _write_merged(made, folder, forms)
@@ -189,22 +191,22 @@ def write_student(made: Made, folder: Path, forms: Forms) -> None:
 def _write_merged(made: Made, folder: Path, forms: Forms) -> None:
     import torch
 
-    from companion.models.base import load_base, no_bars
+    from companion.models.base import hide_progress_bars, load_base
     from companion.models.gguf_file import write_gguf
     from companion.models.lora import load_adapter, merge
 
     spec = made.spec
-    # A base of its own, since merging changes it; 4-bit bases are merged in 16 bits.
+    # A separate base, since merging changes it; 4-bit bases are merged in 16 bits.
     fresh = load_base(spec.model, spec.revision, spec.dtype if spec.dtype == "float32" else "bfloat16")
     # Ten times nearer to the student than bfloat16, whose 8 bits swallow much of what an adapter adds.
     model = merge(load_adapter(fresh, folder), torch.float16)
     if forms.merged:
-        with no_bars():
+        with hide_progress_bars():
             model.save_pretrained(folder / MERGED)
         fresh.tokenizer.save_pretrained(folder / MERGED)
     if forms.gguf:
         name = f"{fresh.name} {spec.arm} {'+'.join(spec.axes)} seed {spec.seed}"
-        # In a folder of its own: beside adapter_config.json transformers would take it for an adapter.
+        # In a separate folder: beside adapter_config.json transformers would take it for an adapter.
         (folder / GGUF).parent.mkdir()
         write_gguf(model, fresh.tokenizer, folder / GGUF, name)
 

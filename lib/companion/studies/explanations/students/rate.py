@@ -16,16 +16,16 @@ from rich.text import Text
 
 from companion.corpora.conversation import Conversation, Turn
 from companion.errors import CompanionError
-from companion.models.base import Base, label_token_ids, load_base, locate
+from companion.models.base import Base, get_label_token_ids, load_base, locate
 from companion.models.forward import check_window
 from companion.models.lora import Student, load_adapter
 from companion.models.score import generate, score
 from companion.show.text import format_number, one_line
-from companion.studies.explanations.data.prompts import prompt_text
+from companion.studies.explanations.data.prompts import make_prompt
 from companion.studies.explanations.data.texts import Example
 from companion.studies.explanations.names import NAMES
-from companion.studies.explanations.students.usage import USAGE, Usage, read_usage, template
-from companion.studies.explanations.training.experiment import CLOSE, MAX_EXPLANATION_TOKENS, ask
+from companion.studies.explanations.students.usage import USAGE, Usage, make_template, read_usage
+from companion.studies.explanations.training.experiment import CLOSE, MAX_EXPLANATION_TOKENS, make_scoring_prompts
 from companion.studies.explanations.training.targets import EXPLANATION_LEAD, LABEL_LEAD
 
 AT_ONCE = 32
@@ -83,10 +83,10 @@ def _rate_all(raters: Sequence[Rater], stream: IO[bytes], explain: bool) -> int:
     if not first.lstrip().startswith(b"{"):
         return _rate_text(raters, lines, explain)
     bad, total = 0, 0
-    numbered = (_line(number, content) for number, content in lines if content.strip())
+    numbered = (_parse_line(number, content) for number, content in lines if content.strip())
     while some := list(islice(numbered, AT_ONCE if stream.seekable() else 1)):
         total += len(some)
-        some = [_fitting(raters, line) for line in some]
+        some = [_require_fitting(raters, line) for line in some]
         for line in some:
             if line.conversation is None:
                 bad += 1
@@ -104,11 +104,11 @@ def _first_line(stream: IO[bytes]) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
     for number, content in numbered:
         content = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
         if content.strip():
-            return content, _chained((number, content), numbered)
+            return content, _prepend_line((number, content), numbered)
     return b"", iter(())
 
 
-def _chained(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _prepend_line(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     yield first
     yield from rest
 
@@ -116,10 +116,10 @@ def _chained(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Ite
 def _rate_text(raters: Sequence[Rater], lines: Iterator[tuple[int, bytes]], explain: bool) -> int:
     """One conversation in plain text; a fault of it is the user's mistake."""
     try:
-        conversation = from_text([content.decode() for _, content in lines])
+        conversation = read_text([content.decode() for _, content in lines])
     except UnicodeDecodeError as error:
         raise CompanionError("The text is not in UTF-8: save it so.") from error
-    line = _fitting(raters, Line(1, conversation))
+    line = _require_fitting(raters, Line(1, conversation))
     if line.fault:
         raise CompanionError(f"The conversation cannot be rated: {line.fault}")
     (found,) = rate(raters, [line], explain)
@@ -145,17 +145,17 @@ def load_raters(folder: Path, base: str | None = None) -> list[Rater]:
     usages = [read_usage(place) for place in places]
     if len({(one.model, one.weights, one.dtype) for one in usages}) > 1:
         raise CompanionError(f"The students in {folder} have different base models: rate with one of them at a time.")
-    loaded = _base(usages[0], base)
+    loaded = _load_base(usages[0], base)
     raters = []
     for place, usage in zip(places, usages, strict=True):
-        if usage.lead != LABEL_LEAD or any(usage.prompts[axis] != template(axis) for axis in usage.prompts):
+        if usage.lead != LABEL_LEAD or any(usage.prompts[axis] != make_template(axis) for axis in usage.prompts):
             raise CompanionError(f"The student in {place} was trained with other prompts than this version writes.")
-        ids = label_token_ids(loaded.tokenizer, usage.lead, usage.codes)
+        ids = get_label_token_ids(loaded.tokenizer, usage.lead, usage.codes)
         raters.append(Rater(load_adapter(loaded, place), usage, ids))
     return raters
 
 
-def _base(usage: Usage, named: str | None) -> Base:
+def _load_base(usage: Usage, named: str | None) -> Base:
     """The base model of a student, found by its name or the user's, and by its weights."""
     model = named or usage.model
     if named is None and usage.model != "embedded" and usage.revision is None:
@@ -169,10 +169,10 @@ def _base(usage: Usage, named: str | None) -> Base:
     return load_base(model, usage.revision, usage.dtype)
 
 
-def _line(number: int, content: bytes) -> Line:
+def _parse_line(number: int, content: bytes) -> Line:
     try:
         row = json.loads(content)
-        conversation = from_row(row)
+        conversation = read_row(row)
     except CompanionError as error:
         return Line(number, None, fault=str(error))
     except (ValueError, RecursionError):
@@ -180,7 +180,7 @@ def _line(number: int, content: bytes) -> Line:
     return Line(number, conversation, row.get("id"))
 
 
-def from_row(row: Any) -> Conversation:
+def read_row(row: Any) -> Conversation:
     """A conversation from ``{"context": [{"speaker", "text"}, ...], "response"}`` or ``{"prompt", "response"}``.
 
     Raises:
@@ -203,10 +203,10 @@ def from_row(row: Any) -> Conversation:
     return Conversation("", "", "", tuple(context), response)
 
 
-def from_text(lines: Sequence[str]) -> Conversation:
-    """A conversation from lines such as ``A: Hello.``; a line without a speaker goes on with the turn before it.
+def read_text(lines: Sequence[str]) -> Conversation:
+    """A conversation from lines such as ``A: Hello.``; a line without a speaker continues the turn before it.
 
-    The last turn is the reply; whoever gives it is called B, as in training.
+    The last turn is the reply; its speaker is called B, as in training.
 
     Raises:
         CompanionError: the first line names no speaker, or there are fewer than two turns.
@@ -227,12 +227,12 @@ def from_text(lines: Sequence[str]) -> Conversation:
     return Conversation("", "", "", tuple(Turn(names.get(one.speaker, "Z"), one.text) for one in context), reply.text)
 
 
-def _fitting(raters: Sequence[Rater], line: Line) -> Line:
+def _require_fitting(raters: Sequence[Rater], line: Line) -> Line:
     """The line, or its fault where the conversation is longer than the model attends to."""
     if line.conversation is None:
         return line
     base = raters[0].student.base
-    prompts = [prompt_text(line.conversation, axis) for rater in raters for axis in rater.usage.prompts]
+    prompts = [make_prompt(line.conversation, axis) for rater in raters for axis in rater.usage.prompts]
     longest = max(len(base.tokenizer(prompt).input_ids) for prompt in prompts)
     try:
         check_window(base.model, longest + 2 * MAX_EXPLANATION_TOKENS)
@@ -242,7 +242,7 @@ def _fitting(raters: Sequence[Rater], line: Line) -> Line:
 
 
 def rate(raters: Sequence[Rater], lines: Sequence[Line], explain: bool) -> list[dict[str, Any]]:
-    """One answer a line: its number, its id if it has one, and by axis label, probabilities and perhaps explanation.
+    """One answer a line: its number, its id if any, and by axis label, probabilities and, if asked for, explanation.
 
     ``expected`` is the mean of the labels under their probabilities, where the labels are numbers.
     """
@@ -254,18 +254,20 @@ def rate(raters: Sequence[Rater], lines: Sequence[Line], explain: bool) -> list[
     conversations = [line.conversation for line in lines if line.conversation is not None]
     for rater in raters:
         for axis in rater.usage.prompts:
-            for answer, rating in zip(answers, _ratings(rater, axis, conversations, explain), strict=True):
+            for answer, rating in zip(answers, _make_ratings(rater, axis, conversations, explain), strict=True):
                 answer["ratings"][axis] = rating
     return answers
 
 
-def _ratings(rater: Rater, axis: str, conversations: Sequence[Conversation], explain: bool) -> list[dict[str, Any]]:
+def _make_ratings(
+    rater: Rater, axis: str, conversations: Sequence[Conversation], explain: bool
+) -> list[dict[str, Any]]:
     student, usage = rater.student, rater.usage
-    examples = [Example("", "", axis, prompt_text(one, axis), 0, "") for one in conversations]
-    asked = ask(usage.arm, student, examples)
+    examples = [Example("", "", axis, make_prompt(one, axis), 0, "") for one in conversations]
+    asked = make_scoring_prompts(usage.arm, student, examples)
     probabilities = score(student, asked.prompts, rater.label_ids, inside=False).probabilities
     best = probabilities.argmax(1).tolist()
-    ratings = [_rating(usage.names, row.tolist(), place) for row, place in zip(probabilities, best, strict=True)]
+    ratings = [_make_rating(usage.names, row.tolist(), place) for row, place in zip(probabilities, best, strict=True)]
     if explain and usage.explanation != "none":
         written = asked.written
         if written is None:
@@ -277,7 +279,7 @@ def _ratings(rater: Rater, axis: str, conversations: Sequence[Conversation], exp
     return ratings
 
 
-def _rating(names: Sequence[str], probabilities: Sequence[float], best: int) -> dict[str, Any]:
+def _make_rating(names: Sequence[str], probabilities: Sequence[float], best: int) -> dict[str, Any]:
     rating: dict[str, Any] = {"label": names[best]}
     # Labels that are words have no mean.
     with suppress(ValueError):

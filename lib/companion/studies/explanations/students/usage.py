@@ -11,7 +11,7 @@ from companion.errors import CompanionError
 from companion.files import file_sha256
 from companion.profiles import STRICT, validate
 from companion.runs.spec import spec_id
-from companion.studies.explanations.data.prompts import prompt_text
+from companion.studies.explanations.data.prompts import make_prompt
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec
 from companion.studies.explanations.training.targets import LABEL_LEAD, LEVELS
@@ -66,7 +66,7 @@ class Made:
     agreement: str
 
 
-def usage(spec: RunSpec, base: str, folder: Path) -> Usage:
+def describe_usage(spec: RunSpec, base: str, folder: Path) -> Usage:
     """What ``companion.json`` says of a student whose adapter lies in ``folder``; ``base`` is the base's name."""
     local = spec.model != "embedded" and Path(spec.model).is_dir()
     return Usage(
@@ -80,22 +80,22 @@ def usage(spec: RunSpec, base: str, folder: Path) -> Usage:
         weights=spec.weights,
         dtype=spec.dtype,
         adapter=file_sha256(folder / WEIGHTS),
-        prompts={axis: template(axis) for axis in spec.axes},
+        prompts={axis: make_template(axis) for axis in spec.axes},
         lead=LABEL_LEAD,
         codes=LEVELS,
         names=LEVELS,
-        explanation=explains(spec.arm),
+        explanation=get_explanation_place(spec.arm),
     )
 
 
-def explains(arm: str) -> Literal["none", "after", "before"]:
+def get_explanation_place(arm: str) -> Literal["none", "after", "before"]:
     """Where the students of an arm write their explanation, after the label or before it."""
     return "none" if arm in SILENT else "before" if arm == "explanation_first" else "after"
 
 
-def template(axis: str) -> str:
+def make_template(axis: str) -> str:
     """The prompt of one axis with ``{context}`` and ``{reply}`` for a single turn and the reply to it."""
-    return prompt_text(Conversation("", "", "", (Turn("A", "{context}"),), "{reply}"), axis)
+    return make_prompt(Conversation("", "", "", (Turn("A", "{context}"),), "{reply}"), axis)
 
 
 def read_usage(folder: Path) -> Usage:

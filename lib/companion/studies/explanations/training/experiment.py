@@ -16,13 +16,13 @@ import numpy as np
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import drop_unfinished, whole_folder
-from companion.origin import origin
-from companion.runs.log import tell
+from companion.origin import describe_origin
+from companion.runs.log import report_progress
 from companion.runs.spec import spec_id
 from companion.runs.store import SUFFIX
 from companion.studies.explanations.data.texts import Example
 from companion.studies.explanations.settings import ExplanationsSettings
-from companion.studies.explanations.training.targets import CODES, LABEL_LEAD, PRIMARY, scoring_prompt
+from companion.studies.explanations.training.targets import CODES, LABEL_LEAD, PRIMARY, make_scoring_prompt
 
 CLOSE = f"\n{LABEL_LEAD}"
 MAX_EXPLANATION_TOKENS = 64
@@ -78,13 +78,13 @@ def plan(
         version: result version of the runs.
     """
     return [
-        _spec(settings, base, data_hash, version, arm, axes, seed)
-        for seed, axes, arm in product(settings.seeds, _students(settings), settings.arms)
+        _make_spec(settings, base, data_hash, version, arm, axes, seed)
+        for seed, axes, arm in product(settings.seeds, _list_students(settings), settings.arms)
         if arm != "base" or seed == settings.seeds[0]
     ]
 
 
-def _spec(
+def _make_spec(
     settings: ExplanationsSettings,
     base: dict[str, Any],
     data_hash: str,
@@ -116,13 +116,13 @@ def plan_tuning(
     specs = []
     for batch_size, epochs, learning_rate in product(grid.batch_sizes, grid.epochs, grid.learning_rates):
         recipe = replace(settings.recipe, batch_size=batch_size, epochs=epochs, learning_rate=learning_rate)
-        for arm, seed, axes in product(grid.arms, grid.seeds, _students(settings)):
-            spec = _spec(replace(settings, recipe=recipe), base, data_hash, version, arm, axes, seed)
+        for arm, seed, axes in product(grid.arms, grid.seeds, _list_students(settings)):
+            spec = _make_spec(replace(settings, recipe=recipe), base, data_hash, version, arm, axes, seed)
             specs.append(replace(spec, score_split="validation", inside=False, generation_items=0))
     return specs
 
 
-def _students(settings: ExplanationsSettings) -> list[tuple[str, ...]]:
+def _list_students(settings: ExplanationsSettings) -> list[tuple[str, ...]]:
     """Axes of each student: all of them for one joint student, else one."""
     return [tuple(settings.axes)] if settings.students == "joint" else [(axis,) for axis in settings.axes]
 
@@ -137,35 +137,37 @@ def execute(spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         label that greedy generation gives on g items spread over the scored ones, 0 where it does not parse, with
         ``generated_row``; and the training history.
     """
-    base = base_of(spec)
-    from companion.models.base import facts
+    base = load_base_of(spec)
+    from companion.models.base import describe_base
 
-    made_by = {**origin(), **facts(base)}
+    made_by = {**describe_origin(), **describe_base(base)}
     student, arrays = _train(spec, base)
     if spec.recipe is not None:
         made_by["parts_of_a_batch"] = str(int(arrays.pop("parts").max()))
         if folder := paths.adapters():
-            _keep(student, folder / spec_id(spec))
-    return arrays | answer(spec, student), made_by
+            _save_adapter(student, folder / spec_id(spec))
+    return arrays | score_student(spec, student), made_by
 
 
-def answer(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
-    """What a student says of the items that are scored: the arrays of ``execute`` without the training history."""
-    from companion.models.base import label_token_ids
+def score_student(spec: RunSpec, student: Any) -> dict[str, np.ndarray]:
+    """Score a student on the items of the split: the arrays of ``execute`` without the training history."""
+    from companion.models.base import get_label_token_ids
     from companion.models.score import score
-    from companion.studies.explanations.data.texts import label_count
+    from companion.studies.explanations.data.texts import count_labels
 
     tokenizer = student.base.tokenizer
-    scored = _examples(spec.data, spec.score_split, spec.axes)
-    asked = ask(spec.arm, student, [example for _, example in scored])
-    label_ids = label_token_ids(tokenizer, LABEL_LEAD, list(CODES[: label_count(spec.data)]))
-    scores = score(student, asked.prompts, label_ids, inside=spec.inside, told=partial(tell, "scoring"))
+    scored = _load_examples(spec.data, spec.score_split, spec.axes)
+    asked = make_scoring_prompts(spec.arm, student, [example for _, example in scored])
+    label_ids = get_label_token_ids(tokenizer, LABEL_LEAD, list(CODES[: count_labels(spec.data)]))
+    scores = score(
+        student, asked.prompts, label_ids, inside=spec.inside, on_progress=partial(report_progress, "scoring")
+    )
     arrays: dict[str, np.ndarray] = {"row": np.array([row for row, _ in scored], np.int32)}
     arrays |= {"probabilities": scores.probabilities, "entropy": scores.entropy}
     arrays |= {"peak": scores.peak, "label_mass": scores.label_mass}
     if scores.layers is not None:
         arrays |= pack_entropies(scores.layers)
-    return arrays | _generated(spec, student, [row for row, _ in scored], asked, tokenizer)
+    return arrays | _generate_labels(spec, student, [row for row, _ in scored], asked, tokenizer)
 
 
 def pack_entropies(layers: np.ndarray) -> dict[str, np.ndarray]:
@@ -184,13 +186,13 @@ def unpack_entropies(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.stack([arrays["E1"] / 65535, arrays["E2"].astype(float), arrays["E3"] / 65535], axis=-1)
 
 
-def base_of(spec: RunSpec) -> Any:
+def load_base_of(spec: RunSpec) -> Any:
     """The base model of a run.
 
     Raises:
         CompanionError: it has other weights than those the study was planned with.
     """
-    base = _base(spec.model, spec.revision, spec.dtype)
+    base = _load_base(spec.model, spec.revision, spec.dtype)
     if base.sha256 != spec.weights:
         raise CompanionError(
             f"The base model {spec.model} has other weights than the study was planned with; use RERUN=1."
@@ -199,17 +201,17 @@ def base_of(spec: RunSpec) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _base(model: str, revision: str | None, dtype: str) -> Any:
+def _load_base(model: str, revision: str | None, dtype: str) -> Any:
     from companion.models import backend
 
-    backend.start()  # before anything imports transformers
+    backend.start_backend()  # before anything imports transformers
     from companion.models.base import load_base
 
     return load_base(model, revision, dtype)
 
 
 @lru_cache(maxsize=4)
-def _examples(data: str, split: str, axes: tuple[str, ...]) -> list[tuple[int, Example]]:
+def _load_examples(data: str, split: str, axes: tuple[str, ...]) -> list[tuple[int, Example]]:
     """Examples of one split and these axes, each with its row among that split's rows in the data table."""
     from companion.studies.explanations.data.texts import load_examples
 
@@ -220,21 +222,21 @@ def _examples(data: str, split: str, axes: tuple[str, ...]) -> list[tuple[int, E
 def _train(spec: RunSpec, base: Any) -> tuple[Any, dict[str, np.ndarray]]:
     from companion.models.finetune import Recipe, finetune
     from companion.models.lora import Student
-    from companion.studies.explanations.training.targets import Pool, target
+    from companion.studies.explanations.training.targets import Pool, make_target
 
     if spec.recipe is None:
         return Student(base), {}
-    training = Pool(example for _, example in _examples(spec.data, "train", spec.axes))
-    sequences = [target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
-    recipe, told = Recipe(**spec.recipe), partial(tell, "step")
-    student, history = finetune(base, sequences, recipe, spec.seed, _checkpoint(spec), told)
+    training = Pool(example for _, example in _load_examples(spec.data, "train", spec.axes))
+    sequences = [make_target(example, spec.arm, spec.seed, base.tokenizer, training) for example in training]
+    recipe, on_progress = Recipe(**spec.recipe), partial(report_progress, "step")
+    student, history = finetune(base, sequences, recipe, spec.seed, _make_checkpoint(spec), on_progress)
     names = ("examples_seen", "loss", "label_loss", "rest_loss")
     arrays = {f"history_{name}": np.asarray(getattr(history, name), np.float32) for name in names}
     return student, arrays | {"parts": history.parts}
 
 
-def _checkpoint(spec: RunSpec) -> Any:
-    """Where and how often the training of a run is kept; None where its workers were told to keep none."""
+def _make_checkpoint(spec: RunSpec) -> Any:
+    """Where and how often to save the training of a run; None without checkpoints."""
     from companion.models.checkpoint import Checkpoint
 
     if (folder := paths.checkpoints()) is None:
@@ -243,7 +245,7 @@ def _checkpoint(spec: RunSpec) -> Any:
     return Checkpoint(folder / f"{run_id}{SUFFIX}", float(os.environ[paths.MINUTES_VARIABLE]), run_id)
 
 
-def _keep(student: Any, folder: Path) -> None:
+def _save_adapter(student: Any, folder: Path) -> None:
     """Write the adapter in place of an earlier one of the same run."""
     from companion.models.lora import save_adapter
 
@@ -254,29 +256,31 @@ def _keep(student: Any, folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScoringPrompts:
     """Prompts (token ids) that end right before the label, and what the student wrote by itself to get there."""
 
     prompts: list[list[int]]
     written: list[str] | None
 
 
-def ask(arm: str, student: Any, examples: Many[Example]) -> Asked:
+def make_scoring_prompts(arm: str, student: Any, examples: Many[Example]) -> ScoringPrompts:
     """Token ids up to the label; an explanation-first student writes its explanation before the label is read."""
     from companion.models.score import generate
 
     tokenizer = student.base.tokenizer
-    prompts = [scoring_prompt(example, tokenizer, arm) for example in examples]
+    prompts = [make_scoring_prompt(example, tokenizer, arm) for example in examples]
     if arm != "explanation_first":
-        return Asked(prompts, None)
-    answers = generate(student, prompts, MAX_EXPLANATION_TOKENS, partial(tell, "writing"))
+        return ScoringPrompts(prompts, None)
+    answers = generate(student, prompts, MAX_EXPLANATION_TOKENS, partial(report_progress, "writing"))
     written = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     texts = [text.split(CLOSE)[0] + CLOSE for text in written]
     continued = [list(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
-    return Asked([prompt + ids for prompt, ids in zip(prompts, continued, strict=True)], written)
+    return ScoringPrompts([prompt + ids for prompt, ids in zip(prompts, continued, strict=True)], written)
 
 
-def _generated(spec: RunSpec, student: Any, rows: list[int], asked: Asked, tokenizer: Any) -> dict[str, np.ndarray]:
+def _generate_labels(
+    spec: RunSpec, student: Any, rows: list[int], asked: ScoringPrompts, tokenizer: Any
+) -> dict[str, np.ndarray]:
     """Greedy answers on a spread sample, to compare with scoring by one forward (the paper's second way to infer)."""
     from companion.models.score import generate
 
@@ -286,13 +290,13 @@ def _generated(spec: RunSpec, student: Any, rows: list[int], asked: Asked, token
     if asked.written is not None:
         texts = [asked.written[i].partition(CLOSE)[2] for i in spread]
     else:
-        answers = generate(student, [asked.prompts[i] for i in spread], 4, partial(tell, "writing"))
+        answers = generate(student, [asked.prompts[i] for i in spread], 4, partial(report_progress, "writing"))
         texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     labels = np.array([parse_label(text) for text in texts], np.int8)
     return {"generated": labels, "generated_row": np.array([rows[i] for i in spread], np.int32)}
 
 
 def parse_label(text: str) -> int:
-    """The label a generated answer opens with, 1 to 5, perhaps repeated; 0 when it opens with anything else."""
+    """The label a generated answer opens with, 1 to 5, possibly repeated; 0 if it opens with anything else."""
     match = re.match(r"\s*([1-5])\1*(?!\w)", text)
     return int(match.group(1)) if match else 0

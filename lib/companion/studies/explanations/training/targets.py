@@ -54,7 +54,7 @@ class Pool(tuple[Example, ...]):
         """Axis -> every word of every explanation, with repeats, so that a uniform draw is a unigram draw."""
         tables: dict[str, list[str]] = {}
         for example in self._sorted:
-            tables.setdefault(example.axis, []).extend(_words(example))
+            tables.setdefault(example.axis, []).extend(_split_words(example))
         return tables
 
     @cached_property
@@ -70,7 +70,9 @@ class Pool(tuple[Example, ...]):
         return sorted(self, key=lambda example: (example.axis, example.id))
 
 
-def target(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizerBase, pool: Many[Example]) -> Sequence:
+def make_target(
+    example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizerBase, pool: Many[Example]
+) -> Sequence:
     """Prompt and response token ids of one example in one arm, with the loss weight of each response token.
 
     All arms share the prompt text. Random text depends on the example, its axis, the arm, the seed and the pool alone,
@@ -91,69 +93,69 @@ def target(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizer
         )
     from companion.models.batches import Sequence
 
-    response = _response(example, arm, seed, tokenizer, pool if isinstance(pool, Pool) else Pool(pool))
+    response = _make_response(example, arm, seed, tokenizer, pool if isinstance(pool, Pool) else Pool(pool))
     label_index = len(response) - 2 if arm == "explanation_first" else 0
     weights = [1 / len(response)] * len(response)
     if arm == "label_weighted":
         weights = [1.0] + [ALPHA / (len(response) - 1)] * (len(response) - 1)
-    prompt = scoring_prompt(example, tokenizer, arm)
+    prompt = make_scoring_prompt(example, tokenizer, arm)
     group, stratum = f"{example.axis} {example.conversation}", f"{example.axis} {example.label}"
     return Sequence(tuple(prompt), tuple(response), tuple(weights), label_index, group, stratum)
 
 
-def scoring_prompt(example: Example, tokenizer: PreTrainedTokenizerBase, arm: str = "label") -> list[int]:
+def make_scoring_prompt(example: Example, tokenizer: PreTrainedTokenizerBase, arm: str = "label") -> list[int]:
     """Token ids of prompt and lead; what follows is the label, or in ``explanation_first`` the explanation."""
     lead = EXPLANATION_LEAD if arm == "explanation_first" else LABEL_LEAD
     return list(tokenizer(example.prompt + lead)["input_ids"])
 
 
-def _response(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizerBase, pool: Pool) -> list[int]:
+def _make_response(example: Example, arm: str, seed: int, tokenizer: PreTrainedTokenizerBase, pool: Pool) -> list[int]:
     """Token ids of the whole response, the end-of-sequence token included."""
-    end = [_end_token(tokenizer)]
+    end = [_get_end_token(tokenizer)]
     if arm == "explanation_first":
-        text = f" {' '.join(_words(example))}\n{LABEL_LEAD}"
-        return _continuation(tokenizer, EXPLANATION_LEAD, text) + _label(example, tokenizer) + end
-    label = _label(example, tokenizer)
+        text = f" {' '.join(_split_words(example))}\n{LABEL_LEAD}"
+        return _tokenize_continuation(tokenizer, EXPLANATION_LEAD, text) + _tokenize_label(example, tokenizer) + end
+    label = _tokenize_label(example, tokenizer)
     if arm == "label":
         return label + end
     if arm == "label_token_matched":
-        return label * (1 + len(_explanation(example, _words(example), tokenizer))) + end
+        return label * (1 + len(_tokenize_explanation(example, _split_words(example), tokenizer))) + end
     if arm == "uniform_tokens":
-        return label + _uniform(example, seed, tokenizer) + end
-    return label + _explanation(example, _explanation_words(example, arm, seed, pool), tokenizer) + end
+        return label + _draw_uniform_tokens(example, seed, tokenizer) + end
+    return label + _tokenize_explanation(example, _choose_words(example, arm, seed, pool), tokenizer) + end
 
 
-def _explanation_words(example: Example, arm: str, seed: int, pool: Pool) -> list[str]:
+def _choose_words(example: Example, arm: str, seed: int, pool: Pool) -> list[str]:
     """Words of the arm's explanation: the item's own, in any order, or drawn from the pool."""
-    own, random_state = _words(example), _random(example, arm, seed)
+    own, random_state = _split_words(example), _make_generator(example, arm, seed)
     if arm == "shuffled":
         return random_state.sample(own, len(own))
     if arm == "bag_of_words":
-        words = pool.words.get(example.axis) or _nothing_to_draw(example, arm)
+        words = pool.words.get(example.axis) or _raise_nothing_to_draw(example, arm)
         return random_state.choices(words, k=len(own))
     if arm == "mismatched":
         others = [key for key in pool.by_axis_and_label if key[0] == example.axis and key[1] != example.label]
         tables = [pool.by_axis_and_label[key] for key in sorted(others)]
         if not tables:
-            _nothing_to_draw(example, arm)
+            _raise_nothing_to_draw(example, arm)
         table = random_state.choices(tables, weights=[len(table) for table in tables])[0]
-        return _words(random_state.choice(table))
+        return _split_words(random_state.choice(table))
     return own
 
 
-def _nothing_to_draw(example: Example, arm: str) -> NoReturn:
+def _raise_nothing_to_draw(example: Example, arm: str) -> NoReturn:
     raise CompanionError(
         f"Arm {arm!r} finds no explanation to draw from for item {example.id} on axis {example.axis!r}; "
         "give training examples of this axis with at least two different labels."
     )
 
 
-def _uniform(example: Example, seed: int, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _draw_uniform_tokens(example: Example, seed: int, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The explanation's lead, then random ordinary tokens in place of each token of the text."""
-    opening = _explanation(example, [], tokenizer)
-    n_tokens = len(_explanation(example, _words(example), tokenizer)) - len(opening)
+    opening = _tokenize_explanation(example, [], tokenizer)
+    n_tokens = len(_tokenize_explanation(example, _split_words(example), tokenizer)) - len(opening)
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    random_state, drawn = _random(example, "uniform_tokens", seed), list[int]()
+    random_state, drawn = _make_generator(example, "uniform_tokens", seed), list[int]()
     while len(drawn) < n_tokens:
         token = random_state.randrange(len(tokenizer))
         if token not in special:
@@ -161,15 +163,15 @@ def _uniform(example: Example, seed: int, tokenizer: PreTrainedTokenizerBase) ->
     return opening + drawn
 
 
-def _explanation(example: Example, words: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _tokenize_explanation(example: Example, words: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids that follow the label: the explanation's lead on a new line, then the words."""
     text = " ".join([EXPLANATION_LEAD, *words])
-    return _continuation(tokenizer, f"{LABEL_LEAD}{CODES[example.label - 1]}", f"\n{text}")
+    return _tokenize_continuation(tokenizer, f"{LABEL_LEAD}{CODES[example.label - 1]}", f"\n{text}")
 
 
-def _label(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _tokenize_label(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     code = CODES[example.label - 1]
-    token = _continuation(tokenizer, LABEL_LEAD, code)
+    token = _tokenize_continuation(tokenizer, LABEL_LEAD, code)
     if len(token) != 1:
         raise CompanionError(
             f"This model's tokenizer makes {len(token)} tokens of the label {code}; use another model."
@@ -177,7 +179,7 @@ def _label(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return token
 
 
-def _continuation(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> list[int]:
+def _tokenize_continuation(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> list[int]:
     """Token ids that ``text`` adds after ``before``; tokenised together, because some tokenizers prefix every text."""
     opening = tokenizer(before)["input_ids"]
     whole = tokenizer(before + text)["input_ids"]
@@ -186,15 +188,15 @@ def _continuation(tokenizer: PreTrainedTokenizerBase, before: str, text: str) ->
     return list(whole[len(opening) :])
 
 
-def _words(example: Example) -> list[str]:
+def _split_words(example: Example) -> list[str]:
     return neutralise(example.explanation).split()
 
 
-def _random(example: Example, arm: str, seed: int) -> random.Random:
+def _make_generator(example: Example, arm: str, seed: int) -> random.Random:
     return random.Random(f"{arm}|{seed}|{example.axis}|{example.id}")
 
 
-def _end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def _get_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         raise CompanionError("This model's tokenizer has no end-of-sequence token; use another model.")
     return int(tokenizer.eos_token_id)
