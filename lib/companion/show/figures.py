@@ -94,7 +94,9 @@ def plot_dots(
     lines = math.ceil(len(shown) / columns)
     heading, foot = (0.5, 0.5) if measure else (0.55, 0.1)
     height = lines * (heading + 0.2 * len(arms)) + foot
-    figure = new_figure(height, f"{note} {panels.describe_dots(points)}")
+    seeds = points["seed"].nunique()
+    marks = f"Small dots: single seeds (n = {seeds}). Large marker and bar: estimate and its interval."
+    figure = new_figure(height, f"{note} {marks}")
     grid = figure.subplots(lines, columns, sharex=bool(measure), sharey=True, squeeze=False)
     places = dict(zip(shown, grid.flat, strict=False))
     for name in alike[1:]:
@@ -145,7 +147,7 @@ def plot_curves(
             axes.grid(axis="x", visible=False)
         draw(axes, arms, curves[curves["measure"] == measure], x, names)
         title = names.name("measure", measure)
-        axes.set_title(panels.break_title(title) if narrow else title)
+        axes.set_title(title.replace(" (", "\n(", 1) if narrow else title)
         axes.set_xlabel(place)
         if from_zero:
             axes.set_xlim(left=0)

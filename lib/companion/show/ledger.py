@@ -167,13 +167,9 @@ def write_claims(
     """Write ``claims.csv``, ``.md``, ``.tex``, ``.html``, ``.pdf`` and ``.png`` into ``folder``; returns the paths.
 
     The csv holds every field. The table leaves out how each claim was tested and the remarks; the page has both.
-
-    Args:
-        note: what all claims share, such as how much was trained; one or two sentences.
-        headline: first line of page and table, such as why nothing can be decided and where more can.
-
-    Raises:
-        CompanionError: as `sort_claims` and `write_output`.
+    ``note`` says in one or two sentences what all claims share, such as how much was trained; ``headline`` is the first
+    line of page and table, such as why nothing can be decided and where more can. Raises CompanionError as
+    `sort_claims` and `write_output`.
     """
     ordered = sort_claims(claims)
     shown, shared = claims_view(ordered), describe_shared_evidence(ordered)

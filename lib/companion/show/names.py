@@ -2,32 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
 
 ARM_COLUMNS = ("arm", "treatment", "baseline")
 """Columns whose values are arms, that is what a study compares."""
 
-MEASURES: dict[str, str] = {
-    "accuracy": "accuracy",
-    "within_one": "share within one level",
-    "macro_f1": "macro F1",
-    "mae": "mean absolute error (levels)",
-    "mse": "mean squared error (levels²)",
-    "kappa": "quadratic kappa",
-    "nll": "negative log-likelihood (nats)",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+MEASURES: dict[str, str] = _TABLES["measures"]
 """Names of common statistics, with their units."""
 
-HEADINGS: dict[str, str] = {
-    "id": "claim",
-    "smallest_p": "smallest p possible",
-    "p_holm": "p (Holm)",
-    "n_items": "items",
-    "n_seeds": "seeds",
-    "n_sources": "sources",
-    "effect_sd": "SD of effects",
-}
+HEADINGS: dict[str, str] = _TABLES["headings"]
 """Headings of columns that tables of any study may have."""
 
 

@@ -123,12 +123,6 @@ def draw_arm_dots(axes: Axes, arms: Sequence[str], points: pd.DataFrame, interva
     axes.locator_params(axis="x", nbins=5)
 
 
-def describe_dots(points: pd.DataFrame) -> str:
-    """The sentence of the note that says what the marks of ``draw_arm_dots`` are."""
-    seeds = points["seed"].nunique()
-    return f"Small dots: single seeds (n = {seeds}). Large marker and bar: estimate and its interval."
-
-
 def draw_references(axes: Axes, references: pd.DataFrame, every: Sequence[str]) -> None:
     """A dashed line per baseline; ``every`` lists all baselines of the figure, so that each keeps its dash."""
     for row in _rows(references):
@@ -161,7 +155,7 @@ def draw_seeds(axes: Axes, arms: Sequence[str], values: pd.DataFrame, x: str, na
         markers={arm: style.marker for arm, style in styles.items()},
         markersize=3.5,
         markeredgewidth=0,
-        markevery=_every(values[x]),
+        markevery=max(1, values[x].nunique() // 6),  # about six markers on a curve
         errorbar=("pi", 100),
         err_kws={"alpha": 0.18, "linewidth": 0},
         legend=False,
@@ -176,11 +170,6 @@ def draw_bands(axes: Axes, arms: Sequence[str], curves: pd.DataFrame, x: str, na
     for arm in arms:
         curve, colour = curves[curves["arm"] == arm].sort_values(x), names.style(arm).colour
         axes.fill_between(curve[x], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
-
-
-def _every(places: pd.Series) -> int:
-    """How many points apart the markers of a curve stand, so that it has about six."""
-    return max(1, places.nunique() // 6)
 
 
 def arm_handles(arms: Sequence[str], names: Names) -> list[Line2D]:
@@ -237,8 +226,3 @@ def hide_unused(grid: Iterable[Axes], used: int, columns: int, label: str) -> No
         elif place + columns >= used:
             axes.set_xlabel(label)
             axes.tick_params(axis="x", labelbottom=True)
-
-
-def break_title(title: str) -> str:
-    """``title`` with what stands in brackets on a line of its own, for a narrow panel."""
-    return title.replace(" (", "\n(", 1)

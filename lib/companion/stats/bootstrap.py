@@ -90,7 +90,8 @@ def _estimate_levels(tables: list[Array], new_sources: bool) -> _Levels:
     cells = np.stack([table.mean(axis=1) for table in tables])
     items = [table.mean(axis=0) - table.mean() for table in tables]
     item_noise = np.array([margin.var(ddof=1) / len(margin) for margin in items])
-    entry_noise = float(np.mean([_entry_noise(table) for table in tables]))
+    # Variance of one model's mean over the items that is noise of single (seed, item) entries.
+    entry_noise = float(np.mean([_interaction(table) / table.shape[1] for table in tables]))
     by_seed = cells.mean(axis=0) - cells.mean()
     by_source = cells.mean(axis=1) - cells.mean()
     mixed = max(0.0, _interaction(cells) - entry_noise) / seeds
@@ -143,8 +144,3 @@ def _interaction(cells: Array) -> float:
         return 0.0
     rest = cells - cells.mean(axis=1, keepdims=True) - cells.mean(axis=0) + cells.mean()
     return float((rest**2).sum() / freedom)
-
-
-def _entry_noise(table: Array) -> float:
-    """Variance of one model's mean over the items that is noise of single (seed, item) entries."""
-    return _interaction(table) / float(table.shape[1])

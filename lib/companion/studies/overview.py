@@ -143,7 +143,9 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
     folder, notebook = paths.results(profile, rerun=rerun), paths.overview_notebook()
     with folder_lock(folder, LOCK_SECONDS):
         overviews = read_overview(profile, rerun)
-        files = [result.folder / name for one in overviews for result in one.results for name in _read_files(result)]
+        results = [result for one in overviews for result in one.results]
+        names = ("claims.csv", "claims.png", "index.html")
+        files = [result.folder / name for result in results for name in (*names, f"{result.main_figure}.png")]
         inputs = hash_inputs([notebook, *(file for file in files if file.is_file())])
         if not is_built(folder, inputs):
             from companion.runs.notebooks import execute_all  # slow to import, and often there is nothing to do
@@ -152,10 +154,6 @@ def build(profile: str, rerun: bool = False, quiet: bool = False) -> str:
             write_overview(folder, profile, overviews)
             write_stamp(folder, inputs)
     return f"{folder / 'index.html'} shows all studies."
-
-
-def _read_files(result: Result) -> list[str]:
-    return ["claims.csv", "claims.png", f"{result.main_figure}.png", "index.html"]
 
 
 def write_overview(folder: Path, profile: str, studies: Sequence[StudyOverview]) -> Path:

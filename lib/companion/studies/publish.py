@@ -40,8 +40,7 @@ def publish_table(
 ) -> pd.DataFrame:
     """Write a table as csv, md and tex into the study's folder and return what a reader sees of it.
 
-    Args:
-        origin: runs behind the numbers; without it the table comes from the data set alone.
+    ``origin`` tells the runs behind the numbers; without it the table comes from the data set alone.
     """
     write_table(frame, study.folder, name, caption, note, origin or data_origin(study), study.names)
     return view(frame, study.names)

@@ -59,7 +59,8 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
     chosen = {role: name for role, name in vars(columns).items() if name}
     lacking = [name for name in chosen.values() if name not in table.columns]
     if lacking:
-        hint = " It seems to be separated by semicolons; save it with commas." if _semicolons(table) else ""
+        semicolons = len(table.columns) == 1 and ";" in str(table.columns[0])
+        hint = " It seems to be separated by semicolons; save it with commas." if semicolons else ""
         there = _listed(list(table.columns))
         raise CompanionError(f"{data} has no column {', '.join(map(repr, lacking))}; its columns are {there}.{hint}")
     rows = pd.DataFrame({role: table[name].map(_as_text) for role, name in chosen.items()})
@@ -69,10 +70,6 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
     names = _ordered(rows["label"], labels, data)
     numbered = rows["label"].map({name: place for place, name in enumerate(names, 1)})
     return Labelled(rows.assign(label=numbered), names, bool(labels) or all(map(_is_number, names)), digest)
-
-
-def _semicolons(table: pd.DataFrame) -> bool:
-    return len(table.columns) == 1 and ";" in str(table.columns[0])
 
 
 def _table(data: str, revision: str | None) -> tuple[pd.DataFrame, str]:

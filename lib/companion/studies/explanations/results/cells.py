@@ -3,6 +3,7 @@
 Cells share items and students, so that their number only describes.
 """
 
+import numpy as np
 import pandas as pd
 
 from companion.stats import paired
@@ -20,6 +21,7 @@ def compare_cells(
     """
     differences = estimates.pair_differences(results, treated, control, "correct")
     tests = run_mcnemar_tests(results, treated, control)
+    accuracy = results.predictions.groupby(["arm", "axis", "source"])["correct"].mean()
     rows = []
     for cell_key, group in differences.groupby(["axis", "source"], sort=False):
         axis, source = map(str, cell_key)
@@ -32,19 +34,13 @@ def compare_cells(
                 "n_items": group["item"].nunique(),
                 "n_seeds": group["seed"].nunique(),
                 **estimates.shortcut_accuracy(results.items, axis, source),
-                **{arm: _accuracy(results, arm, axis, source) for arm in ("base", control, treated)},
+                **{arm: accuracy.get((arm, axis, source), np.nan) for arm in ("base", control, treated)},
                 **estimates.as_columns(estimates.clip_interval(estimate, -1.0, 1.0)),
                 "mcnemar_better": int((clear["difference"] > 0).sum()),
                 "mcnemar_worse": int((clear["difference"] < 0).sum()),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _accuracy(results: Results, arm: str, axis: str, source: str) -> float:
-    rows = results.predictions
-    chosen = rows[(rows["arm"] == arm) & (rows["axis"] == axis) & (rows["source"] == source)]
-    return float(chosen["correct"].mean())
 
 
 def compute_cell_metrics(results: Results) -> pd.DataFrame:

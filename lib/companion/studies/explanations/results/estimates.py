@@ -40,13 +40,11 @@ def pair_differences(results: Results, treated: str, control: str, column: str) 
     keys = ["axis", "source", "item", "seed"]
     frame = results.predictions[["arm", *keys, column]].rename(columns={column: "value"})
     sides = [frame[frame["arm"] == arm] for arm in (treated, control)]
-    seeds = sorted(set(sides[0]["seed"]) | set(sides[1]["seed"]))
-    wide = pd.concat([side if side["seed"].nunique() > 1 else _every_seed(side, seeds) for side in sides])
+    seeds = pd.DataFrame({"seed": sorted(set(sides[0]["seed"]) | set(sides[1]["seed"]))})
+    wide = pd.concat(
+        side if side["seed"].nunique() > 1 else side.drop(columns="seed").merge(seeds, how="cross") for side in sides
+    )
     return paired.differences(wide, treated, control)
-
-
-def _every_seed(side: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
-    return pd.concat([side.assign(seed=seed) for seed in seeds])
 
 
 def bootstrap_differences(

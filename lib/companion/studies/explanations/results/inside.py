@@ -33,16 +33,12 @@ def _average_layers(results: Results, keys: list[str]) -> pd.DataFrame:
 
 def _average_sharpness(results: Results) -> pd.DataFrame:
     """F5's dots: mean of each sharpness measure per arm, seed and source over all items of that kind."""
-    rows = results.predictions
-    right = rows["correct"] > 0
-    frames = {name: rows[["arm", "seed", "source", name]] for name in ("output_entropy", "label_entropy", "peak_mass")}
-    for name, chosen in {"confidence_right": rows[right], "confidence_wrong": rows[~right]}.items():
-        frames[name] = chosen[["arm", "seed", "source", "confidence"]].rename(columns={"confidence": name})
-    parts = []
-    for name, frame in frames.items():
-        means = frame.rename(columns={name: "value"}).groupby(["arm", "seed", "source"], sort=False)["value"].mean()
-        parts.append(means.reset_index().assign(measure=name))
-    return pd.concat(parts, ignore_index=True)
+    rows, right = results.predictions, results.predictions["correct"] > 0
+    confidence = rows["confidence"]
+    wide = rows.assign(confidence_right=confidence.where(right), confidence_wrong=confidence.where(~right))
+    shown = ["output_entropy", "label_entropy", "peak_mass", "confidence_right", "confidence_wrong"]
+    means = wide.groupby(["arm", "seed", "source"], sort=False)[shown].mean()
+    return means.reset_index().melt(["arm", "seed", "source"], var_name="measure").dropna()
 
 
 def compute_sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
