@@ -59,7 +59,7 @@ def digest(made: tuple[Student, History]) -> str:
 
 
 @contextmanager
-def killed_at(step: int, name: str = "_label_and_rest") -> Iterator[list[int]]:
+def killed_at(step: int, name: str = "_split_losses") -> Iterator[list[int]]:
     """Raise inside the step of this number, counted from here, by default when the optimiser has stepped already."""
     calls: list[int] = []
     original = getattr(training, name)
@@ -115,7 +115,7 @@ def test_the_scale_of_the_loss_is_part_of_the_state(
     monkeypatch.setattr(training, "FIRST_LOSS_SCALE", 2.0**30)
     whole, place = digest(train(dtype=torch.float16)), Checkpoint(tmp_path / "c", 0)
     kill(train, 3, place, dtype=torch.float16)
-    with killed_at(0, "_overflowed") as tries:
+    with killed_at(0, "_update_loss_scale") as tries:
         assert digest(train(place, dtype=torch.float16)) == whole
     assert len(tries) < STEPS, "the scales that overflowed before are not tried again"
 

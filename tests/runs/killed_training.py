@@ -14,7 +14,7 @@ MARKS, MOMENT = "TEST_MARKS", "TEST_MOMENT"
 def execute(spec):
     """As the study's, but the first process that comes to the moment is killed there by SIGKILL."""
     moment = os.environ[MOMENT]
-    module, name = (scoring, "score") if moment == "scoring" else (training, "_label_and_rest")
+    module, name = (scoring, "score") if moment == "scoring" else (training, "_split_losses")
     original, calls = getattr(module, name), []
 
     def dying(*arguments, **named):

@@ -210,7 +210,7 @@ def test_a_real_kernel_is_known_and_a_script_is_not(tmp_path):
 
     assert not module.is_in_notebook()
     cells = [
-        "from companion.runs.progress import Progress, is_in_notebook",
+        "from companion.runs.progress import Progress, is_in_notebook; "
         "from companion.runs.status import Counts, Status",
         "with Progress(2, 0, lambda: [Status((Counts('a', 2, 2, 0, 0),))]) as progress:\n    progress.refresh(False)",
         "print(is_in_notebook())",

@@ -189,7 +189,7 @@ def test_a_folder_without_notebooks_is_told_before_training(
 def test_other_data_never_enter_a_frozen_study(planned: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(planned.folder / "data")
     other = dataset.build(replace(planned.settings, data_seed=1))
-    monkeypatch.setattr(dataset, "build", lambda settings, told: other)
+    monkeypatch.setattr(dataset, "build", lambda settings, on_progress: other)
     with pytest.raises(CompanionError, match=f"used data set {planned.data.hash}, but .* give {other.hash}; train in"):
         studies.run(again(planned), quiet=True)
     assert not (planned.folder / "data").exists()
