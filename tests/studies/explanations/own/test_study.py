@@ -15,7 +15,7 @@ from companion.studies.explanations import commands
 from companion.studies.explanations.own import tables as own_tables
 from companion.studies.explanations.own.study import OwnStudy, open_own, run_comparison
 from companion.studies.explanations.results.inside import compute_layer_values
-from companion.studies.explanations.results.publish import publish_tuning
+from companion.studies.explanations.results.publish import publish_claims, publish_tuning
 from companion.studies.explanations.results.reliability import compute_calibration
 from companion.studies.explanations.results.results import load_results
 from companion.studies.explanations.results.training import compute_learning_curves
@@ -60,13 +60,13 @@ def test_seven_labels_go_all_the_way(trained: OwnStudy) -> None:
     results = load_results(trained)
     assert results.labels == 7
     assert results.unit == "group"
-    arms = own_tables.arm_table(results, ordered=False)
+    arms = own_tables.compare_arms(results, ordered=False)
     assert list(arms["arm"]) == ["label", "explanation", "shuffled"]
     assert "kappa" not in arms
-    claims = own_tables.publish_claims(trained, results)["claim"]
+    claims = publish_claims(trained, results)["claim"]
     assert claims.tolist() == ["1a", "1c", "2a", "2c", "2d", "3a", "3b", "3c", "3d"]
     assert (trained.folder / "claims.html").stat().st_size > 1000
-    assert set(own_tables.data_table(trained)["label"]) == {f"class {number}" for number in range(7)}
+    assert set(own_tables.count_rows(trained)["label"]) == {f"class {number}" for number in range(7)}
     assert len(compute_calibration(results)[1]) == 3
     assert not compute_layer_values(results).empty
     assert not compute_learning_curves(results).empty
