@@ -15,7 +15,7 @@ PROFILE = Annotated[
     str, typer.Option("--profile", "-p", help="Scale of all settings: a file of lib/companion/profiles.")
 ]
 STUDY = Annotated[str, typer.Option("--study", "-s", help="One study; without it all that the profile has.")]
-RERUN = Annotated[bool, typer.Option("--rerun", help="Train in a folder of its own beside the recorded results.")]
+RERUN = Annotated[bool, typer.Option("--rerun", help="Work in figures/PROFILE-rerun, beside the recorded results.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

@@ -55,7 +55,8 @@ def status(
 def verify(
     profile: PROFILE = "quick",
     study: Annotated[
-        str, typer.Option("--study", "-s", help="One study, or the name of a comparison; without it all studies.")
+        str,
+        typer.Option("--study", "-s", help="One study or one comparison; without it all studies."),
     ] = "",
     rerun: RERUN = False,
 ) -> None:

@@ -255,7 +255,7 @@ def run(study: Study, specs: Sequence[Any] | None = None, quiet: bool = False) -
     ids = tuple(map(spec_id, wanted))
     if all(map(study.store.is_valid, ids)):
         return Report(done=(), skipped=ids, failed={})
-    _refuse_olderrecorded_versions(study)
+    _refuse_older_versions(study)
     environment = study.environment() | study.checkpoints()
     files = study.input_files()
     make = partial(ray_engine.run_all, needed=files) if ray_cluster.get_cluster_address() else run_all
@@ -264,7 +264,7 @@ def run(study: Study, specs: Sequence[Any] | None = None, quiet: bool = False) -
     return make(wanted, study.work, study.store, study.slots(), study.logs, quiet, environment, study.group)
 
 
-def _refuse_olderrecorded_versions(study: Study) -> None:
+def _refuse_older_versions(study: Study) -> None:
     for kind in study.spec_classes:
         then, now = study.version(kind), current_version(kind)
         if then != now:

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 from pydantic import dataclasses as checked
 
-from companion.origin import commit, origin
+from companion.origin import describe_origin, get_commit
 from companion.profiles import STRICT, Count
 from companion.studies.data import Data
 from companion.studies.study import Study
@@ -42,7 +42,7 @@ class CoinSpec:
 def flip(spec: CoinSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Make one record: the arrays, and the facts of the machine."""
     generator = np.random.default_rng([spec.seed, len(spec.arm)])
-    return {"heads": generator.random(spec.flips) < spec.heads}, origin()
+    return {"heads": generator.random(spec.flips) < spec.heads}, describe_origin()
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class CoinStudy(Study):
         """Weigh the coins; a real study reads texts, pictures or catalogues here."""
         coins = pd.DataFrame({"coin": list(self.settings.heads), "heads": list(self.settings.heads.values())})
         digest = hashlib.sha256(coins.to_csv(index=False).encode()).hexdigest()[:16]
-        return Data({"coins": coins}, {"hash": digest, "commit": commit()})
+        return Data({"coins": coins}, {"hash": digest, "commit": get_commit()})
 
     def data_settings(self) -> dict[str, Any]:
         """Settings that the data depend on."""
