@@ -18,7 +18,7 @@ import companion
 import killed_training
 from companion.profiles import Profile
 from companion.runs.spec import spec_id
-from companion.studies import study as studies
+from companion.studies.explanations import study as explanations
 from companion.studies.explanations.settings import ExplanationsSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.study import run
@@ -51,7 +51,7 @@ def test_a_killed_worker_goes_on_inside_its_run(
     (tmp_path / "marks").mkdir()
     monkeypatch.setenv(killed_training.MARKS, str(tmp_path / "marks"))
     monkeypatch.setenv(killed_training.MOMENT, moment)
-    monkeypatch.setattr(studies, "execute", killed_training.execute)
+    monkeypatch.setattr(explanations, "execute", killed_training.execute)
     run(study, quiet=True).raise_if_failed()
     for run_id in map(spec_id, study.specs()):
         events = [json.loads(line)["event"] for line in (study.logs / f"{run_id}.jsonl").open()]
