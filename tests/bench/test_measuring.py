@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from companion.bench import bootstraps, commands, grid, profile, scoring, together, training, workload
+from companion.bench import bootstraps, commands, grid, profile, scoring, training, workload
 from companion.bench.page import OFFLINE
 from companion.bench.turns import Measured, take_turns
 from companion.models.attention import find_common_prefix, pack
@@ -135,17 +135,6 @@ def test_the_kinds_of_operations_make_the_whole_and_products_are_told_apart() ->
     )
 
 
-def test_two_batches_in_one_pass_share_their_first_tokens_only() -> None:
-    (batch,) = workload.TRAINING["train as the study, label"].batches(1)
-    both = together.two_batches(batch)
-    shared = find_common_prefix([prompt for prompt, _ in batch])
-    assert (
-        find_common_prefix([prompt for prompt, _ in both]) == shared
-        and len({tuple(prompt) for prompt, _ in both}) == 10
-    )
-    assert training.tokens_computed(both) == 2 * training.tokens_computed(batch) - shared
-
-
 def test_the_bootstrap_that_is_timed_is_the_one_of_the_claims() -> None:
     values = bootstraps.differences()
     assert {table.shape for table in values.values()} == {(bootstraps.SEEDS, bootstraps.ITEMS)}
@@ -205,7 +194,7 @@ def test_every_trainer_has_the_same_loss_and_as_many_weights(task: str) -> None:
 @pytest.mark.slow
 def test_every_way_measures_something() -> None:
     os.environ.update(OFFLINE)
-    chosen = [*training.ways(1), *scoring.ways(1), *together.ways(1), *bootstraps.ways()]
+    chosen = [*training.ways(1), *scoring.ways(1), *bootstraps.ways()]
     for way in chosen:
         (first, *_) = take_turns([way], 1, print)
         assert first.values[0] > 0 and first.memory > 100, way.name

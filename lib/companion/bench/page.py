@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from companion.bench import bootstraps, commands, grid, growth, profile, scoring, together, training, turns, workload
+from companion.bench import bootstraps, commands, grid, growth, profile, scoring, training, turns, workload
 from companion.bench.turns import Measured, Way, take_turns
 from companion.errors import CompanionError
 from companion.files import write_whole
@@ -21,7 +21,6 @@ PARTS: dict[str, tuple[str, Callable[[int], list[Way]]]] = {
     "training": ("Training", training.ways),
     "profile": ("Where a training step's time goes", lambda _: profile.ways()),
     "scoring": ("Scoring", scoring.ways),
-    "together": ("Several runs in one pass", together.ways),
     "grid": ("A grid of runs", grid.ways),
     "commands": ("Waiting at the keyboard", lambda _: commands.ways()),
     "statistics": ("Statistics", lambda _: bootstraps.ways()),
@@ -171,7 +170,6 @@ INTRODUCTIONS = {
     "The first three kinds are the matrix products of the frozen layers, of the adapter and of the head; *attention* "
     "stands for its batched products. The profiler makes small operations look larger than they are.",
     "scoring": "Probabilities of five labels after each prompt.",
-    "together": together.__doc__ and together.__doc__.split("\n\n", 1)[1].replace("\n", " ").strip(),
     "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
     "items each, start of the workers included. A process for every run loses time by loading, and the longer the run "
     "the less that matters; a run of profile `cpu` takes some fifteen times as long.",

@@ -116,9 +116,7 @@ def readme() -> None:
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Of training, profile, scoring, together, grid, commands, statistics, growth; all if none is named."
-        ),
+        typer.Argument(help="Of training, profile, scoring, grid, commands, statistics, growth; all if none is named."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often every way has its turn.")] = 5,
     to: Annotated[Path | None, typer.Option(help="Folder of bench.csv, bench.md and figure; else figures.")] = None,

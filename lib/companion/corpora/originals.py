@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from companion.corpora import native
 from companion.corpora.conversation import Conversation
@@ -145,63 +146,20 @@ def _load_from_hub(original: Original) -> Path:
         ) from error
 
 
-def _make_hh(kept: str) -> Original:
-    return Original(
-        name=f"hh_{kept}",
-        title=f"HH-RLHF {kept}",
-        folder="hh-rlhf",
-        hub="Anthropic/hh-rlhf",
-        revision="09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
-        files=("*-base/*.jsonl.gz",),
-        licence="MIT",
-        read=partial(read_rows, convert=partial(native.convert_hh_row, kept=kept)),
-    )
-
-
-ORIGINALS: dict[str, Original] = {
-    one.name: one
-    for one in (
-        Original(
-            name="arena",
-            title="Chatbot Arena Conversations",
-            folder="chatbot-arena",
-            hub="lmsys/chatbot_arena_conversations",
-            revision="1b6335d42a1d2c7e34870c905d03ab964f7f2bd8",
-            files=("*.parquet", "*.jsonl"),
-            licence="prompts CC BY 4.0, answers CC BY-NC 4.0; gated",
-            read=partial(read_rows, convert=native.convert_arena_row),
-        ),
-        _make_hh("chosen"),
-        _make_hh("rejected"),
-        Original(
-            name="amazonqa",
-            title="AmazonQA",
-            folder="amazonqa",
-            hub="embedding-data/Amazon-QA",
-            revision="0fc20c674c727972bc3e021723598f34c5650777",
-            files=("qa_*.json.gz", "*.jsonl.gz"),
-            licence="published for research (McAuley and Yang 2016)",
-            read=partial(read_rows, convert=native.convert_amazon_row),
-        ),
-        Original(
-            name="coqa",
-            title="CoQA",
-            folder="coqa",
-            hub="alistvt/coqa",
-            revision="f8760edd6857ef2f11ba1cf0a8650432e1b1ece5",
-            files=("coqa-*-v1.0.json", "train-*.parquet"),
-            licence="by passage: CC BY-SA 4.0, Apache-2.0, MSR-LA, RACE's own",
-            read=partial(read_rows, convert=native.convert_coqa_row),
-        ),
-        Original(
-            name="cornell",
-            title="Cornell Movie Dialogs",
-            folder="cornell-movie-dialogs",
-            hub="spawn99/CornellMovieDialogCorpus",
-            revision="4157fc86434318f564fac0d65e4f20a94a7981c9",
-            files=("movie_conversations.txt", "movie_lines.txt"),
-            licence="distributed for research (Danescu-Niculescu-Mizil and Lee 2011)",
-            read=lambda files: native.read_cornell(files[0].parent),
-        ),
-    )
+_CONVERTERS: dict[str, Callable[..., Any]] = {
+    "arena": native.convert_arena_row,
+    "hh_chosen": partial(native.convert_hh_row, kept="chosen"),
+    "hh_rejected": partial(native.convert_hh_row, kept="rejected"),
+    "amazonqa": native.convert_amazon_row,
+    "coqa": native.convert_coqa_row,
 }
+_READERS: dict[str, Callable[..., Any]] = {
+    name: partial(read_rows, convert=convert) for name, convert in _CONVERTERS.items()
+}
+_READERS |= {"cornell": lambda files: native.read_cornell(files[0].parent)}
+_FACTS = yaml.safe_load(Path(__file__).with_name("originals.yaml").read_text(encoding="utf-8"))
+ORIGINALS = {
+    name: Original(name=name, **{**_FACTS[name], "files": tuple(_FACTS[name]["files"])}, read=read)
+    for name, read in _READERS.items()
+}
+"""The paper's data sets by name; ``originals.yaml`` holds their facts."""

