@@ -147,7 +147,7 @@ def test_a_look_never_builds_the_data(planned: ExplanationsStudy) -> None:
 
 
 def test_built_means_same_inputs_and_whole_outputs(planned: ExplanationsStudy) -> None:
-    folder, inputs = planned.folder, commands._inputs(planned, [])
+    folder, inputs = planned.folder, commands._inputs(planned, [], {})
     assert not stamp.is_built(folder, inputs)
     table = folder / "T.csv"
     table.write_text("1")
@@ -158,7 +158,52 @@ def test_built_means_same_inputs_and_whole_outputs(planned: ExplanationsStudy) -
     assert f"{table} is missing or was changed: make the figures again" in commands.verify("smoke")[1]
     table.write_text("1")
     record_all(planned)
-    assert not stamp.is_built(folder, commands._inputs(planned, []))
+    assert not stamp.is_built(folder, commands._inputs(planned, [], {}))
+
+
+def test_other_options_of_the_same_folder_are_other_inputs(planned: ExplanationsStudy) -> None:
+    record_all(planned)
+    fewer = replace(planned, settings=replace(planned.settings, axes=("naturalness",)))
+    object.__setattr__(fewer, "frozen", planned.frozen)  # only the plan is smaller
+    before = commands._inputs(planned, [], {"seeds": 1, "table": "a.csv"})
+    assert commands._inputs(planned, [], {"seeds": 1, "table": "b.csv"}) == before
+    assert commands._inputs(planned, [], {"seeds": 2, "table": "a.csv"}) != before
+    assert commands._inputs(fewer, [], {"seeds": 1, "table": "a.csv"}) != before
+
+
+@pytest.mark.parametrize("named", ["explanations/", "./explanations", "../tiny/explanations", "a b", " "])
+def test_a_path_is_no_study(planned: ExplanationsStudy, named: str) -> None:
+    with pytest.raises(CompanionError, match="There is no study"):
+        commands.verify("smoke", named)
+
+
+def test_data_of_another_hash_is_refused(planned: ExplanationsStudy) -> None:
+    file = planned.folder / "data" / "data.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "hash": "0123456789abcdef"}))
+    with pytest.raises(CompanionError, match="holds data set 0123456789abcdef, but study.json was frozen with"):
+        studies.run(again(planned), quiet=True)
+
+
+@pytest.mark.parametrize("version", ["1", 1.5, True, 0, -1, float("inf"), [1], None])
+def test_a_strange_result_version_is_damage(planned: ExplanationsStudy, version: object) -> None:
+    file = planned.folder / "study.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps({**facts, "result_versions": {"RunSpec": version}}))
+    with pytest.raises(CompanionError, match="study.json is damaged"):
+        again(planned).frozen()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": []}', '{"files": {"": "x"}, "hash": "a"}', "[" * 9999])
+def test_damaged_data_are_one_sentence(planned: ExplanationsStudy, content: str) -> None:
+    (planned.folder / "data" / "data.json").write_text(content)
+    with pytest.raises(CompanionError, match="delete the folder"):
+        planned.data_class.load(planned.folder / "data")
+
+
+@pytest.mark.parametrize("content", ['{"outputs": []}', '{"inputs": "x"}', "[" * 9999, '{"outputs": null}'])
+def test_a_damaged_stamp_means_not_built(planned: ExplanationsStudy, content: str) -> None:
+    (planned.folder / stamp.STAMP).write_text(content)
+    assert not stamp.is_built(planned.folder, "x") and stamp.changed_outputs(planned.folder) == []
 
 
 def test_a_comparison_is_verified_from_its_files(planned: ExplanationsStudy) -> None:

@@ -66,7 +66,17 @@ def test_a_picture_is_shown_where_it_is(tmp_path: Path, made: bool) -> None:
     assert one.picture("F3_arms") == (one.folder / "F3_arms.png" if made else None)
 
 
-@pytest.mark.parametrize("content", [b"", b"id,statement\na,b\n", b'id,statement,verdict\n"a', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"id,statement\na,b\n",
+        b'id,statement,verdict\n"a',
+        b"\xff\xfe",
+        b"id,statement,verdict\na,b,maybe\n",
+        b"id,statement,verdict\na,b,undecided\na,b,undecided\n",
+    ],
+)
 def test_a_damaged_ledger_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     one = result(tmp_path, "quick")
     (one.folder / "claims.csv").write_bytes(content)

@@ -145,6 +145,21 @@ def test_a_study_whose_folder_is_missing_lets_the_others_finish(clone: Clone) ->
     assert "coin/F1_heads.png" in (clone.folder / "figures" / "mini" / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_study_that_cannot_be_imported_or_lacks_a_part_is_one_sentence(clone: Clone) -> None:
+    clone.add_study("dice")
+    study = clone.library / "studies" / "dice" / "study.py"
+    text = study.read_text(encoding="utf-8")
+    clone.write(study, f"raise ValueError('boom')\n{text}")
+    assert "studies/dice/study.py cannot be imported (ValueError: boom)" in clone.companion(
+        "status", "-p", "mini", code=2
+    )
+    told = clone.companion("figures", "-p", "mini", "--quiet", code=2)
+    assert "1 of 2 studies failed (finished: coin)" in told and "Traceback" not in told
+    clone.write(study, text.replace('    title: ClassVar[str] = "Bent dices, re-run"\n', ""))
+    told = clone.companion("plan", "-p", "mini", "--study", "dice", code=2)
+    assert "The study 'dice' lacks title; see CONTRIBUTING.md." in told
+
+
 def test_work_on_one_study_throws_away_no_record_of_another(clone: Clone) -> None:
     clone.add_study("dice")
     clone.companion("figures", "-p", "mini", "--quiet")

@@ -1,6 +1,8 @@
 """What the commands do with any study: make records and figures, say what is there, verify, merge."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +39,10 @@ def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool
     sentences, failed = _for_each(
         names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet
     )
-    sentences.append(overview.build(profile, rerun, quiet))
+    try:
+        sentences.append(overview.build(profile, rerun, quiet))
+    except CompanionError as error:
+        failed["overview"] = str(error)
     _raise_if_failed(names, failed)
     return "\n".join(sentences)
 
@@ -76,7 +81,8 @@ def _raise_if_failed(names: Sequence[str], failed: Mapping[str, str]) -> None:
     if failed:
         finished = ", ".join(name for name in names if name not in failed) or "none"
         reasons = [f"  {name}: {reason}" for name, reason in failed.items()]
-        headline = f"{len(failed)} of {len(names)} studies failed (finished: {finished}):"
+        lost = [name for name in names if name in failed]
+        headline = f"{len(lost)} of {len(names)} studies failed (finished: {finished}):"
         raise CompanionError("\n".join([headline, *reasons]))
 
 
@@ -91,7 +97,7 @@ def build(study: Study, profile: str, rerun: bool, quiet: bool) -> str:
 
 def write_outputs(study: Study, notebooks: list[Path], parameters: dict[str, Any], title: str, quiet: bool) -> str:
     """Execute the notebooks of a study, then write its page, unless all is up to date; returns one sentence."""
-    inputs = _inputs(study, notebooks)
+    inputs = _inputs(study, notebooks, parameters)
     if is_built(study.folder, inputs):
         return f"{study.folder}: everything is up to date."
     from companion.runs.notebooks import execute_all  # slow to import, and often there is nothing to do
@@ -110,10 +116,17 @@ def _make_missing(study: Study, quiet: bool) -> Report:
     return report
 
 
-def _inputs(study: Study, notebooks: Iterable[Path]) -> str:
-    """Hash of all that the outputs of a study are made from beside the library: notebooks, profile, data, records."""
+def _inputs(study: Study, notebooks: Iterable[Path], parameters: Mapping[str, Any]) -> str:
+    """Hash of all that the outputs of a study are made from beside the library.
+
+    These are notebooks and their parameters (a table is known by the data), profile, data, and the records of the plan:
+    those of other plans may lie in the same folder.
+    """
     files = [*sorted(notebooks), paths.profile_file(study.profile.name), study.folder / "data" / "data.json"]
-    return hash_inputs([*files, *sorted((study.folder / "records").glob("*.safetensors"))])
+    plan = [spec for specs in (study.specs(), *study.other_specs().values()) for spec in specs]
+    records = [study.store.path(spec_id(spec)) for spec in plan]
+    given = {name: value for name, value in parameters.items() if name != "table"}
+    return hash_inputs([*files, *filter(Path.is_file, records)], json.dumps(given, sort_keys=True))
 
 
 def show_status(profile: str, study: str = "", rerun: bool = False) -> str:
@@ -156,7 +169,7 @@ def verify(profile: str, study: str = "", rerun: bool = False) -> tuple[list[Pat
     Returns the folders that were looked at, and every problem found, as sentences.
     """
     folder = paths.results(profile, study, rerun)
-    if study and study not in study_names() and folder.is_dir():
+    if study not in study_names() and re.fullmatch(r"\w[\w.-]*", study) and folder.is_dir():
         return [folder], verify_folder(folder)
     opened = _opened(profile, study, rerun)
     return [one.folder for one in opened], [problem for one in opened for problem in verify_study(one)]
@@ -174,8 +187,13 @@ def verify_study(study: Study) -> list[str]:
     problems = [*study.store.verify(expected if begun else ()), *check_outputs(study.folder)]
     if not begun and not is_locked(study.store.folder):
         problems.append(f"0 of {len(expected)} runs are recorded; '{study.command}' makes them.")
-    others = [file for file in changed_outputs(study.folder) if not any(f"{file} " in one for one in problems)]
-    return [*problems, *(f"{file} is missing or was changed: make the figures again" for file in others)]
+    return [*problems, *_describe_changes(study.folder, problems)]
+
+
+def _describe_changes(folder: Path, problems: Sequence[str]) -> list[str]:
+    """A sentence for each output of the last build that is missing or differs, unless a problem names it already."""
+    others = [file for file in changed_outputs(folder) if not any(f"{file} " in one for one in problems)]
+    return [f"{file} is missing or was changed: make the figures again" for file in others]
 
 
 def verify_folder(folder: Path) -> list[str]:
@@ -186,7 +204,8 @@ def verify_folder(folder: Path) -> list[str]:
     if Data.load(folder / "data") is None:
         raise CompanionError(f"{folder} holds no comparison; 'companion compare' makes one.")
     runs = {run_id for output in read_outputs(folder) for run_id in output.provenance.runs}
-    return [*Store(folder / "records").verify(sorted(runs)), *check_outputs(folder)]
+    problems = [*Store(folder / "records").verify(sorted(runs)), *check_outputs(folder)]
+    return [*problems, *_describe_changes(folder, problems)]
 
 
 def show_plan(profile: str, study: str = "", measure: bool = False) -> str:
@@ -269,6 +288,8 @@ def _adopt(home: Study, other: Study) -> None:
     data = home.data_class.load(other.folder / "data")
     if data is None:
         raise CompanionError(f"{other.folder / 'data'} is missing; copy it from the machine that made the records.")
+    if data.hash != (other.frozen() or {})["data"]:
+        raise CompanionError(f"{other.folder / 'data'} holds other data than its study.json names; copy both again.")
     data.save(home.folder / "data")
     write_whole(home.folder / "study.json", (other.folder / "study.json").read_bytes())
 

@@ -50,14 +50,18 @@ class Data:
             return None
         try:
             facts = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-            files = dict(facts["files"])
-        except (ValueError, KeyError, TypeError) as error:
+            files = {Path(name).name: checksum for name, checksum in facts["files"].items()}
+            facts["hash"]  # noqa: B018
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CompanionError(
                 f"{folder / 'data.json'} is damaged; delete the folder {folder} and run again."
             ) from error
         for name, expected in files.items():
-            if not (folder / name).exists() or file_sha256(folder / name) != expected:
+            if not (folder / name).is_file() or file_sha256(folder / name) != expected:
                 raise CompanionError(
                     f"{folder / name} is missing or damaged; delete the folder {folder} and run again."
                 )
-        return cls({Path(name).stem: pd.read_parquet(folder / Path(name).name) for name in files}, facts)
+        try:
+            return cls({Path(name).stem: pd.read_parquet(folder / name) for name in files}, facts)
+        except (OSError, ValueError) as error:
+            raise CompanionError(f"{folder} holds no readable data; delete it and run again.") from error

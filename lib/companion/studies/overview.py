@@ -41,7 +41,10 @@ class Result:
         if not file.is_file():
             return pd.DataFrame(columns=columns)
         try:
-            return pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False)
+            ledger = pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False)
+            if not ledger["id"].is_unique or not set(ledger["verdict"]) <= set(SYMBOLS):
+                raise ValueError("an id stands twice, or a verdict is none of ours")
+            return ledger
         except (OSError, ValueError) as error:
             raise CompanionError(f"{file} is damaged; delete it and make the figures again.") from error
 

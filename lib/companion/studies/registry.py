@@ -1,6 +1,7 @@
 """Which studies there are: the one place that names them. Their modules are imported only when a study is opened."""
 
 import importlib.util
+import os
 from collections import Counter
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ STUDIES = (
     "explanations",
 )
 """Names of the studies; each is a folder here, whose ``study.py`` holds its `Study`."""
+REQUIRED = ("paper", "title", "statement", "main_figure", "settings_class", "spec_classes")
+"""Class variables that a study must set, beside its name."""
 
 
 def study_names() -> tuple[str, ...]:
@@ -44,8 +47,17 @@ def study_class(name: str) -> "type[Study]":
     module = f"companion.studies.{name}.study"
     if not (importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module)):
         raise CompanionError(f"The registry names the study {name!r}, but studies/{name}/study.py is missing; add it.")
-    for found in vars(import_module(module)).values():
+    try:
+        content = vars(import_module(module))
+    except (Exception, SystemExit) as error:
+        if os.environ.get("COMPANION_DEBUG"):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise CompanionError(f"studies/{name}/study.py cannot be imported ({reason}); --debug shows where.") from error
+    for found in content.values():
         if isinstance(found, type) and issubclass(found, Study) and vars(found).get("name") == name:
+            if missing := sorted({*found.__abstractmethods__, *(set(REQUIRED) - set(dir(found)))}):
+                raise CompanionError(f"The study {name!r} lacks {', '.join(missing)}; see CONTRIBUTING.md.")
             return found
     raise CompanionError(f"studies/{name}/study.py holds no Study whose name is {name!r}; give its class this name.")
 

@@ -30,9 +30,9 @@ def changed_outputs(folder: Path) -> list[Path]:
     return [folder / name for name in then if now.get(name) != then[name]]
 
 
-def hash_inputs(files: Iterable[Path]) -> str:
-    """Hash of all that outputs are made from: this library, with its data files and templates, and these files."""
-    digest = hashlib.sha256()
+def hash_inputs(files: Iterable[Path], parameters: str = "") -> str:
+    """Hash of all that outputs are made from: library, data files and templates of it, these files, and parameters."""
+    digest = hashlib.sha256(parameters.encode())
     library = (file for file in Path(__file__).parents[1].rglob("*.*") if file.suffix in LIBRARY_SUFFIXES)
     for file in [*sorted(library), *files]:
         digest.update(f"{file.name} {file_sha256(file)}\n".encode())
@@ -43,9 +43,9 @@ def _read(folder: Path) -> dict[str, Any]:
     """What the last build was made from and made; empty where there was none or its note is damaged."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return stamp if isinstance(stamp, dict) else {}
+    return stamp if isinstance(stamp, dict) and isinstance(stamp.get("outputs"), dict) else {}
 
 
 def _outputs(folder: Path) -> dict[str, str]:

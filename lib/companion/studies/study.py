@@ -148,7 +148,13 @@ class Study(ABC):
     @cached_property
     def data(self) -> Any:
         """The data as numbers, built on first use and kept in ``folder/data``."""
-        kept = self.data_class.load(self.folder / "data") if self.frozen() else None
+        frozen = self.frozen()
+        kept = self.data_class.load(self.folder / "data") if frozen else None
+        if kept is not None and frozen is not None and kept.hash != frozen["data"]:
+            raise CompanionError(
+                f"{self.folder / 'data'} holds data set {kept.hash}, but study.json was frozen with {frozen['data']}; "
+                "delete the folder data and run again."
+            )
         if kept is None:
             kept = self.build_data()
             kept.save(self.folder / "data")
@@ -198,7 +204,7 @@ class Study(ABC):
             recorded_versions(frozen, self.spec_classes)
             frozen["data"]  # noqa: B018
             changes = _changes(frozen, self.identity())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CompanionError(f"{file} is damaged; delete it and run again.") from error
         if changes:
             raise CompanionError(
@@ -227,8 +233,12 @@ class Study(ABC):
 def recorded_versions(frozen: Mapping[str, Any], kinds: Sequence[type]) -> dict[str, int]:
     """Result versions that a study was recorded with; folders older than versions by kind of run have one for all."""
     if "result_version" in frozen:
-        return {kind.__name__: int(frozen["result_version"]) for kind in kinds}
-    return {kind.__name__: int(frozen["result_versions"][kind.__name__]) for kind in kinds}
+        found = dict.fromkeys((kind.__name__ for kind in kinds), frozen["result_version"])
+    else:
+        found = {kind.__name__: frozen["result_versions"][kind.__name__] for kind in kinds}
+    if not all(type(version) is int and version > 0 for version in found.values()):
+        raise ValueError(f"result versions are whole numbers from 1, not {found}")
+    return found
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

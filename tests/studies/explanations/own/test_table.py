@@ -129,7 +129,7 @@ def test_too_many_malformed_lines_are_an_error(tmp_path: Path):
 @pytest.mark.parametrize(
     ("data", "revision", "message"),
     [
-        ("nothing.csv", None, "no file nothing.csv, and it is no hub name"),
+        ("nothing.csv", None, "no file nothing.csv; give the path of a table"),
         ("owner/name", None, "pinned revision"),
         ("owner/name", "main", "pinned revision"),
         ("owner/name", "a" * 40, "could not be fetched"),

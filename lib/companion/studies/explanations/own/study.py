@@ -207,8 +207,8 @@ def open_own(
 def _folder_name(name: str, table: str) -> str:
     """The name given to the results, else that of the table."""
     folder = name or re.sub(r"\W+", "_", Path(table).stem)
-    if not re.fullmatch(r"\w[\w.-]*", folder):
-        raise CompanionError(f"{folder!r} is no name for a results folder: use letters, digits, _ and -.")
+    if not re.fullmatch(r"\w[\w-]{0,99}", folder) or folder == "notebooks":
+        raise CompanionError(f"{folder!r} is no name for a results folder: use up to 100 letters, digits, _ and -.")
     if folder in study_names():
         raise CompanionError(f"{folder!r} is no name for a results folder: the paper's study goes by it.")
     return folder

@@ -82,6 +82,8 @@ def _table(data: str, revision: str | None) -> tuple[pd.DataFrame, str]:
         ".parquet": pd.read_parquet,
     }
     file = Path(data)
+    if file.suffix in readers and not file.is_file():
+        raise CompanionError(f"There is no file {data}; give the path of a table.")
     if not file.exists():
         return _hub_table(data, revision), hashlib.sha256(f"{data}@{revision}".encode()).hexdigest()
     if file.suffix not in readers:
