@@ -69,6 +69,11 @@ def load_profile(name: str) -> Profile:
     return validate(Profile, {**content, "name": name}, file.name)
 
 
+def recorded_profiles() -> list[str]:
+    """Names of the profiles whose results are kept in the repository, sorted; raises as `load_profile`."""
+    return [name for name in paths.profile_names() if load_profile(name).recorded]
+
+
 def load_settings(profile: Profile, study: str, settings: type[Settings]) -> Settings:
     """Settings of one study in one profile, checked against the study's own dataclass.
 

@@ -123,10 +123,14 @@ def _inputs(study: Study, notebooks: Iterable[Path], parameters: Mapping[str, An
     those of other plans may lie in the same folder.
     """
     files = [*sorted(notebooks), paths.profile_file(study.profile.name), study.folder / "data" / "data.json"]
-    plan = [spec for specs in (study.specs(), *study.other_specs().values()) for spec in specs]
-    records = [study.store.path(spec_id(spec)) for spec in plan]
+    records = map(study.store.path, _planned_ids(study))
     given = {name: value for name, value in parameters.items() if name != "table"}
     return hash_inputs([*files, *filter(Path.is_file, records)], json.dumps(given, sort_keys=True))
+
+
+def _planned_ids(study: Study) -> list[str]:
+    """Ids of all runs of a study, those behind its tables first."""
+    return [spec_id(spec) for specs in (study.specs(), *study.other_specs().values()) for spec in specs]
 
 
 def show_status(profile: str, study: str = "", rerun: bool = False) -> str:
@@ -234,9 +238,7 @@ def merge(profile: str, folders: Sequence[Path], study: str = "", rerun: bool = 
     with folder_lock(home.folder):
         if (first := _first(home, others)) is not home:
             _adopt(home, first)
-        grid = [home.specs(), *home.other_specs().values()]
-        wanted = {spec_id(spec) for specs in grid for spec in specs}
-        merged = merging.merge(home.store, records, wanted)
+        merged = merging.merge(home.store, records, set(_planned_ids(home)))
     missing = [spec for spec in home.specs() if not home.store.has(spec_id(spec))]
     sentence = (
         f"{len(merged.copied)} records copied to {home.store.folder}, {merged.same} were there already, "

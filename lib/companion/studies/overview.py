@@ -13,7 +13,7 @@ import pandas as pd
 from companion import paths
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.profiles import load_profile
+from companion.profiles import recorded_profiles
 from companion.runs.lock import folder_lock
 from companion.show.claims import SYMBOLS, count_verdicts
 from companion.show.html import fill_template
@@ -51,8 +51,8 @@ class Result:
     @property
     def verdicts(self) -> dict[str, str]:
         """Claim to verdict, with its symbol."""
-        pairs = zip(self.claims["id"].map(str), self.claims["verdict"].map(str), strict=True)
-        return {claim: f"{SYMBOLS.get(verdict, '')} {verdict}" for claim, verdict in pairs}
+        pairs = zip(self.claims["id"], self.claims["verdict"], strict=True)
+        return {claim: f"{SYMBOLS[verdict]} {verdict}" for claim, verdict in pairs}
 
     @property
     def decided(self) -> int:
@@ -95,7 +95,7 @@ class StudyOverview:
         ledgers = [one.claims for one in self.results if not one.claims.empty]
         statements: dict[str, str] = {}
         for ledger in reversed(ledgers):
-            statements |= dict(zip(ledger["id"].map(str), ledger["statement"].map(str), strict=True))
+            statements |= dict(zip(ledger["id"], ledger["statement"], strict=True))
         rows = [
             {"claim": name, "statement": statements[name]}
             | {one.profile: one.verdicts.get(name, "not run") for one in self.results}
@@ -131,7 +131,7 @@ def describe_run(study: Study) -> str:
 
 def _with_recorded(study: type[Study], label: str, folder: Path) -> StudyOverview:
     """Results of one folder, beside those of the recorded profiles that have some."""
-    recorded = [name for name in paths.profile_names() if name != label and load_profile(name).recorded]
+    recorded = (name for name in recorded_profiles() if name != label)
     others = [Result(name, paths.results(name, study.name), study.main_figure) for name in recorded]
     own = Result(label, folder, study.main_figure)
     return StudyOverview(study, (own, *(one for one in others if not one.claims.empty)))

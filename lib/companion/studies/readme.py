@@ -17,7 +17,7 @@ from companion import paths
 from companion.bench.page import ratios
 from companion.errors import CompanionError
 from companion.files import write_whole
-from companion.profiles import load_profile
+from companion.profiles import recorded_profiles
 from companion.show.claims import count_verdicts
 from companion.show.outputs import SIDECAR, read_output
 from companion.show.tables import markdown_table
@@ -83,8 +83,7 @@ def _studies(file: Path, figures: Path) -> str:
 def _study(name: str, file: Path, figures: Path) -> str:
     """What a paper says, the verdicts of the recorded run that decides most, and a picture of it."""
     study = study_class(name)
-    recorded = [profile for profile in paths.profile_names() if load_profile(profile).recorded]
-    results = [Result(profile, figures / profile / name, study.main_figure) for profile in recorded]
+    results = [Result(profile, figures / profile / name, study.main_figure) for profile in recorded_profiles()]
     best = StudyOverview(study, tuple(results)).clearest
     picture = best.picture("claims") or best.picture(study.main_figure)
     if picture is None:

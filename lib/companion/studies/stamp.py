@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from companion.files import file_sha256, write_whole
+from companion.origin import hash_code
 
 STAMP = "built.json"
-LIBRARY_SUFFIXES = (".py", ".html", ".jinja", ".mplstyle", ".yaml")
+DATA_SUFFIXES = (".html", ".jinja", ".mplstyle", ".yaml")
 OUTPUT_SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf", ".html", ".ipynb")
 
 
@@ -32,9 +33,9 @@ def changed_outputs(folder: Path) -> list[Path]:
 
 def hash_inputs(files: Iterable[Path], parameters: str = "") -> str:
     """Hash of all that outputs are made from: library, data files and templates of it, these files, and parameters."""
-    digest = hashlib.sha256(parameters.encode())
-    library = (file for file in Path(__file__).parents[1].rglob("*.*") if file.suffix in LIBRARY_SUFFIXES)
-    for file in [*sorted(library), *files]:
+    digest = hashlib.sha256(f"{parameters}\n{hash_code()}\n".encode())
+    data = (file for file in Path(__file__).parents[1].rglob("*.*") if file.suffix in DATA_SUFFIXES)
+    for file in [*sorted(data), *files]:
         digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
