@@ -132,7 +132,7 @@ def describe_overruled(claims: Sequence[Claim]) -> str:
     if not overruled:
         return ""
     ids = format_ids(overruled, [claim.id for claim in claims])
-    return f"Undecided although the interval alone would decide: {ids}; the page of the claims says why."
+    return f"Undecided although the interval alone would decide: {ids}; the claims table says why."
 
 
 def _is_one_sided(claim: Claim) -> bool:
@@ -152,6 +152,13 @@ def describe_shared_evidence(claims: Sequence[Claim]) -> str:
     }
     shared = [f"{name} stands behind {format_ids(of, ids)}" for name, of in behind.items() if len(of) > 1]
     return f"Verdicts share evidence, so they are not independent: {'; '.join(shared)}." if shared else ""
+
+
+def collect_remarks(claims: Sequence[Claim]) -> list[str]:
+    """The notes of the claims, each once, after the ids that it is about."""
+    ids = [claim.id for claim in claims]
+    notes = dict.fromkeys(claim.note for claim in claims if claim.note)
+    return [f"{format_ids([one.id for one in claims if one.note == note], ids)}: {note}" for note in notes]
 
 
 def format_ids(chosen: Sequence[str], every: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from companion.show.claims import (
     SYMBOLS,
     Claim,
     claims_view,
+    collect_remarks,
     count_verdicts,
     describe_overruled,
     describe_shared_evidence,
@@ -32,8 +33,8 @@ from companion.show.tables import table_contents
 from companion.show.text import one_line
 
 READING = (
-    "Each row has its own scale, since units differ; the line through all rows is zero. Pale: where the claim puts the "
-    "estimate; dashed: its threshold or margins."
+    "Each row has its own scale, since units differ; the line through all rows is zero. The pale area is where the "
+    "estimate lies if the claim holds; dashed lines are the claim's threshold or margins."
 )
 _BAND, _GREY, _RULE = "#DCEBF5", "#555555", "#DDDDDD"
 # Inches from the left: id, statement, left and right end of the plots, numbers, marker of the verdict, its word.
@@ -166,7 +167,8 @@ def write_claims(
 ) -> tuple[Path, ...]:
     """Write ``claims.csv``, ``.md``, ``.tex``, ``.html``, ``.pdf`` and ``.png`` into ``folder``; returns the paths.
 
-    The csv holds every field. The table leaves out how each claim was tested and the remarks; the page has both.
+    The csv holds every field. The table leaves out how each claim was tested, which the page says; its remarks stand
+    below it.
     ``note`` says in one or two sentences what all claims share, such as how much was trained; ``headline`` is the first
     line of page and table, such as why nothing can be decided and where more can. Raises CompanionError as
     `sort_claims` and `write_output`.
@@ -176,7 +178,8 @@ def write_claims(
     summary = count_verdicts(one.verdict for one in ordered)
     caption = f"{headline} Claims and what this run says of them: {summary}".strip()
     rows = [list(shown.columns), *shown.to_numpy().tolist()]
-    legend = Legend("claims", caption, "\n".join(filter(None, [f"{RULE} {note}", shared])), rows)
+    below = [f"{RULE} {note}", *collect_remarks(ordered), shared]
+    legend = Legend("claims", caption, "\n".join(filter(None, below)), rows)
     contents = table_contents(tabulate_claims(ordered), shown, "claims", legend, provenance)
     facts = {"headline": headline, "summary": summary, "note": f"{RULE} {note}", "shared": shared}
     contents["html"] = _fill_page(ordered, provenance, facts)
