@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from companion.errors import CompanionError
-from companion.profiles import load_profile, validate
+from companion.profiles import load_profile, load_settings, validate
+from companion.studies.explanations.data.dataset import list_conversations
 from companion.studies.explanations.settings import ExplanationsSettings
 
 
@@ -34,6 +35,9 @@ def test_nothing_is_given_twice() -> None:
 
 def test_sizes_are_enough_for_the_tables() -> None:
     refused("test_items: input should be greater than or equal to 2, but it is 1", test_items=1)
+    borrows = "but a damaged reply borrows from another conversation of its source and split; make it 2 or more"
+    refused(f"train_items is 1, {borrows}", train_items=1)
+    refused(f"validation_items is 1, {borrows}", validation_items=1)
     refused("sources: tuple should have at least 2 items after validation, not 1", sources=["faq"])
     refused("train_versions: input should be 1 or 5, but it is 3", train_versions=3)
 
@@ -55,8 +59,8 @@ def test_a_rate_that_falls_before_it_has_risen() -> None:
 
 def test_versions_of_a_conversation_stay_in_one_batch() -> None:
     rest = "is no multiple of train_versions 5, which would tear the versions of a conversation apart"
-    refused(f"batch_size 4 {rest}", recipe__batch_size=4)
-    refused(f"batch_size 8 {rest}", tuning__batch_sizes=[5, 8])
+    refused(f"batch_size 4 {rest}", train_versions=5, recipe__batch_size=4)
+    refused(f"batch_size 8 {rest}", train_versions=5, tuning__batch_sizes=[5, 8])
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,7 @@ def test_annotators_are_three_models_told_apart() -> None:
     )
     refused(
         "train_versions is 5, but language models rate each conversation once; make it 1",
+        train_versions=5,
         annotators=three,
     )
 
@@ -108,3 +113,10 @@ def test_a_key_never_stands_in_a_profile_nor_in_a_sentence() -> None:
 
 def test_a_data_set_and_its_stand_in_are_not_mixed() -> None:
     refused("sources: the paper's data sets and their stand-ins are both named; name one kind", sources=["faq", "coqa"])
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke", "cpu", "gpu"])
+def test_the_sources_hold_what_each_offline_profile_asks_for(name: str) -> None:
+    settings = load_settings(load_profile(name), "explanations", ExplanationsSettings)
+    made = len(list_conversations(settings, "train"))
+    assert made == len(settings.sources) * settings.train_items * settings.train_versions

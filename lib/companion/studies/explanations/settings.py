@@ -183,6 +183,16 @@ class ExplanationsSettings:
         return self
 
     @model_validator(mode="after")
+    def _leaves_replies_to_borrow(self) -> Self:
+        for name in ("train_items", "validation_items"):
+            if getattr(self, name) < 2 and not self.natural:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but a damaged reply borrows from another conversation of its "
+                    "source and split; make it 2 or more"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _generates_on_items_there_are(self) -> Self:
         there = len(self.sources) * self.test_items * (len(self.axes) if self.students == "joint" else 1)
         if self.generation_items > there:
