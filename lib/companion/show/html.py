@@ -1,10 +1,18 @@
 """HTML pages from the Jinja templates in ``templates/``: self-contained, readable without colour and in the dark."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 def fill_template(name: str, **values: Any) -> bytes:
@@ -12,17 +20,4 @@ def fill_template(name: str, **values: Any) -> bytes:
 
     A name in the template without a value raises ``jinja2.UndefinedError``: it is a mistake in the caller.
     """
-    return _environment().get_template(f"{name}.html").render(**values).encode()
-
-
-@cache
-def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).with_name("templates"))
-    return Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return _TEMPLATES.get_template(f"{name}.html").render(**values).encode()

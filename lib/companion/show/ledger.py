@@ -82,10 +82,9 @@ def plot_claims(claims: Sequence[Claim], *, note: str) -> Figure:
     for claim, lines, height in zip(ordered, texts, heights, strict=True):
         _draw_rule(figure, top)
         _write_row(figure, top - height / 2, claim, "\n".join(lines))
-        box = (_LEFT, top - height, _RIGHT - _LEFT, height)
         width, tall = figure.get_size_inches()
-        axes = figure.add_axes((box[0] / width, box[1] / tall, box[2] / width, box[3] / tall))
-        _draw_interval(axes, claim)
+        box = (_LEFT / width, (top - height) / tall, (_RIGHT - _LEFT) / width, height / tall)
+        _draw_interval(figure.add_axes(box), claim)
         top -= height
     _draw_rule(figure, top)
     return fix_layout(figure)

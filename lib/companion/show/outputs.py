@@ -15,30 +15,25 @@ SIDECAR = ".provenance.json"
 
 
 @dataclass(frozen=True)
-class Output:
-    """One output as its sidecar tells it.
+class Legend:
+    """What is said about an output.
 
     ``kind`` is figure, table or claims. ``table`` is what a reader sees of a table, headings first, else empty.
-    ``files`` maps file name to SHA-256.
     """
-
-    name: str
-    kind: str
-    caption: str
-    note: str
-    table: list[list[str]]
-    provenance: Provenance
-    files: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What is said about an output: its kind, caption, note and, of a table, the cells as shown, headings first."""
 
     kind: str
     caption: str
     note: str = ""
-    table: Sequence[Sequence[str]] = ()
+    table: Sequence[list[str]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Legend):
+    """One output as its sidecar tells it; ``files`` maps file name to SHA-256."""
+
+    name: str
+    provenance: Provenance
+    files: dict[str, str]
 
 
 def write_output(
@@ -75,7 +70,8 @@ def read_output(sidecar: Path) -> Output:
         page = json.loads(sidecar.read_text(encoding="utf-8"))
         provenance = Provenance(page["study"], page["profile"], tuple(page["runs"]), page["commit"])
         files = {Path(file).name: str(checksum) for file, checksum in page["files"].items()}
-        return Output(page["name"], page["kind"], page["caption"], page["note"], page["table"], provenance, files)
+        said = (page["kind"], page["caption"], page["note"], page["table"])
+        return Output(*said, name=page["name"], provenance=provenance, files=files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CompanionError(f"{sidecar} is damaged: delete it and make the figures again") from error
 

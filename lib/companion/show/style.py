@@ -2,8 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import matplotlib.style
@@ -35,11 +34,8 @@ class NotebookFigure(Figure):
         return render_figure(self, "png", {"Software": None}), {"width": round(100 * self.get_figwidth())}
 
 
-@contextmanager
-def in_style() -> Iterator[None]:
-    """The style of the house, over a block or a function; the settings around it come back at its end."""
-    with matplotlib.style.context(STYLE):
-        yield
+in_style = partial(matplotlib.style.context, STYLE)
+"""The style of the house, over a block or a function; the settings around it come back at its end."""
 
 
 def new_figure(height: float, note: str) -> Figure:
@@ -67,17 +63,14 @@ def fix_layout(figure: Figure) -> Figure:
     return figure
 
 
-def save_figure(
-    figure: Figure, folder: Path, name: str, provenance: Provenance, caption: str = ""
-) -> tuple[Path, Path]:
+def save_figure(figure: Figure, folder: Path, name: str, provenance: Provenance, caption: str = "") -> tuple[Path, ...]:
     """Write ``<name>.pdf`` and ``<name>.png`` (200 dpi) into ``folder``, with the origin in small grey and as metadata.
 
     The bytes depend on the figure and the origin alone: no date, no version. Saving twice changes nothing.
     ``caption`` is what the index page says of the figure. Raises CompanionError as ``write_output`` does.
     """
     contents = figure_contents(figure, name, provenance)
-    pdf_path, png_path = write_output(folder, name, contents, Legend("figure", caption), provenance)
-    return pdf_path, png_path
+    return write_output(folder, name, contents, Legend("figure", caption), provenance)
 
 
 def figure_contents(figure: Figure, name: str, provenance: Provenance) -> dict[str, bytes]:

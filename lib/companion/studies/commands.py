@@ -53,7 +53,7 @@ def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool
     def make(name: str) -> str:
         one = open_study(name, profile, rerun)
         with folder_lock(one.folder):
-            report = _make_missing(one, quiet)
+            report = make_missing(one, quiet)
         return f"{name}: {len(report.done)} runs made, {len(report.skipped)} were there already."
 
     names = studies_of(profile, study)
@@ -90,7 +90,7 @@ def build(study: Study, profile: str, rerun: bool, quiet: bool) -> str:
     """Records of one study, then its executed notebooks with every table and figure, then its page."""
     notebooks = paths.notebooks(study.name)
     with folder_lock(study.folder):
-        _make_missing(study, quiet)
+        make_missing(study, quiet)
         # The later ones take longer, so they begin first.
         return write_outputs(study, notebooks[::-1], {"profile": profile, "rerun": rerun}, study.title, quiet)
 
@@ -110,7 +110,8 @@ def write_outputs(study: Study, notebooks: list[Path], parameters: dict[str, Any
     return f"{study.folder / 'index.html'} shows every table, figure and claim."
 
 
-def _make_missing(study: Study, quiet: bool) -> Report:
+def make_missing(study: Study, quiet: bool) -> Report:
+    """Make every record that is missing behind the tables; raises CompanionError as `run`, and where a run failed."""
     report = run(study, quiet=quiet)
     report.raise_if_failed()
     return report

@@ -51,8 +51,12 @@ def fill(text: str, file: Path, figures: Path) -> str:
     def content(block: re.Match[str]) -> str:
         begin, what, name, columns, end = block.groups()
         if what == "table":
-            return f"{begin}{_table(name, columns.split(' | '), file, figures)}\n{end}"
-        return f"{begin}{ratios(figures / 'bench.csv') if what == 'speed' else _studies(file, figures)}\n{end}"
+            filled = _table(name, columns.split(" | "), file, figures)
+        elif what == "speed":
+            filled = ratios(figures / "bench.csv")
+        else:
+            filled = "\n\n".join(_study(study, file, figures) for study in study_names())
+        return f"{begin}{filled}\n{end}"
 
     if len(_MARKER.findall(text)) != 2 * len(_BLOCK.findall(text)):
         raise CompanionError(
@@ -74,10 +78,6 @@ def _table(name: str, columns: list[str], file: Path, figures: Path) -> str:
     shown = markdown_table(pd.DataFrame(rows, columns=headings)[columns])
     rest = f"[All columns and notes]({link(figures / f'{name}.md', file.parent)}); *{output.provenance.footer()}*"
     return "\n\n".join([f"**{escape_markdown(output.caption)}**", shown, rest])
-
-
-def _studies(file: Path, figures: Path) -> str:
-    return "\n\n".join(_study(name, file, figures) for name in study_names())
 
 
 def _study(name: str, file: Path, figures: Path) -> str:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from companion import paths
-from companion.files import write_whole
 from companion.runs.lock import folder_lock
 from companion.studies.commands import show_progress, write_outputs
 from companion.studies.explanations.data import dataset, gold
@@ -30,8 +29,6 @@ def compare(quiet: bool = False, **options: Any) -> str:
     own = own_study.open_own(**options)
     if own.frozen() is None:
         own.build_data(quiet)  # before the lock, which makes the folder: what is wrong with the table leaves nothing
-        # What is made from a reader's own table is kept out of commits, as caches are.
-        write_whole(own.folder / ".gitignore", b"*\n")
     with folder_lock(own.folder):
         own_study.run_comparison(own, quiet)
         return write_outputs(

@@ -49,8 +49,8 @@ def make_item(number, levels, response="tea water kettle morning garden friend l
     operations = {}
     for axis, level in zip(AXES, levels, strict=True):
         quotes = {DAMAGE[axis]: ("kettle morning", "river paper")} if level < 5 else {}
-        operations[axis] = Operation(level=level, share=0.5, visible=0.5, count=5, total=10, quotes=quotes)
-    return Item(f"item-{number}", conversation, response, dict(zip(AXES, levels, strict=True)), operations)
+        operations[axis] = Operation(share=0.5, quotes=quotes)
+    return Item(f"item-{number}", conversation, dict(zip(AXES, levels, strict=True)), operations)
 
 
 def some_items(count, seed=0):

@@ -13,6 +13,7 @@ from companion.profiles import Profile
 from companion.runs.spec import spec_id
 from companion.studies.explanations import commands
 from companion.studies.explanations.own import tables as own_tables
+from companion.studies.explanations.own.dataset import count_rows
 from companion.studies.explanations.own.study import OwnStudy, open_own, run_comparison
 from companion.studies.explanations.results.inside import compute_layer_values
 from companion.studies.explanations.results.publish import publish_claims, publish_tuning
@@ -57,6 +58,7 @@ def own(trained: OwnStudy, tmp_path: Path) -> OwnStudy:
 
 def test_seven_labels_go_all_the_way(trained: OwnStudy) -> None:
     assert len(trained.store.ids()) == 6 + 4
+    assert (trained.folder / ".gitignore").read_text() == "*\n"
     results = load_results(trained)
     assert results.labels == 7
     assert results.unit == "group"
@@ -66,7 +68,7 @@ def test_seven_labels_go_all_the_way(trained: OwnStudy) -> None:
     claims = publish_claims(trained, results)["claim"]
     assert claims.tolist() == ["1a", "1c", "2a", "2c", "2d", "3a", "3b", "3c", "3d"]
     assert (trained.folder / "claims.html").stat().st_size > 1000
-    assert set(own_tables.count_rows(trained)["label"]) == {f"class {number}" for number in range(7)}
+    assert set(count_rows(trained.data)["label"]) == {f"class {number}" for number in range(7)}
     assert len(compute_calibration(results)[1]) == 3
     assert not compute_layer_values(results).empty
     assert not compute_learning_curves(results).empty

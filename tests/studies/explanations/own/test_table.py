@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from companion.errors import CompanionError
-from companion.studies.explanations.own.table import Columns, Labelled, read_labelled
+from companion.studies.explanations.own.table import Labelled, read_labelled
 
-COLUMNS = Columns(text="answer", label="verdict", explanation="why")
+COLUMNS = {"text": "answer", "label": "verdict", "explanation": "why"}
+PLAIN = {"text": "answer", "label": "verdict"}
 ROWS = [
     {"answer": "It  works.", "verdict": "good", "why": "Says\nso."},
     {"answer": "Banana.", "verdict": "bad", "why": ""},
@@ -43,7 +44,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, ending: str):
 
 def labels_of(folder: Path, *given: object, labels: tuple[str, ...] = ()) -> Labelled:
     rows = [{"answer": f"text {place}", "verdict": label} for place, label in enumerate(given)]
-    return read_labelled(written(folder, ".parquet", rows), Columns("answer", "verdict"), labels)
+    return read_labelled(written(folder, ".parquet", rows), PLAIN, labels)
 
 
 def test_numbers_are_ordered_by_size(tmp_path: Path):
@@ -78,7 +79,7 @@ def test_labels_that_cannot_be_told_apart(tmp_path: Path, given: list[str], labe
 
 def test_unknown_columns_are_named_with_those_there_are(tmp_path: Path):
     with pytest.raises(CompanionError, match="no column 'reason'; its columns are answer, verdict, why"):
-        read_labelled(written(tmp_path, ".csv"), Columns("answer", "verdict", "reason"))
+        read_labelled(written(tmp_path, ".csv"), PLAIN | {"explanation": "reason"})
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_unknown_columns_are_named_with_those_there_are(tmp_path: Path):
 def test_damaged_files_get_a_sentence(tmp_path: Path, name: str, content: bytes, message: str):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CompanionError, match=message):
-        read_labelled(str(tmp_path / name), Columns("answer", "verdict"))
+        read_labelled(str(tmp_path / name), PLAIN)
 
 
 def test_a_few_malformed_lines_are_left_out_and_told(tmp_path: Path):
@@ -112,7 +113,7 @@ def test_a_few_malformed_lines_are_left_out_and_told(tmp_path: Path):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join([*good[:10], "{oops", *good[10:], json.dumps({"answer": "", "verdict": 1})]))
     with pytest.warns(UserWarning) as told:
-        found = read_labelled(str(file), Columns("answer", "verdict"))
+        found = read_labelled(str(file), PLAIN)
     assert len(found.rows) == 40
     messages = [str(one.message) for one in told]
     assert any("are no JSON objects (rows 11)" in message for message in messages)
@@ -123,7 +124,7 @@ def test_too_many_malformed_lines_are_an_error(tmp_path: Path):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(['{"answer": "a", "verdict": 1}'] * 20 + ["{"] * 6))
     with pytest.raises(CompanionError, match="6 of 26 rows"):
-        read_labelled(str(file), Columns("answer", "verdict"))
+        read_labelled(str(file), PLAIN)
 
 
 @pytest.mark.parametrize(

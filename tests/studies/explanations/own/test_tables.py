@@ -5,15 +5,11 @@ import pytest
 from companion.show.provenance import Provenance
 from companion.stats.metrics import item_measures
 from companion.stats.paired import t_test
-from companion.studies.explanations.own.tables import (
-    compare_arms,
-    compute_arm_intervals,
-    compute_sharpness,
-    estimate_difference,
-    estimate_level,
-    shortcut_accuracy,
-)
+from companion.studies.explanations.own.tables import compare_arms, estimate_difference, shortcut_accuracy
+from companion.studies.explanations.results.arms import compute_arm_intervals, compute_arm_points
 from companion.studies.explanations.results.claims import decide_claims, explain_undecided
+from companion.studies.explanations.results.estimates import estimate_level
+from companion.studies.explanations.results.inside import compute_sharpness
 from companion.studies.explanations.results.results import Results, probability_names
 
 LABELS = 3
@@ -151,7 +147,8 @@ def test_sharpness_and_intervals_have_a_row_for_each_arm():
     assert len(dots) == 2 * 5 * 3
     entropy = intervals.query("measure == 'output_entropy'").set_index("arm")
     assert entropy.loc["explanation", "high"] < entropy.loc["label", "low"]
-    assert list(compute_arm_intervals(results)["axis"].unique()) == ["label"]
+    for shown in (compute_arm_points(results), compute_arm_intervals(results)):
+        assert list(shown["axis"].unique()) == ["label"]
 
 
 @pytest.mark.parametrize(("group_sd", "seed_sd"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.03), (0.1, 0.03)])

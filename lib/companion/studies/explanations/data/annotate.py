@@ -2,7 +2,7 @@
 
 Offline the annotators are SIMULATED: they know the true level and the operations applied, and add their own errors.
 Their biases partly cancel and their noise is additive, which favours averages among merge rules; T2 says so. Language
-models can rate behind the same protocol.
+models rate in ``language_annotators``.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,17 +62,6 @@ class Rating:
 
     score: int | None
     explanation: str
-
-
-class Annotator(Protocol):
-    """Whoever rates: a simulation here, a language model elsewhere."""
-
-    @property
-    def name(self) -> str:
-        """Name in tables."""
-
-    def rate(self, item: Item, axis: str, prompt: Prompt, split: str, seed: int) -> Rating:
-        """Rate one response on one axis; the same arguments give the same answer."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +137,7 @@ def _choose_words(response: str, choose: Random) -> str:
 
 
 def annotate(
-    items: Iterable[Item], axes: Sequence[str], annotators: Sequence[Annotator], split: str, seed: int
+    items: Iterable[Item], axes: Sequence[str], annotators: Sequence[SimulatedAnnotator], split: str, seed: int
 ) -> pd.DataFrame:
     """All answers of all annotators to all prompts.
 
@@ -211,7 +200,12 @@ def merge_scores(ratings: pd.DataFrame, rule: MergeRule = "mean") -> pd.DataFram
 
 
 def _choose_majority(scores: pd.Series) -> float:
-    return float(_majority(scores.dropna().to_numpy()[None])[0]) if scores.notna().any() else np.nan
+    """The label most often given; ties go to the label nearest the mean, then to the lower."""
+    labels, given = np.arange(1, 6), scores.dropna().to_numpy()
+    if not len(given):
+        return np.nan
+    votes = (to_label(given)[:, None] == labels).sum(axis=0)
+    return float(labels[np.argmax(votes - np.abs(labels - given.mean()) / 100)])
 
 
 def _trimmed_mean(scores: pd.Series) -> float:
@@ -257,16 +251,11 @@ def merge_rules(ratings: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
 def _axis_rules(wide: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """What each rule gives for the items of one axis that are not training items."""
     train = (known["split"] == "train").to_numpy()
-    scores = wide.loc[known.index].to_numpy(float)
-    order = _best_first(scores[train], known.loc[train, "level"].to_numpy(float))
+    scores = wide.loc[known.index]
+    order = _best_first(scores[train].to_numpy(float), known.loc[train, "level"].to_numpy(float))
     scores, known = scores[~train], known[~train].reset_index()
-    merged = {
-        "mean": np.nanmean(scores, axis=1),
-        "median": np.nanmedian(scores, axis=1),
-        "majority": _majority(scores),
-        "trimmed_mean": np.array([trim_mean(row[~np.isnan(row)], TRIMMED) for row in scores]),
-        "best_single": _take_first_score(scores[:, order]),
-    }
+    merged = {str(rule): scores.agg(merge, axis=1).to_numpy() for rule, merge in MERGES.items()}
+    merged["best_single"] = _take_first_score(scores.to_numpy(float)[:, order])
     parts = [known.assign(rule=rule, merged=values) for rule, values in merged.items()]
     return pd.concat(parts)[["item", "axis", "split", "rule", "merged", "level"]]
 
@@ -280,15 +269,6 @@ def _best_first(scores: np.ndarray, level: np.ndarray) -> np.ndarray:
 def _take_first_score(scores: np.ndarray) -> np.ndarray:
     """The first score of each row that is not missing."""
     return scores[np.arange(len(scores)), np.argmax(~np.isnan(scores), axis=1)]
-
-
-def _majority(scores: np.ndarray) -> np.ndarray:
-    """The label most often given in each row; ties go to the label nearest the row's mean, then to the lower."""
-    labels = np.arange(1, 6)
-    votes = np.floor(np.round(scores, 9) + 0.5)
-    counts = (votes[:, :, None] == labels).sum(axis=1)
-    distance = np.abs(labels - np.nanmean(scores, axis=1)[:, None])
-    return labels[np.argmax(counts - distance / 100, axis=1)].astype(float)
 
 
 def merge_explanations(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:

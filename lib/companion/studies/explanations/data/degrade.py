@@ -20,7 +20,6 @@ from companion.studies.explanations.data.damage import (
     choose_donor,
     damage_words,
     shorten,
-    split_clauses,
     swap_topic,
 )
 from companion.studies.explanations.data.phrases import FILLERS
@@ -35,33 +34,25 @@ _QUOTES = 4
 class Operation:
     """What was done on one axis.
 
-    ``share`` is the realised share, 0 to 1: of words swapped for foreign ones, of words kept, or of words damaged;
-    ``count`` of ``total`` words is the same in whole words. ``visible`` is the share that a reader of the final
-    response sees; it differs on on_topic only, where the cut may take more foreign than own words, or fewer.
-    ``quotes`` maps a kind to phrases that stand literally in the final response (on_topic: "own", "foreign";
-    comprehensiveness: "kept", "filler"; naturalness: "swapped", "dropped", "doubled", "ending"). ``missing`` holds
-    phrases of the whole reply that were swapped out (on_topic) or cut off (comprehensiveness).
+    ``share`` is the realised share of words, 0 to 1: foreign ones among those of a reply that a reader of the final
+    response sees (the cut may take more foreign than own words, or fewer), words kept, or words damaged. ``quotes``
+    maps a kind to phrases that stand literally in the final response (on_topic: "own", "foreign"; comprehensiveness:
+    "kept", "filler"; naturalness: "swapped", "dropped", "doubled", "ending").
     """
 
-    level: int
     share: float
-    visible: float
-    count: int
-    total: int
     quotes: Mapping[str, tuple[str, ...]]
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Item:
-    """A conversation with a degraded response, the response it had, the true levels and the operations, by axis.
+    """A conversation with a degraded response, the true levels and the operations, by axis.
 
     A natural item has no levels and no operations.
     """
 
     id: str
     conversation: Conversation
-    original: str
     levels: dict[str, int]
     operations: dict[str, Operation] = field(repr=False)
 
@@ -95,11 +86,6 @@ def _quote_gaps(words: Sequence[Word]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(gaps))[:_QUOTES]
 
 
-def _quote_lost(words: Sequence[Word]) -> tuple[str, ...]:
-    texts = [word.text for word in words if word.origin == "own"]
-    return tuple(" ".join(piece) for piece in split_clauses(texts)[:_QUOTES])
-
-
 @dataclass(frozen=True)
 class _Stages:
     """The words of a reply after each operation."""
@@ -116,46 +102,32 @@ def compute_topic_level(visible: float) -> int:
     return min((2, 3, 4), key=lambda level: abs(SWAPPED[level] - visible))
 
 
-def _describe_topic(stages: _Stages, missing: tuple[str, ...]) -> Operation:
-    foreign = sum(word.origin == "foreign" for word in stages.swapped)
+def _describe_topic(stages: _Stages) -> Operation:
     words = stages.damaged
     quotes = {kind: _quote_runs(words, [word.origin == kind for word in words]) for kind in ("own", "foreign")}
+    # A cut can leave nothing, or nothing but, of the foreign clauses; what counts is what a reader can see.
     visible = [word.origin == "foreign" for word in stages.shortened if word.origin != "filler"]
-    # A cut can leave nothing, or nothing but, of the foreign clauses; the level is what a reader can see.
-    share = sum(visible) / len(visible)
-    return _make_operation(compute_topic_level(share), foreign, len(stages.swapped), quotes, missing, share)
+    return Operation(sum(visible) / len(visible), quotes)
 
 
-def _describe_completeness(stages: _Stages, level: int) -> Operation:
+def _describe_completeness(stages: _Stages) -> Operation:
     kept = sum(word.origin != "filler" for word in stages.shortened)
     is_filler = [word.origin == "filler" for word in stages.damaged]
     quotes = {
         "kept": _quote_runs(stages.damaged, [not filler for filler in is_filler]),
         "filler": _quote_runs(stages.damaged, is_filler),
     }
-    return _make_operation(level, kept, len(stages.swapped), quotes, _quote_lost(stages.swapped[kept:]))
+    return Operation(kept / len(stages.swapped), quotes)
 
 
-def _describe_naturalness(stages: _Stages, level: int) -> Operation:
+def _describe_naturalness(stages: _Stages) -> Operation:
     words = stages.damaged
     kinds = ("swapped", "doubled", "ending")
     quotes = {kind: _quote_runs(words, [word.damage == kind for word in words]) for kind in kinds}
     quotes["dropped"] = _quote_gaps(words)
     doubled = sum(word.damage == "doubled" for word in words) // 2
     damaged = sum(bool(word.damage) for word in words) - doubled
-    return _make_operation(level, damaged, len(stages.shortened), quotes)
-
-
-def _make_operation(
-    level: int,
-    count: int,
-    total: int,
-    quotes: Mapping[str, tuple[str, ...]],
-    missing: tuple[str, ...] = (),
-    visible: float | None = None,
-) -> Operation:
-    share = count / total
-    return Operation(level, share, share if visible is None else visible, count, total, quotes, missing)
+    return Operation(damaged / len(stages.shortened), quotes)
 
 
 def degrade(
@@ -185,15 +157,14 @@ def degrade(
     untouched = set(chosen.values()) == {5}
     response = conversation.response if untouched else " ".join(word.text for word in stages.damaged if word.text)
     operations = {
-        "naturalness": _describe_naturalness(stages, chosen["naturalness"]),
-        "comprehensiveness": _describe_completeness(stages, chosen["comprehensiveness"]),
-        "on_topic": _describe_topic(stages, _list_swapped_out(conversation.response, stages)),
+        "naturalness": _describe_naturalness(stages),
+        "comprehensiveness": _describe_completeness(stages),
+        "on_topic": _describe_topic(stages),
     }
-    reached = {axis: operations[axis].level for axis in AXES}
+    reached = {**chosen, "on_topic": compute_topic_level(operations["on_topic"].share)}
     return Item(
         id=conversation.id + "-" + "".join(str(reached[axis]) for axis in AXES),
         conversation=replace(conversation, response=response),
-        original=conversation.response,
         levels=reached,
         operations=operations,
     )
@@ -213,12 +184,6 @@ def _apply_operations(
         swapped = swap_topic(texts, levels, donor.response.split(), random)
     shortened = shorten(swapped, len(texts), levels["comprehensiveness"], fillers, random)
     return _Stages(swapped, shortened, damage_words(shortened, levels["naturalness"], random))
-
-
-def _list_swapped_out(whole: str, stages: _Stages) -> tuple[str, ...]:
-    now = " ".join(word.text for word in stages.swapped)
-    phrases = [" ".join(piece) for piece in split_clauses(whole.split())]
-    return tuple(phrase for phrase in phrases if phrase not in now)[:_QUOTES]
 
 
 def draw_balanced_levels(count: int, random: Random) -> list[dict[str, int]]:
@@ -268,4 +233,4 @@ def make_items(conversations: Sequence[Conversation], split: str, seed: int, ver
 def make_natural_items(conversations: Sequence[Conversation]) -> list[Item]:
     """Conversations as they are: nothing is done to them, and no level is known."""
     # What stands before the last dash is the conversation's id, as in degraded items.
-    return [Item(f"{one.id}-natural", one, one.response, {}, {}) for one in conversations]
+    return [Item(f"{one.id}-natural", one, {}, {}) for one in conversations]

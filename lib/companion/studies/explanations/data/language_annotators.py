@@ -76,11 +76,6 @@ def write_instruction(axis: str, prompt: Prompt) -> str:
     return "\n".join(lines)
 
 
-def make_question(model: str, conversation: Conversation, axis: str, prompt: Prompt) -> Question:
-    """The call that rates one conversation on one axis by one prompt."""
-    return Question(model, write_instruction(axis, prompt), _format_conversation(conversation))
-
-
 def _format_conversation(conversation: Conversation) -> str:
     return _format_material([(turn.speaker, turn.text) for turn in conversation.context], conversation.response)
 
@@ -113,7 +108,7 @@ def parse_answer(text: str, scale: int) -> Rating:
     return Rating(score, remove_leaks(" ".join(" ".join(lines[:-1]).split())))
 
 
-def _questions(conversations: Mapping[str, Conversation], axes: Sequence[str], model: str) -> dict[Key, Question]:
+def list_questions(conversations: Mapping[str, Conversation], axes: Sequence[str], model: str) -> dict[Key, Question]:
     """All questions to one model; the texts are shared between them."""
     return {
         (item, axis, prompt): Question(model, write_instruction(axis, prompt), material)
@@ -171,7 +166,7 @@ class Survey:
         return [self._account(endpoint) for endpoint in self.annotators.models]
 
     def _account(self, endpoint: Endpoint) -> Account:
-        asked, there = _questions(self.conversations, self.axes, endpoint.name), read_answers(self._file(endpoint))
+        asked, there = list_questions(self.conversations, self.axes, endpoint.name), read_answers(self._file(endpoint))
         found = {key: there[one.id] for key, one in asked.items() if one.id in there}
         return Account(
             model=endpoint.name,
@@ -218,7 +213,7 @@ class Survey:
         """
         accounts, rows = {one.model: one for one in self.accounts()}, []
         for endpoint in self.annotators.models:
-            asked = _questions(self.conversations, self.axes, endpoint.name)
+            asked = list_questions(self.conversations, self.axes, endpoint.name)
             elsewhere = sum(one.dollars for name, one in accounts.items() if name != endpoint.name)
             budget, tell = Budget(self.annotators.cap, elsewhere), partial(on_progress, endpoint.name)
             answers = ask_questions(endpoint, list(asked.values()), self._file(endpoint), budget, tell)

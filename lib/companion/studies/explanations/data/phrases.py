@@ -12,19 +12,13 @@ import yaml
 
 Severity = Literal["clean", "reserved", "slight", "moderate", "strong", "extreme"]
 """How bad an annotator finds it; ``clean`` and ``reserved`` are for responses to which nothing was done."""
-Phrases = dict[str, dict[str, tuple[str, ...]]]
+Phrases = dict[str, dict[str, list[str]]]
 
-
-def _freeze(part: Any) -> Any:
-    """Lists as tuples, at every depth."""
-    return {key: _freeze(value) for key, value in part.items()} if isinstance(part, dict) else tuple(part)
-
-
-_CONTENT = _freeze(yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")))
+_CONTENT: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 VERDICTS: dict[str, Phrases] = _CONTENT["verdicts"]
 EVIDENCE: dict[str, Phrases] = _CONTENT["evidence"]
 CLOSINGS: dict[str, Phrases] = _CONTENT["closings"]
 """By ``train`` or ``held_out``, axis, and severity or kind of evidence."""
-_FILLERS: dict[str, tuple[str, ...]] = _CONTENT["fillers"]
+_FILLERS: dict[str, list[str]] = _CONTENT["fillers"]
 FILLERS = {"train": _FILLERS["train"], "validation": _FILLERS["held_out"], "test": _FILLERS["held_out"]}
 """By split."""

@@ -58,13 +58,18 @@ def build(labelled: Labelled, settings: OwnSettings, name: str) -> Data:
     return Data({"items": items, "ratings": pd.DataFrame(columns=list(RATINGS))}, facts)
 
 
+def count_rows(data: Data) -> pd.DataFrame:
+    """T1: rows of each split with each label, by the label's name."""
+    names = data.facts["labels"]
+    counts = pd.crosstab(data.items["label"], data.items["split"])
+    counts = counts.reindex(index=range(1, len(names) + 1), columns=SPLITS, fill_value=0).add_prefix("n_")
+    counts.insert(0, "label", names)
+    return counts.reset_index(drop=True)
+
+
 def describe_rows(data: Data) -> str:
     """What was understood of the table, in one sentence: rows of each label, to train, validate and test on."""
-    counts = pd.crosstab(data.items["label"], data.items["split"]).reindex(columns=SPLITS, fill_value=0)
-    counts = counts.reindex(range(1, len(data.facts["labels"]) + 1), fill_value=0)
-    rows = [
-        f"{name} {' + '.join(map(str, row))}" for name, row in zip(data.facts["labels"], counts.to_numpy(), strict=True)
-    ]
+    rows = [f"{name} {' + '.join(map(str, row))}" for name, *row in count_rows(data).to_numpy()]
     return f"Rows by label ({' + '.join(SPLITS)}): {', '.join(rows)}."
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -11,14 +10,15 @@ from typing import Any, ClassVar
 
 from companion import paths
 from companion.errors import CompanionError
+from companion.files import write_whole
 from companion.profiles import load_profile, load_settings, validate
 from companion.runs.engine import Report
-from companion.runs.spec import spec_id
+from companion.studies.commands import make_missing, show_progress
 from companion.studies.explanations.data.dataset import Data
 from companion.studies.explanations.own import dataset as own_dataset
 from companion.studies.explanations.own.settings import TRAINING_SETTINGS, OwnSettings
-from companion.studies.explanations.own.table import Columns, Labelled, read_labelled
-from companion.studies.explanations.results.training import compare_recipes
+from companion.studies.explanations.own.table import ROLES, Labelled, read_labelled
+from companion.studies.explanations.results.training import compare_recipes, read_tuning
 from companion.studies.explanations.settings import ExplanationsSettings, RecipeSettings
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.explanations.training.experiment import RunSpec, plan
@@ -86,11 +86,10 @@ class OwnStudy(ExplanationsStudy):
         """
         if not self.tuned:
             return self.settings.recipe
-        ids = [spec_id(spec) for spec in self.tuning_specs()]
-        if not all(map(self.store.has, ids)):
+        records = read_tuning(self)
+        if not records:
             raise CompanionError(f"The recipes have not been compared on validation items yet; run '{self.command}'.")
-        table = compare_recipes(self, [self.store.read(run_id) for run_id in ids])
-        best = table.sort_values("nll").iloc[0]
+        best = compare_recipes(self, records).sort_values("nll").iloc[0]
         chosen = {"epochs": int(best["epochs"]), "batch_size": int(best["batch_size"])}
         return replace(self.settings.recipe, learning_rate=float(best["learning_rate"]), **chosen)
 
@@ -108,14 +107,10 @@ class OwnStudy(ExplanationsStudy):
         """Split the table's rows and write the prompts."""
         return self._built
 
-    def left_out(self) -> str:
-        """Nothing: there is one table."""
-        return ""
-
     @cached_property
     def _labelled(self) -> Labelled:
         one = self.settings
-        columns = Columns(one.text, one.label, one.explanation or None, one.group or None)
+        columns = {role: getattr(one, role) for role in ROLES}
         return read_labelled(self.table, columns, one.labels, self.revision)
 
     @cached_property
@@ -229,12 +224,11 @@ def run_comparison(own: OwnStudy, quiet: bool = False) -> Report:
 
     Raises CompanionError where the table can't be read or has changed, or a run failed.
     """
-    if not quiet:
-        print(own_dataset.describe_rows(own.data), file=sys.stderr)
+    show_progress(quiet, own_dataset.describe_rows(own.data))
+    if own.frozen() is None:
+        # What is made from a reader's own table is kept out of commits, as caches are.
+        write_whole(own.folder / ".gitignore", b"*\n")
     if own.tuned:
-        if not quiet:
-            print("First the learning rate is chosen on validation rows, then the arms are compared.", file=sys.stderr)
+        show_progress(quiet, "First the learning rate is chosen on validation rows, then the arms are compared.")
         run(own, own.tuning_specs(), quiet).raise_if_failed()
-    report = run(own, quiet=quiet)
-    report.raise_if_failed()
-    return report
+    return make_missing(own, quiet)

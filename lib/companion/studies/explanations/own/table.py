@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,18 +15,10 @@ from companion.corpora.filters import normalize_whitespace
 from companion.corpora.malformed import warn_of_skipped_rows
 from companion.errors import CompanionError
 
+ROLES = ("text", "label", "explanation", "group")
+"""What a column can be; the last two may be missing."""
 LABELS = (2, 20)
 LABEL_CHARACTERS = 40
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns: text and label, and those there may be: explanation, and what must not be split up."""
-
-    text: str
-    label: str
-    explanation: str | None = None
-    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +35,14 @@ class Labelled:
     digest: str
 
 
-def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revision: str | None = None) -> Labelled:
+def read_labelled(
+    data: str, columns: Mapping[str, str], labels: Sequence[str] = (), revision: str | None = None
+) -> Labelled:
     """Read a CSV, JSON, JSON Lines or Parquet file, or a data set of the hub.
 
     Args:
         data: path of a file, or owner/name of a data set on the hub.
+        columns: role (one of ``ROLES``) to name of the column; empty where there is none.
         labels: the labels in their order; without it numbers by size, words by the alphabet.
         revision: commit of a hub data set, 40 hexadecimal digits.
 
@@ -56,7 +51,7 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
             set, fewer than two or more than twenty, or too many rows without a text or a label.
     """
     table, digest = _table(data, revision)
-    chosen = {role: name for role, name in vars(columns).items() if name}
+    chosen = {role: name for role, name in columns.items() if name}
     lacking = [name for name in chosen.values() if name not in table.columns]
     if lacking:
         semicolons = len(table.columns) == 1 and ";" in str(table.columns[0])
@@ -64,7 +59,7 @@ def read_labelled(data: str, columns: Columns, labels: Sequence[str] = (), revis
         there = _listed(list(table.columns))
         raise CompanionError(f"{data} has no column {', '.join(map(repr, lacking))}; its columns are {there}.{hint}")
     rows = pd.DataFrame({role: table[name].map(_as_text) for role, name in chosen.items()})
-    rows = rows.reindex(columns=["text", "label", "explanation", "group"], fill_value="")
+    rows = rows.reindex(columns=list(ROLES), fill_value="")
     rows["group"] = rows["group"].where(rows["group"] != "", rows["text"])
     rows = _usable(rows, data)
     names = _ordered(rows["label"], labels, data)

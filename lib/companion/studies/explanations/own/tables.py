@@ -8,25 +8,12 @@ import pandas as pd
 
 from companion.stats import paired
 from companion.stats.estimate import Estimate
-from companion.studies.explanations.data.dataset import SPLITS
 from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.own.study import OwnStudy
-from companion.studies.explanations.results import arms, estimates
+from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
 ORDERED_ONLY = ("kappa", "mae", "within_one")
-SHARPNESS = ("output_entropy", "label_entropy", "peak_mass")
-
-
-def count_rows(own: OwnStudy) -> pd.DataFrame:
-    """T1: rows of each split with each label, by the label's name."""
-    items = own.data.items
-    counts = items.groupby(["label", "split"]).size().unstack("split").reindex(columns=list(SPLITS)).fillna(0)
-    names = own.data.facts["labels"]
-    counts = counts.reindex(range(1, len(names) + 1), fill_value=0).astype(int)
-    return (
-        counts.add_prefix("n_").assign(label=names).reset_index(drop=True)[["label", *(f"n_{one}" for one in SPLITS)]]
-    )
 
 
 def describe_data(own: OwnStudy) -> str:
@@ -69,19 +56,12 @@ def _arm_row(results: Results, arm: str) -> dict[str, object]:
     seeds = results.predictions.loc[results.predictions["arm"] == arm, "seed"].nunique()
     row: dict[str, object] = {"arm": arm, "n_seeds": seeds}
     for name, column in {"accuracy": "correct", "nll": "nll"}.items():
-        row |= estimates.as_columns(estimate_level(results, arm, column), name)
+        row |= estimates.as_columns(estimates.estimate_level(results, arm, column), name)
     if arm == "label":
         return row
     accuracy, loss = (estimate_difference(results, arm, "label", column) for column in ("correct", "nll"))
     row |= estimates.as_columns(accuracy, "difference") | {"p": accuracy.p}
     return row | estimates.as_columns(loss, "nll_difference")
-
-
-def estimate_level(results: Results, arm: str, column: str) -> Estimate:
-    """Mean of a column in one arm over groups and seeds, its interval cut at what is possible."""
-    rows = results.predictions[results.predictions["arm"] == arm].rename(columns={column: "difference"})
-    estimate = paired.t_test(paired.source_by_seed(rows), results.unit)
-    return estimates.clip_interval(estimate, 0.0, estimates.HIGHEST[column])
 
 
 def estimate_difference(results: Results, treated: str, control: str, column: str) -> Estimate:
@@ -90,38 +70,8 @@ def estimate_difference(results: Results, treated: str, control: str, column: st
     return estimates.clip_to_range(paired.t_test(table, results.unit), column)
 
 
-def compute_arm_points(results: Results) -> pd.DataFrame:
-    """F3's dots: accuracy of each arm and seed, groups with equal weight."""
-    points = arms.compute_arm_points(results)
-    return points[points["axis"] != "pooled"]
-
-
-def compute_arm_intervals(results: Results) -> pd.DataFrame:
-    """F3's intervals."""
-    return (
-        _compute_intervals(results, ["correct"])
-        .drop(columns="measure")
-        .assign(axis=results.predictions["axis"].iloc[0])
-    )
-
-
 def compute_baselines(results: Results) -> pd.DataFrame:
     """F3's dashed lines: accuracy of the baselines that need no language model."""
     items = results.items[results.items["split"] == "test"]
     reached = shortcut_accuracy(items).rename_axis("name").reset_index(name="value")
     return reached.assign(axis=items["axis"].iloc[0])
-
-
-def compute_sharpness(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """F5: mean output sharpness of each arm and seed, and its intervals."""
-    means = results.predictions.groupby(["arm", "seed", "source"], sort=False)[list(SHARPNESS)].mean()
-    dots = means.groupby(["arm", "seed"], sort=False).mean().reset_index().melt(["arm", "seed"], var_name="measure")
-    return dots, _compute_intervals(results, SHARPNESS)
-
-
-def _compute_intervals(results: Results, columns: tuple[str, ...] | list[str]) -> pd.DataFrame:
-    rows = []
-    for arm in results.predictions["arm"].unique():
-        for column in columns:
-            rows.append({"arm": arm, "measure": column, **estimates.as_columns(estimate_level(results, arm, column))})
-    return pd.DataFrame(rows)

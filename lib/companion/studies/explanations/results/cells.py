@@ -10,17 +10,18 @@ from companion.stats import paired
 from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
+PAIR = ("explanation", "label")
+"""The arms compared in each cell, treated first."""
 
-def compare_cells(
-    results: Results, resamples: int, treated: str = "explanation", control: str = "label"
-) -> pd.DataFrame:
-    """T3: the cells, treated against control: accuracies, shortcuts, difference with interval, McNemar per seed.
+
+def compare_cells(results: Results, resamples: int) -> pd.DataFrame:
+    """T3: the cells, explanation against label: accuracies, shortcuts, difference with interval, McNemar per seed.
 
     ``estimate`` is the difference with its bootstrap interval over seeds and items of this source; ``mcnemar_better``
     and ``mcnemar_worse`` count the seeds whose exact McNemar p, Holm-adjusted over all cells and seeds, is below 0.05.
     """
-    differences = estimates.pair_differences(results, treated, control, "correct")
-    tests = run_mcnemar_tests(results, treated, control)
+    differences = estimates.pair_differences(results, *PAIR, "correct")
+    tests = run_mcnemar_tests(results)
     accuracy = results.predictions.groupby(["arm", "axis", "source"])["correct"].mean()
     rows = []
     for cell_key, group in differences.groupby(["axis", "source"], sort=False):
@@ -34,7 +35,7 @@ def compare_cells(
                 "n_items": group["item"].nunique(),
                 "n_seeds": group["seed"].nunique(),
                 **estimates.shortcut_accuracy(results.items, axis, source),
-                **{arm: accuracy.get((arm, axis, source), np.nan) for arm in ("base", control, treated)},
+                **{arm: accuracy.get((arm, axis, source), np.nan) for arm in ("base", "label", "explanation")},
                 **estimates.as_columns(estimates.clip_interval(estimate, -1.0, 1.0)),
                 "mcnemar_better": int((clear["difference"] > 0).sum()),
                 "mcnemar_worse": int((clear["difference"] < 0).sum()),
@@ -50,13 +51,13 @@ def compute_cell_metrics(results: Results) -> pd.DataFrame:
     return cells.mean().drop(columns="seed").assign(n_seeds=cells["seed"].nunique()).reset_index()
 
 
-def run_mcnemar_tests(results: Results, treated: str = "explanation", control: str = "label") -> pd.DataFrame:
-    """Exact McNemar test of each cell and seed, with Holm over all of them."""
+def run_mcnemar_tests(results: Results) -> pd.DataFrame:
+    """Exact McNemar test of explanation against label in each cell and seed, with Holm over all of them."""
     keys = ["axis", "source", "seed"]
     rows = []
-    correct = results.predictions.pivot(index=[*keys, "item"], columns="arm", values="correct")[[treated, control]]
+    correct = results.predictions.pivot(index=[*keys, "item"], columns="arm", values="correct")[list(PAIR)]
     for cell, group in correct.dropna().groupby(level=keys, sort=False):
-        test = paired.mcnemar(group[treated].to_numpy() > 0, group[control].to_numpy() > 0)
+        test = paired.mcnemar(*(group[arm].to_numpy() > 0 for arm in PAIR))
         row: dict[str, object] = dict(zip(keys, cell, strict=True))
         row |= {"n_items": len(group), "gained": test.gained, "lost": test.lost}
         rows.append(row | {"difference": (test.gained - test.lost) / len(group), "p": test.p})
@@ -64,11 +65,9 @@ def run_mcnemar_tests(results: Results, treated: str = "explanation", control: s
     return table.assign(p_holm=paired.holm(table["p"]))
 
 
-def summarize_cells(
-    results: Results, resamples: int, treated: str = "explanation", control: str = "label"
-) -> pd.DataFrame:
-    """Differences over sources for each axis and for all axes together (the diamonds of F2)."""
-    differences = estimates.pair_differences(results, treated, control, "correct")
+def summarize_cells(results: Results, resamples: int) -> pd.DataFrame:
+    """The same differences over sources for each axis and for all axes together (the diamonds of F2)."""
+    differences = estimates.pair_differences(results, *PAIR, "correct")
     axes = list(differences["axis"].unique())
     parts = {axis: differences[differences["axis"] == axis] for axis in axes} | {"pooled": differences}
     rows = []

@@ -24,7 +24,12 @@ from companion.stats.verdict import Claim as Side
 from companion.stats.verdict import Verdict, verdict
 from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.results import statements
-from companion.studies.explanations.results.estimates import bootstrap_differences, clip_to_range, pair_differences
+from companion.studies.explanations.results.estimates import (
+    as_columns,
+    bootstrap_differences,
+    clip_to_range,
+    pair_differences,
+)
 from companion.studies.explanations.results.inside import find_middle_third
 from companion.studies.explanations.results.learned import beats_rival, learned_arms, learned_axes, rival_name
 from companion.studies.explanations.results.results import Results
@@ -105,9 +110,7 @@ def _decide_family(results: Results, comparisons: Sequence[Comparison], learned:
                 id=one.id,
                 statement=one.statement,
                 test=f"{estimate.method}; p: {how}",
-                estimate=estimate.estimate,
-                low=estimate.low,
-                high=estimate.high,
+                **as_columns(estimate),
                 level=f"{100 * estimate.level:.4g} %, family of {size}",
                 agreement=_count_agreement(table, one.side, results.unit),
                 p=float(p),
@@ -219,9 +222,7 @@ def _decide_gap(results: Results, learned: AbstractSet[str]) -> Claim:
         id="2c",
         statement="Shuffled explanations close more than half of the gap between labels alone and true explanations.",
         test=estimate.method,
-        estimate=shown.estimate,
-        low=shown.low,
-        high=shown.high,
+        **as_columns(shown),
         level="95 %",
         n=_format_n(whole, results.unit),
         verdict=decided,
@@ -254,9 +255,7 @@ def _decide_equivalence(results: Results, margin: float) -> Claim:
         id="2d",
         statement=f"Shuffled explanations rate as accurately as true ones, within {margin:g} of accuracy.",
         test=f"{found.method}, margin {margin:g} fixed in the profile before any result",
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
+        **as_columns(found),
         level="90 % inside to support, 95 % outside to contradict",
         p=found.p,
         n=_format_n(differences, results.unit),

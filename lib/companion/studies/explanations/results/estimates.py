@@ -6,6 +6,7 @@ axes, then tested over sources.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,11 +57,19 @@ def bootstrap_differences(
     return nested_bootstrap(tables, generator, new_sources=new_sources, level=level, resamples=resamples)
 
 
-def estimate_level(results: Results, arm: str, column: str, resamples: int, axis: str | None = None) -> Estimate:
-    """Mean of a column in one arm with the nested bootstrap interval for new sources, cut at its possible range."""
+def estimate_level(
+    results: Results, arm: str, column: str, resamples: int | None = None, axis: str | None = None
+) -> Estimate:
+    """Mean of a column in one arm with an interval for new sources, cut at its possible range.
+
+    The interval is that of the nested bootstrap; without ``resamples`` the t interval over sources and seeds, crossed.
+    """
     rows = results.predictions[results.predictions["arm"] == arm]
-    rows = rows if axis is None else rows[rows["axis"] == axis]
-    estimate = bootstrap_differences(rows.rename(columns={column: "difference"}), resamples)
+    rows = (rows if axis is None else rows[rows["axis"] == axis]).rename(columns={column: "difference"})
+    if resamples is None:
+        estimate = paired.t_test(paired.source_by_seed(rows), results.unit)
+    else:
+        estimate = bootstrap_differences(rows, resamples)
     return clip_interval(estimate, 0.0, HIGHEST[column])
 
 
@@ -70,7 +79,7 @@ def clip_interval(estimate: Estimate, lowest: float, highest: float) -> Estimate
     return replace(estimate, low=float(low), high=float(high))
 
 
-def as_columns(estimate: Estimate, name: str = "") -> dict[str, float]:
+def as_columns(estimate: Estimate, name: str = "") -> dict[str, Any]:
     """The estimate as columns ``estimate``, ``low``, ``high``; under a name ``name``, ``name_low``, ``name_high``."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("estimate", "low", "high")
     return dict(zip(keys, (estimate.estimate, estimate.low, estimate.high), strict=True))

@@ -13,13 +13,13 @@ def compute_layer_values(results: Results) -> pd.DataFrame:
     return _average_layers(results, ["arm", "measure", "layer", "seed"])
 
 
-def compute_layer_differences(results: Results, control: str = "label") -> pd.DataFrame:
-    """F4's second figure: entropy of each trained arm minus ``control``, paired by source and seed."""
+def compute_layer_differences(results: Results) -> pd.DataFrame:
+    """F4's second figure: entropy of each trained arm minus ``label``, paired by source and seed."""
     means = _average_layers(results, ["arm", "measure", "layer", "source", "seed"])
     wide = means.pivot(index=["measure", "layer", "source", "seed"], columns="arm", values="value")
     rows = []
-    for arm in [one for one in means["arm"].unique() if one not in (control, "base")]:
-        differences = (wide[arm] - wide[control]).dropna().rename("value").reset_index()
+    for arm in [one for one in means["arm"].unique() if one not in ("label", "base")]:
+        differences = (wide[arm] - wide["label"]).dropna().rename("value").reset_index()
         for (measure, layer), group in differences.groupby(["measure", "layer"], sort=False):
             table = group.pivot(index="source", columns="seed", values="value")
             estimate = paired.t_test(table.to_numpy())
@@ -36,7 +36,9 @@ def _average_sharpness(results: Results) -> pd.DataFrame:
     rows, right = results.predictions, results.predictions["correct"] > 0
     confidence = rows["confidence"]
     wide = rows.assign(confidence_right=confidence.where(right), confidence_wrong=confidence.where(~right))
-    shown = ["output_entropy", "label_entropy", "peak_mass", "confidence_right", "confidence_wrong"]
+    shown = ["output_entropy", "label_entropy", "peak_mass"]
+    if results.unit == "source":  # many a group of a reader's own data has no item of one of the two kinds
+        shown += ["confidence_right", "confidence_wrong"]
     means = wide.groupby(["arm", "seed", "source"], sort=False)[shown].mean()
     return means.reset_index().melt(["arm", "seed", "source"], var_name="measure").dropna()
 

@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from companion.runs.spec import spec_id
 from companion.show.claims import claims_view
 from companion.show.ledger import write_claims
 from companion.studies.explanations.data import gold
 from companion.studies.explanations.results.claims import decide_claims, describe_learning, explain_undecided
 from companion.studies.explanations.results.inputs import compare_merge_rules, has_known_levels
 from companion.studies.explanations.results.results import Results
-from companion.studies.explanations.results.training import compare_recipes
+from companion.studies.explanations.results.training import compare_recipes, read_tuning
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.publish import publish_table, records_origin
 
@@ -20,10 +19,9 @@ RECORDED = "cpu"
 
 def publish_tuning(study: ExplanationsStudy) -> pd.DataFrame | str:
     """Write T0_tuning, the recipes compared on validation items; where that was not run, one sentence instead."""
-    ids = [spec_id(spec) for spec in study.tuning_specs()]
-    if not all(map(study.store.has, ids)):
+    records = read_tuning(study)
+    if not records:
         return f"No recipes were compared here: 'companion tune -p {study.profile.name}' does it."
-    records = [study.store.read(run_id) for run_id in ids]
     seeds, labels = len(study.settings.tuning.seeds), records[0].arrays["probabilities"].shape[1]
     one_cell = f"{study.settings.validation_items} items a cell"
     items = one_cell if study.unit == "source" else f"{(study.data.items['split'] == 'validation').sum()} items"

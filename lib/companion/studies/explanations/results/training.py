@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from companion.runs.spec import spec_id
 from companion.runs.store import Record
 from companion.stats import metrics
 from companion.studies.explanations.results.results import Results
 from companion.studies.explanations.study import ExplanationsStudy
+from companion.studies.publish import read_records
 
 RECIPE = ("learning_rate", "epochs", "batch_size")
 
@@ -23,6 +25,13 @@ def compute_learning_curves(results: Results, windows: int = 12) -> pd.DataFrame
     )
     keys = ["arm", "measure", "examples_seen", "seed"]
     return long.dropna().groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def read_tuning(study: ExplanationsStudy) -> list[Record]:
+    """Records of the choice of recipe; none where it was not made."""
+    specs = study.tuning_specs()
+    there = all(study.store.has(spec_id(spec)) for spec in specs)
+    return read_records(study, specs) if there else []
 
 
 def compare_recipes(study: ExplanationsStudy, records: Sequence[Record]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,13 +104,8 @@ def _first_line(stream: IO[bytes]) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
     for number, content in numbered:
         content = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
         if content.strip():
-            return content, _prepend_line((number, content), numbered)
+            return content, chain([(number, content)], numbered)
     return b"", iter(())
-
-
-def _prepend_line(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    yield first
-    yield from rest
 
 
 def _rate_text(raters: Sequence[Rater], lines: Iterator[tuple[int, bytes]], explain: bool) -> int:

@@ -77,34 +77,27 @@ def plan(
         base: the facts of the base model, ``model``, ``revision``, ``weights`` and ``dtype``.
         version: result version of the runs.
     """
+    facts = {**base, "data": data_hash, "result_version": version}
     return [
-        _make_spec(settings, base, data_hash, version, arm, axes, seed)
+        _make_spec(settings, facts, arm, axes, seed)
         for seed, axes, arm in product(settings.seeds, _list_students(settings), settings.arms)
         if arm != "base" or seed == settings.seeds[0]
     ]
 
 
 def _make_spec(
-    settings: ExplanationsSettings,
-    base: dict[str, Any],
-    data_hash: str,
-    version: int,
-    arm: str,
-    axes: tuple[str, ...],
-    seed: int,
+    settings: ExplanationsSettings, facts: dict[str, Any], arm: str, axes: tuple[str, ...], seed: int
 ) -> RunSpec:
     return RunSpec(
         arm=arm,
         axes=axes,
         seed=seed,
-        **base,
-        data=data_hash,
+        **facts,
         # A setting that is not given leaves the spec, and with it the id, as they were before there was that setting.
         recipe=None if arm == "base" else {k: v for k, v in asdict(settings.recipe).items() if v is not None},
         score_split="test",
         inside=arm in ("base", *PRIMARY),
         generation_items=settings.generation_items,
-        result_version=version,
     )
 
 
@@ -112,12 +105,12 @@ def plan_tuning(
     settings: ExplanationsSettings, base: dict[str, Any], data_hash: str, version: int = RunSpec.result_version
 ) -> list[RunSpec]:
     """Specs of the one choice of learning rate, epochs and batch size, scored on validation items only."""
-    grid = settings.tuning
-    specs = []
+    facts = {**base, "data": data_hash, "result_version": version}
+    grid, specs = settings.tuning, []
     for batch_size, epochs, learning_rate in product(grid.batch_sizes, grid.epochs, grid.learning_rates):
         recipe = replace(settings.recipe, batch_size=batch_size, epochs=epochs, learning_rate=learning_rate)
         for arm, seed, axes in product(grid.arms, grid.seeds, _list_students(settings)):
-            spec = _make_spec(replace(settings, recipe=recipe), base, data_hash, version, arm, axes, seed)
+            spec = _make_spec(replace(settings, recipe=recipe), facts, arm, axes, seed)
             specs.append(replace(spec, score_split="validation", inside=False, generation_items=0))
     return specs
 
