@@ -89,29 +89,17 @@ def _parse_line(line: str) -> Any:
         return ast.literal_eval(line)
 
 
-def load_original(name: str) -> list[Conversation]:
+def load_original(original: Original) -> list[Conversation]:
     """Read one of the six: conversations of a length that can be rated, without near-duplicates, in a fixed order.
 
     Raises:
-        CompanionError: no such data set, or its files are unavailable or damaged.
+        CompanionError: its files are unavailable or damaged.
     """
-    original = find_original(name)
     folder = _release(original) or _load_from_hub(original)
     files = sorted(file for pattern in original.files for file in folder.rglob(pattern) if file.is_file())
     if not files:
         raise CompanionError(f"{folder} has no file {' or '.join(original.files)} of {original.title}.")
-    return take_dissimilar(select_fitting(name, original.read(files), RATEABLE), LARGEST_POOL)
-
-
-def find_original(name: str) -> Original:
-    """Give the data set of that name.
-
-    Raises:
-        CompanionError: there is none.
-    """
-    if name not in ORIGINALS:
-        raise CompanionError(f"there is no data set named {name!r}; they are {', '.join(ORIGINALS)}")
-    return ORIGINALS[name]
+    return take_dissimilar(select_fitting(original.name, original.read(files), RATEABLE), LARGEST_POOL)
 
 
 def _release(original: Original) -> Path | None:
