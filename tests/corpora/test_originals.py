@@ -37,17 +37,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_files_of_a_release_are_read_from_the_folder(folder: Path):
     _put(folder / "hh-rlhf" / "helpful-base" / "train.jsonl.gz", HH_FILE)
-    chosen, rejected = load_original("hh_chosen"), load_original("hh_rejected")
+    chosen, rejected = load_original(ORIGINALS["hh_chosen"]), load_original(ORIGINALS["hh_rejected"])
     assert len(chosen) + len(rejected) == 40
     assert {item.source for item in chosen} == {"hh_chosen"}
     assert not {item.group for item in chosen} & {item.group for item in rejected}
-    assert chosen == load_original("hh_chosen")
+    assert chosen == load_original(ORIGINALS["hh_chosen"])
 
 
 def test_amazon_lines_are_python_literals(folder: Path):
     row = {"asin": "B1", "question": "Is it 'new'?", "answer": "It is.", "answerTime": None}
     _put(folder / "amazonqa" / "qa_Toys.json.gz", gzip.compress(f"{row!r}\n".encode()))
-    (item,) = load_original("amazonqa")
+    (item,) = load_original(ORIGINALS["amazonqa"])
     assert item.context[0].text == "Is it 'new'?" and item.response == "It is."
 
 
@@ -60,7 +60,7 @@ def test_parquet_and_short_answers(folder: Path):
     file = folder / "coqa" / "data" / "train-0.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([row]), file)
-    found = load_original("coqa")
+    found = load_original(ORIGINALS["coqa"])
     # two questions with the same short answer are two items
     assert [item.response for item in found] == ["yes", "yes"]
     assert {item.context[-1].text for item in found} == {"Has Ann a boat?", "Is it hers?"}
@@ -79,12 +79,7 @@ def test_parquet_and_short_answers(folder: Path):
 def test_damaged_files_get_a_sentence(folder: Path, name: str, file: str, content: bytes, message: str):
     _put(folder / file, content)
     with pytest.raises(CompanionError, match=message):
-        load_original(name)
-
-
-def test_unknown_name():
-    with pytest.raises(CompanionError, match="they are arena, hh_chosen"):
-        load_original("imdb")
+        load_original(ORIGINALS[name])
 
 
 def _put(file: Path, content: bytes) -> None:
@@ -147,20 +142,20 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_hub_copy_at_the_pinned_revision(hub: str):
-    assert len(load_original("hh_chosen")) > 10
+    assert len(load_original(ORIGINALS["hh_chosen"])) > 10
 
 
 def test_gated_data_set_says_how_to_get_access_and_no_token(hub: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
     with pytest.raises(CompanionError, match="accepted its terms") as caught:
-        load_original("arena")
+        load_original(ORIGINALS["arena"])
     assert "chatbot_arena_conversations" in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("COMPANION_DATA", raising=False)
     with pytest.raises(CompanionError, match="could not be fetched .* check the network, or put its files"):
-        load_original("coqa")
+        load_original(ORIGINALS["coqa"])
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real files are not here")
@@ -181,7 +176,7 @@ def test_real_files(name: str, rows: int, kept: int, monkeypatch: pytest.MonkeyP
     folder = REAL / original.folder
     files = sorted(file for pattern in original.files for file in folder.rglob(pattern))
     assert len(list(original.read(files))) == rows
-    found = load_original(name)
+    found = load_original(ORIGINALS[name])
     assert len(found) == kept
     assert all(item.response and item.context for item in found)
 

@@ -107,6 +107,11 @@ def test_fewer_than_two_sources_is_an_error(monkeypatch):
         sources.load_sources([])
 
 
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(CompanionError, match="no source named 'imdb'; the sources are assistant, .*, arena, hh_chosen"):
+        sources.load_source("imdb")
+
+
 def test_another_version_is_refused(monkeypatch):
     forget(monkeypatch, "faq")
     monkeypatch.setattr(importlib.metadata, "version", lambda package: "9.9")

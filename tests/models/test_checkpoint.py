@@ -40,7 +40,7 @@ def train(make_base: Make, make_sequences: Callable[..., list[Sequence]], recipe
         dtype: torch.dtype = torch.float32,
         seed: int = 1,
         device: str = "cpu",
-        on_progress: ProgressCallback | None = None,
+        on_progress: ProgressCallback = lambda *_: None,
     ) -> tuple[Student, History]:
         base = make_base(dtype=dtype)
         base.model.to(device)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable
+from functools import partial
 
 import numpy as np
 
@@ -10,8 +11,6 @@ from companion.stats.bootstrap import nested_bootstrap
 
 CELLS, SEEDS, ITEMS, RESAMPLES = 18, 6, 300, 10_000
 TASK = f"{RESAMPLES:,} bootstraps of {CELLS} cells x {SEEDS} seeds x {ITEMS} items"
-
-
 BLOCK = 100
 """Resamples that are computed together without a loop."""
 
@@ -19,6 +18,7 @@ BLOCK = 100
 def ways() -> list[Way]:
     """One thread each; ours redraws every level's means by themselves, the textbook's whole tables."""
     note = "textbook: cells, seeds and items redrawn in every resample"
+    loop, blocks = (partial(percentiles, means) for means in (one_at_a_time, many_at_a_time))
     return [
         Way("companion", (TASK,), companion, "each level redrawn by itself, calibrated", 1, 1, SECONDS),
         Way("numpy loop", (TASK,), loop, f"{note}, one at a time", 1, 1, SECONDS),
@@ -41,17 +41,8 @@ def companion(_task: str) -> float:
     return time.perf_counter() - start
 
 
-def loop(_task: str) -> float:
-    """Seconds of the textbook loop, percentiles at the end."""
-    return _percentiles(one_at_a_time)
-
-
-def blocks(_task: str) -> float:
-    """Seconds of the same without a loop over single resamples."""
-    return _percentiles(many_at_a_time)
-
-
-def _percentiles(means: Callable[[np.ndarray, np.random.Generator, int], np.ndarray]) -> float:
+def percentiles(means: Callable[[np.ndarray, np.random.Generator, int], np.ndarray], _task: str) -> float:
+    """Seconds of a textbook resampling, percentiles at the end."""
     values = np.stack(list(differences().values()))
     start = time.perf_counter()
     np.percentile(means(values, np.random.default_rng(1), RESAMPLES), [2.5, 97.5])
@@ -69,7 +60,7 @@ def one_at_a_time(values: np.ndarray, draw: np.random.Generator, resamples: int)
 
 
 def many_at_a_time(values: np.ndarray, draw: np.random.Generator, resamples: int) -> np.ndarray:
-    """The same distribution, in blocks."""
+    """The same distribution, in blocks without a loop over single resamples."""
     return np.concatenate([_block(values, draw) for _ in range(resamples // BLOCK)])
 
 

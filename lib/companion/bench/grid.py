@@ -116,10 +116,6 @@ def record(spec: Run, folder: str) -> None:
     Store(Path(folder)).write(spec, *work(spec))
 
 
-def main() -> None:
-    """Make one run in this process: `python -m companion.bench.grid SPEC FOLDER`."""
-    record(from_json(sys.argv[1], Run), sys.argv[2])
-
-
 if __name__ == "__main__":
-    main()
+    # Make one run in this process: `python -m companion.bench.grid SPEC FOLDER`.
+    record(from_json(sys.argv[1], Run), sys.argv[2])

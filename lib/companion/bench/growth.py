@@ -1,7 +1,8 @@
 """How the cost of a grid grows: one quantity at a time, measured with the real engine, and its figure."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -31,25 +32,18 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Point:
-    """One value of one quantity; called, it gives the seconds of that grid."""
-
-    quantity: str
-    value: int
-
-    def __call__(self, _task: str) -> float:
-        """Seconds of the whole grid, start of the workers included."""
-        return seconds(*plan_growth(self.quantity, self.value))
-
-
 def ways() -> list[Way]:
     """One way per point of the figure."""
     return [
-        Way(str(value), (quantity,), Point(quantity, value), "", 1, 1, SECONDS)
+        Way(str(value), (quantity,), partial(measure_growth, value), "", 1, 1, SECONDS)
         for quantity, values in GROWTH.items()
         for value in values
     ]
+
+
+def measure_growth(value: int, quantity: str) -> float:
+    """Seconds of the whole grid at one point of the figure, start of the workers included."""
+    return seconds(*plan_growth(quantity, value))
 
 
 def plan_growth(quantity: str, value: int) -> tuple[list[Run], int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from companion.bench import bootstraps, commands, grid, growth, profile, scoring, training, turns, workload
 from companion.bench.turns import Measured, Way, take_turns
@@ -102,12 +103,18 @@ def machine() -> str:
 def page(table: pd.DataFrame) -> str:
     """The Markdown page: the machine, and a table for each part that was measured."""
     parts = [
-        _part(heading, INTRODUCTIONS[name], table[table["part"] == name])
+        _part(heading, introduce(name), table[table["part"] == name])
         for name, (heading, _) in PARTS.items()
         if (table["part"] == name).any()
     ]
     about = f"Machine: {table['machine'].iloc[0]}."
-    return "\n".join(["# Speed beside the usual tools", "", about, "", ABOUT, "", *parts])
+    return "\n".join(["# Speed beside the usual tools", "", about, "", TEXTS["about"], "", *parts])
+
+
+def introduce(part: str) -> str:
+    """What stands above the table of a part."""
+    text: str = TEXTS["introductions"][part]
+    return text.format(workload=workload, grid=grid, growth=growth, examples=grid.Run.train * workload.VERSIONS)
 
 
 def _part(heading: str, introduction: str, table: pd.DataFrame) -> str:
@@ -126,7 +133,7 @@ def ratios(file: Path) -> str:
         raise CompanionError(f"{file} is missing; run make bench first.")
     table = read(file)
     parts = [table[table["part"] == part] for part in COMPARED]
-    shown = [_compare_ways(_rows(part)) for part in parts if len(part)]
+    shown = [_compare_ways(list(part.itertuples())) for part in parts if len(part)]
     return "\n\n".join([*shown, f"Machine: {table['machine'].iloc[0]}."])
 
 
@@ -152,40 +159,15 @@ def _describe_way(row: Any) -> str:
 
 COMPARED = ("training", "scoring", "grid", "statistics")
 """Parts that bench_summary.md shows."""
-ABOUT = (
-    "Made by `make bench`; bench_summary.md says what it shows. The model is SmolLM2-135M-Instruct with LoRA of rank "
-    "16 on all projections; the tokens are random. *Long rubric*: batches of 8, prompts of 145 to 195 tokens, the "
-    "first 95 shared by all. *As the study*: lengths like those of profile `cpu`; batches of 5 prompts of about 115 "
-    "tokens that share a third of them, scored prompts of 62 to 161 tokens that share 16. A label has 2 tokens, an "
-    "explanation about 40. Numbers are medians over the rounds, with the lowest and highest. In a round every way has "
-    "its turn, and the ratios are taken round by round. Rates are those of the whole machine, all processes together. "
-    "Memory is the most that each process held."
-)
-INTRODUCTIONS = {
-    "training": f"{workload.STEPS} optimiser steps after {workload.WARMUP} that are not counted. TRL's own loss needs "
-    "a GPU, so plain torch computes the same here: the head at the target tokens only. The share of the matrix "
-    "products' rate counts the frozen projections only, forward and backward, for the tokens that are really computed "
-    "(shared ones once).",
-    "profile": "One process of one thread, a step after two that are not counted, by torch's profiler. "
-    "The first three kinds are the matrix products of the frozen layers, of the adapter and of the head; *attention* "
-    "stands for its batched products. The profiler makes small operations look larger than they are.",
-    "scoring": "Probabilities of five labels after each prompt.",
-    "grid": f"{grid.RUNS} runs of {grid.Run.train * workload.VERSIONS} training examples and {grid.Run.items} test "
-    "items each, start of the workers included. A process for every run loses time by loading, and the longer the run "
-    "the less that matters; a run of profile `cpu` takes some fifteen times as long.",
-    "commands": "Fresh processes, files in the page cache.",
-    "statistics": "One thread. rliable 1.2.0 cannot be imported with pandas 3, which is pinned here.",
-    "growth": f"{growth.NOTE} ([figure](bench_growth.png)).",
-}
-
-
+TEXTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+"""Prose of the page: `about` it, and `introductions` of its parts, with names to be filled in."""
 NO_SPEED = ("of 1", "nats")
 NO_MEMORY = ("profile", "grid", "commands", "growth")
 """Parts whose memory says nothing: the profiler's own, or work done by processes that the measuring one starts."""
 
 
 def _format_ways(table: pd.DataFrame) -> str:
-    rows = _rows(table)
+    rows = list(table.itertuples())
     shown = {
         "task": table["task"],
         "way": table["way"],
@@ -205,10 +187,6 @@ def _layout(row: Any) -> str:
 def _memory(row: Any) -> str:
     """The most of one process, times their number; nothing where it says nothing."""
     return "" if row.part in NO_MEMORY or not row.memory_mib else f"{row.processes} x {row.memory_mib}"
-
-
-def _rows(table: pd.DataFrame) -> list[Any]:
-    return list(table.itertuples())
 
 
 def _times(row: Any) -> str:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -36,69 +36,28 @@ def ways(cores: int) -> list[Way]:
 
     The others are timed as PEFT leaves a model, and with the adapter merged into the weights, which ours never does.
     """
-    tasks = tuple(SCORING)
     note = f"left-padded batches of {SCORED} by length"
     head = "head at the last position only"
     found = [
-        Way("companion", tasks, companion, "whole call, adapter set-up included", cores),
-        Way("companion, with layer entropies", tasks, companion_inside, "E1, E2, E3 at every block too", cores),
-        Way("plain forward", tasks, forward, f"adapter merged, {head}, {note}", cores),
-        Way("plain forward, prefix cached", tasks, cached, f"the same, shared tokens computed once, {note}", cores),
-        Way("generate", tasks, generate, f"one new token with its logits, {note}", cores),
-        Way("generate, best settings", tasks, generate_best, f"adapter merged, rows of the head copied, {note}", cores),
+        _way("companion", score_labels, "whole call, adapter set-up included", cores),
+        _way("companion, with layer entropies", score_inside, "E1, E2, E3 at every block too", cores),
+        _way("plain forward", forward, f"adapter merged, {head}, {note}", cores),
+        _way("plain forward, prefix cached", forward_cached, f"the same, shared tokens computed once, {note}", cores),
+        _way("generate", generate, f"one new token with its logits, {note}", cores),
+        _way("generate, best settings", generate_best, f"adapter merged, rows of the head copied, {note}", cores),
     ]
-    if is_harness_installed():
+    # lm-evaluation-harness comes with the extra `bench`.
+    if importlib.util.find_spec("lm_eval") is not None:
         note = f"five one-token answers from one forward per prompt, batches of {SCORED}"
-        found.append(Way(HARNESS, tasks, harness, note, cores))
-        found.append(Way(f"{HARNESS}, merged", tasks, harness_merged, f"adapter merged, {note}", cores))
+        found.append(_way(HARNESS, ask_harness, note, cores))
+        found.append(_way(f"{HARNESS}, merged", ask_harness_merged, f"adapter merged, {note}", cores))
         note = f"{COMPARED} prompts, the base in float32, relative to the five labels"
         found.append(Way(HARNESS, (AGREEMENT,), agreement, note, unit="nats"))
     return found
 
 
-def is_harness_installed() -> bool:
-    """Whether lm-evaluation-harness is installed (extra `bench`)."""
-    return importlib.util.find_spec("lm_eval") is not None
-
-
-def companion(task: str) -> float:
-    """This project's `score`; prompts per second."""
-    return _rate(_score, task)
-
-
-def companion_inside(task: str) -> float:
-    """The same with the entropies of every block."""
-    return _rate(_score_inside, task)
-
-
-def forward(task: str) -> float:
-    """transformers' plain forward with the head at the last position only."""
-    return _rate(_forward, task)
-
-
-def cached(task: str) -> float:
-    """The same after the keys and values of the tokens that all prompts share."""
-    return _rate(_cached, task)
-
-
-def generate(task: str) -> float:
-    """transformers' `generate` of one token with its logits."""
-    return _rate(_generate, task)
-
-
-def generate_best(task: str) -> float:
-    """The same with the adapter merged, and the head's rows copied so that they lie together."""
-    return _rate(_generate_best, task)
-
-
-def harness(task: str) -> float:
-    """The harness's log-likelihoods of the five labels after each prompt."""
-    return _rate(_harness, task)
-
-
-def harness_merged(task: str) -> float:
-    """The same with the adapter merged."""
-    return _rate(_harness_merged, task)
+def _way(name: str, work: Callable[[str], object], note: str, cores: int) -> Way:
+    return Way(name, tuple(SCORING), partial(_rate, work), note, cores)
 
 
 def _rate(work: Callable[[str], object], task: str) -> float:
@@ -112,16 +71,16 @@ def _once(work: Callable[[str], object], task: str) -> None:
     work(task)
 
 
-def _score(task: str) -> None:
+def score_labels(task: str, inside: bool = False) -> None:
+    """This project's `score`."""
     from companion.models.score import score
 
-    score(_student(), prompts(task, PROMPTS), LABELS, inside=False)
+    score(_student(), prompts(task, PROMPTS), LABELS, inside)
 
 
-def _score_inside(task: str) -> None:
-    from companion.models.score import score
-
-    score(_student(), prompts(task, PROMPTS), LABELS, inside=True)
+def score_inside(task: str) -> None:
+    """The same with the entropies of every block."""
+    score_labels(task, inside=True)
 
 
 @lru_cache(maxsize=1)
@@ -145,14 +104,16 @@ def _batches(task: str, skipped: int = 0) -> Iterator[dict[str, Any]]:
         yield {"input_ids": ids, "attention_mask": mask}
 
 
-def _forward(task: str) -> list[Any]:
+def forward(task: str) -> list[Any]:
+    """transformers' plain forward with the head at the last position only."""
     import torch
 
     with torch.inference_mode():
         return [_labels(_merged().model(**batch, use_cache=False)) for batch in _batches(task)]
 
 
-def _cached(task: str) -> list[Any]:
+def forward_cached(task: str) -> list[Any]:
+    """The same after the keys and values of the tokens that all prompts share."""
     import copy
 
     import torch
@@ -183,30 +144,32 @@ def _labels(output: Any) -> Any:
     return _merged().lm_head(rows).float().log_softmax(-1)[:, LABELS]
 
 
-def _generate(task: str) -> None:
-    _one_token(_peft_model(), task)
+def generate(task: str) -> None:
+    """transformers' `generate` of one token with its logits."""
+    _generate_token(_peft_model(), task)
 
 
-def _generate_best(task: str) -> None:
-    model = _merged()
-    hook = model.lm_head.register_forward_pre_hook(lambda _, rows: (rows[0].contiguous(),))
-    try:
-        _one_token(model, task)
-    finally:
-        hook.remove()
+def generate_best(task: str) -> None:
+    """The same with the adapter merged, and the head's rows copied so that they lie together."""
+    from companion.models.score import give_contiguous_rows
+
+    with give_contiguous_rows(_merged()):
+        _generate_token(_merged(), task)
 
 
-def _one_token(model: Any, task: str) -> None:
+def _generate_token(model: Any, task: str) -> None:
     settings = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": 2}
     for batch in _batches(task):
         model.generate(**batch, output_logits=True, return_dict_in_generate=True, **settings)
 
 
-def _harness(task: str) -> None:
+def ask_harness(task: str) -> None:
+    """The harness's log-likelihoods of the five labels after each prompt."""
     _log_likelihoods(_judge(_peft_model()), prompts(task, PROMPTS))
 
 
-def _harness_merged(task: str) -> None:
+def ask_harness_merged(task: str) -> None:
+    """The same with the adapter merged."""
     _log_likelihoods(_judge(_merged()), prompts(task, PROMPTS))
 
 

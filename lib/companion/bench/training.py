@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import replace
 from typing import Any
 
 from companion.bench.turns import Measured, Way, measure_rate, wait_for_the_others
@@ -14,6 +13,7 @@ from companion.bench.workload import (
     STEPS,
     TRAINING,
     WARMUP,
+    WHOLE,
     Pair,
     Training,
     base,
@@ -55,25 +55,22 @@ def ways(cores: int) -> list[Way]:
     ]
 
 
-def companion(task: str) -> float:
+def companion(task: str, tokens_at_once: int = WHOLE) -> float:
     """This project's `finetune`; examples per second over the steps after the warm-up."""
-    return _ours(task, recipe(TRAINING[task].size))
+    from companion.models.finetune import finetune
+
+    chosen = recipe(TRAINING[task].size, tokens_at_once)
+    clock = Clock(chosen.batch_size)
+    made = sequences(TRAINING[task].batches(WARMUP + STEPS))
+    finetune(base(), made, chosen, SEED, on_progress=lambda done, *_: clock.record_step() if done else None)
+    return clock.rate()
 
 
 def companion_in_parts(task: str) -> float:
     """The same with batches cut into parts as the recorded profiles do, which leave `tokens_at_once` out."""
     from companion.models.finetune import TOKENS_AT_ONCE
 
-    return _ours(task, replace(recipe(TRAINING[task].size), tokens_at_once=TOKENS_AT_ONCE))
-
-
-def _ours(task: str, chosen: Any) -> float:
-    from companion.models.finetune import finetune
-
-    clock = Clock(chosen.batch_size)
-    made = sequences(TRAINING[task].batches(WARMUP + STEPS))
-    finetune(base(), made, chosen, SEED, on_progress=lambda done, *_: clock.record_step() if done else None)
-    return clock.rate()
+    return companion(task, TOKENS_AT_ONCE)
 
 
 class Clock:
@@ -108,24 +105,8 @@ def sft_best(task: str) -> float:
     return _sft_rate(_cpu_sft(), task, FAST, model=_eager_model(), peft_config=LoraConfig(**ADAPTER))
 
 
-def sft_unsloth(task: str) -> float:
+def sft_unsloth(task: str, **choice: str) -> float:
     """TRL's SFTTrainer on a model prepared by Unsloth's own CPU backend."""
-    return _unsloth_rate(task)
-
-
-def sft_unsloth_best(task: str) -> float:
-    """The same compiled, if this machine can, and with an attention whose backward pass is faster on a CPU."""
-    if compiles():
-        os.environ["UNSLOTH_CPU_COMPILE"] = "1"
-    return _unsloth_rate(task, attn_implementation="eager")
-
-
-def compiles() -> bool:
-    """Whether there is a compiler, which torch.compile needs on a CPU."""
-    return shutil.which("g++") is not None
-
-
-def _unsloth_rate(task: str, **choice: str) -> float:
     import unsloth  # isort: skip  (must come before transformers and trl)
     import torch
 
@@ -137,6 +118,18 @@ def _unsloth_rate(task: str, **choice: str) -> float:
     from trl import SFTTrainer  # type: ignore[attr-defined]
 
     return _sft_rate(SFTTrainer, task, FAST, model=model, processing_class=tokenizer)
+
+
+def sft_unsloth_best(task: str) -> float:
+    """The same compiled, if this machine can, and with an attention whose backward pass is faster on a CPU."""
+    if compiles():
+        os.environ["UNSLOTH_CPU_COMPILE"] = "1"
+    return sft_unsloth(task, attn_implementation="eager")
+
+
+def compiles() -> bool:
+    """Whether there is a compiler, which torch.compile needs on a CPU."""
+    return shutil.which("g++") is not None
 
 
 def trainer(task: str) -> float:
@@ -164,11 +157,7 @@ def products(_task: str) -> float:
 
     count = sum(tokens_computed(batch) for batch in TRAINING[LIMIT].batches(STEPS)) // STEPS
     kind = getattr(torch, dtype())
-    weights = [
-        module.weight.detach()
-        for module in base().model.get_decoder().layers.modules()
-        if isinstance(module, torch.nn.Linear)
-    ]
+    weights = _frozen_weights()
     rows = {width: torch.randn(count, width).to(kind) for weight in weights for width in weight.shape}
 
     def multiply() -> None:
@@ -186,10 +175,14 @@ def flops_per_token() -> float:
 
     Gradients of the frozen weights are not needed; head, attention and adapter are left out.
     """
+    return 4.0 * sum(weight.numel() for weight in _frozen_weights())
+
+
+def _frozen_weights() -> list[Any]:
     import torch
 
     modules = base().model.get_decoder().layers.modules()
-    return 4.0 * sum(module.weight.numel() for module in modules if isinstance(module, torch.nn.Linear))
+    return [module.weight.detach() for module in modules if isinstance(module, torch.nn.Linear)]
 
 
 def tokens_computed(batch: list[Pair]) -> int:

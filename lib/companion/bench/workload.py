@@ -132,8 +132,8 @@ def base() -> Any:
     return load_base(dtype="auto")
 
 
-def recipe(batch_size: int) -> Any:
-    """The recipe of this project's trainings: rank 16, batches computed whole, a constant rate."""
+def recipe(batch_size: int, tokens_at_once: int = WHOLE) -> Any:
+    """The recipe of this project's trainings: rank 16, a constant rate, batches computed whole if nothing is said."""
     from companion.models.finetune import Recipe
 
     return Recipe(
@@ -147,7 +147,7 @@ def recipe(batch_size: int) -> Any:
         weight_decay=0.0,
         gradient_clip=1.0,
         max_length=1024,
-        tokens_at_once=WHOLE,
+        tokens_at_once=tokens_at_once,
     )
 
 

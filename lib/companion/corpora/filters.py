@@ -5,16 +5,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 from companion.corpora.conversation import Conversation, Turn, make_conversation
 from companion.corpora.similarity import find_similar_pairs
-from companion.corpora.wordlists import GIVEN_NAMES, PROFANE
 
 PREVIOUS_TURNS = 4
 DUPLICATE_SIMILARITY = 0.7
 LARGEST_GROUP = 10
 
+_WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+_PROFANE, _GIVEN_NAMES = (frozenset(_WORDS[kind].split()) for kind in ("profane", "given_names"))
 _LETTERS = re.compile(r"[a-z]+")
 _CODE = re.compile(
     r"```|https?:|www\.|</|/>|[{}\\]|==|->|\(\)|;\s*$|\w\.(com|org|net)\b"
@@ -62,7 +66,7 @@ def has_code(text: str) -> bool:
 def is_profane(text: str) -> bool:
     """Tell whether text has a common English swear word or sexual word; misspellings and other languages pass."""
     lower = text.lower()
-    return any(stem in lower for stem in _PROFANE_STEMS) or not PROFANE.isdisjoint(_LETTERS.findall(lower))
+    return any(stem in lower for stem in _PROFANE_STEMS) or not _PROFANE.isdisjoint(_LETTERS.findall(lower))
 
 
 def names_a_person(text: str) -> bool:
@@ -70,7 +74,7 @@ def names_a_person(text: str) -> bool:
 
     Rare names, surnames alone and nicknames are not caught, so a chat that passes is less personal, not anonymous.
     """
-    return bool(_INTRODUCTION.search(text)) or not GIVEN_NAMES.isdisjoint(_LETTERS.findall(text.lower()))
+    return bool(_INTRODUCTION.search(text)) or not _GIVEN_NAMES.isdisjoint(_LETTERS.findall(text.lower()))
 
 
 def select_recent_turns(turns: Sequence[Turn], limits: Limits = DEGRADABLE) -> tuple[Turn, ...]:

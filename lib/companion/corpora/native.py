@@ -105,7 +105,7 @@ def convert_arena_row(row: Row) -> Iterator[Raw]:
 def convert_amazon_row(row: Row) -> Iterator[Raw]:
     """Give question and answer of an AmazonQA row: the release's (group: the product), or the hub's query and pos."""
     if "query" in row:
-        question = _join_text(row["query"])
+        question = row["query"] if isinstance(row["query"], str) else row["query"][0]
         yield from (
             Raw(question, [Turn("A", normalize_whitespace(question))], normalize_whitespace(answer))
             for answer in row["pos"]
@@ -155,10 +155,6 @@ def _read_cornell_lines(file: Path) -> Iterator[tuple[str, str]]:
         parts = line.rstrip("\n").split(_CORNELL)
         if len(parts) == 5:
             yield parts[0], normalize_whitespace(parts[4])
-
-
-def _join_text(texts: str | list[str]) -> str:
-    return texts if isinstance(texts, str) else texts[0]
 
 
 def _read_field(said: str | Row) -> str:

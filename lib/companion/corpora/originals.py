@@ -56,7 +56,7 @@ class Original:
 def read_rows(files: Iterable[Path], convert: Callable[[Any], Iterable[Raw]]) -> Iterator[Raw]:
     """Convert the rows of Parquet, JSON and JSON Lines files (plain or gzip) one after another."""
     return chain.from_iterable(
-        native.convert_rows(str(file), read_numbered_rows(file), partial(_convert_parsed, convert)) for file in files
+        native.convert_rows(str(file), read_numbered_rows(file), lambda row: convert(_parse(row))) for file in files
     )
 
 
@@ -77,41 +77,27 @@ def read_numbered_rows(file: Path) -> Iterator[tuple[int, Any]]:
     return native.read_numbered_lines(file)
 
 
-def _convert_parsed(convert: Callable[[Any], Iterable[Raw]], row: Any) -> Iterable[Raw]:
-    return convert(_parse_line(row) if isinstance(row, str) else row)
-
-
-def _parse_line(line: str) -> Any:
-    """AmazonQA's lines are Python literals, which JSON takes for errors; all others are JSON."""
+def _parse(row: Any) -> Any:
+    """A row of a text file; AmazonQA's are Python literals, which JSON takes for errors, and all others JSON."""
+    if not isinstance(row, str):
+        return row
     try:
-        return json.loads(line)
+        return json.loads(row)
     except ValueError:
-        return ast.literal_eval(line)
+        return ast.literal_eval(row)
 
 
-def load_original(name: str) -> list[Conversation]:
+def load_original(original: Original) -> list[Conversation]:
     """Read one of the six: conversations of a length that can be rated, without near-duplicates, in a fixed order.
 
     Raises:
-        CompanionError: no such data set, or its files are unavailable or damaged.
+        CompanionError: its files are unavailable or damaged.
     """
-    original = find_original(name)
     folder = _release(original) or _load_from_hub(original)
     files = sorted(file for pattern in original.files for file in folder.rglob(pattern) if file.is_file())
     if not files:
         raise CompanionError(f"{folder} has no file {' or '.join(original.files)} of {original.title}.")
-    return take_dissimilar(select_fitting(name, original.read(files), RATEABLE), LARGEST_POOL)
-
-
-def find_original(name: str) -> Original:
-    """Give the data set of that name.
-
-    Raises:
-        CompanionError: there is none.
-    """
-    if name not in ORIGINALS:
-        raise CompanionError(f"there is no data set named {name!r}; they are {', '.join(ORIGINALS)}")
-    return ORIGINALS[name]
+    return take_dissimilar(select_fitting(original.name, original.read(files), RATEABLE), LARGEST_POOL)
 
 
 def _release(original: Original) -> Path | None:

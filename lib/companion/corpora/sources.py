@@ -91,15 +91,7 @@ _FACTS = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encod
 SOURCES = {name: Source(name=name, **_FACTS[name], load=load) for name, load in _LOADERS.items()}
 """The offline sources by name; ``sources.yaml`` holds their facts."""
 
-WESNOTH = Source(
-    name="scripted",
-    stands_in_for="Cornell Movie Dialogs",
-    package="Battle for Wesnoth campaigns",
-    version="as installed",
-    licence="GPL-2+",
-    sha256=None,
-    load=_load_wesnoth,
-)
+WESNOTH = Source(name="scripted", **_FACTS["wesnoth"], load=_load_wesnoth)
 
 
 def find_source(name: str) -> Source | Original:
@@ -140,7 +132,7 @@ def load_source(name: str) -> list[Conversation]:
     """
     source = find_source(name)
     if isinstance(source, Original):
-        return load_original(name)
+        return load_original(source)
     return source.load() if source.sha256 is None else list(_load_pinned(source))
 
 

@@ -202,7 +202,13 @@ def _plain_model(found: ModelLocation) -> PreTrainedModel:
     """The model by transformers alone, in 4 bits by bitsandbytes."""
     settings: dict[str, Any] = {**LOCAL, "dtype": _compute_dtype(found), "use_safetensors": True}
     if found.dtype == "nf4":
-        settings |= {"quantization_config": _nf4(_compute_dtype(found))}
+        # 4-bit NormalFloat with double quantisation, the setting of QLoRA.
+        settings["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=settings["dtype"],
+        )
     if found.dtype == "nf4" or has_gpu():
         settings |= {"device_map": {"": get_device()}}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(found.folder, **settings)
@@ -221,16 +227,6 @@ def _unsloth_model(found: ModelLocation) -> PreTrainedModel:
 def _compute_dtype(found: ModelLocation) -> torch.dtype:
     dtype: torch.dtype = getattr(torch, get_native_dtype() if found.dtype == "nf4" else found.dtype)
     return dtype
-
-
-def _nf4(compute: torch.dtype) -> BitsAndBytesConfig:
-    """4-bit NormalFloat with double quantisation, the setting of QLoRA."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
 
 
 def keep_trainable_layout(model: PreTrainedModel) -> None:

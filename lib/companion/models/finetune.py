@@ -84,7 +84,7 @@ def finetune(
     recipe: Recipe,
     seed: int,
     checkpoint: Checkpoint | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback = lambda *_: None,
 ) -> tuple[Student, History]:
     """Train a fresh adapter on the response tokens of all sequences.
 
@@ -110,7 +110,7 @@ def finetune(
     with create_adapter(base, recipe.lora_rank, recipe.lora_alpha, seed, recipe.lora_dropout) as wrapped:
         with torch.random.fork_rng(), explain_memory_errors("during training"):
             torch.manual_seed(seed)
-            history = _train(wrapped, sequences, batches, recipe, kept, on_progress or _ignore_progress)
+            history = _train(wrapped, sequences, batches, recipe, kept, on_progress)
         weights = get_adapter_weights(wrapped)
     return Student(base, recipe.lora_rank, recipe.lora_alpha, weights), history
 
@@ -126,10 +126,6 @@ def _hash_inputs(base: Base, sequences: list[Sequence], recipe: Recipe, seed: in
     for sequence in sequences:
         digest.update(repr(sequence).encode())
     return digest.hexdigest()
-
-
-def _ignore_progress(*_: float) -> None:
-    pass
 
 
 def _train(

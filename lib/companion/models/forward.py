@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from companion.errors import CompanionError
-from companion.models.attention import MODEL_TYPES, Packed, pack, use_packed_attention
+from companion.models.attention import MODEL_TYPES, pack, use_packed_attention
 
 
 def check_window(model: PreTrainedModel, longest: int) -> None:
@@ -61,11 +62,8 @@ def compute_residual_rows(
         return _compute_padded_rows(model, sequences, wanted, every_block)
     batch = pack(sequences, min(positions[0] for positions in wanted), model.device)
     rows = [row for number, positions in enumerate(wanted) for row in batch.rows(number, positions)]
-    return _capture_rows(model, rows, every_block, lambda decoder: _run_packed(decoder, batch))
-
-
-def _run_packed(decoder: torch.nn.Module, batch: Packed) -> None:
-    decoder(input_ids=batch.ids, position_ids=batch.positions, use_cache=False, layout=batch.layout)
+    inputs = {"input_ids": batch.ids, "position_ids": batch.positions, "use_cache": False, "layout": batch.layout}
+    return _capture_rows(model, rows, every_block, partial(model.get_decoder(), **inputs))
 
 
 def _compute_padded_rows(
@@ -81,19 +79,17 @@ def _compute_padded_rows(
     if _unsloth_forward(model):
         # Only the whole model's forward makes every attention library that Unsloth may use causal, and then padding on
         # the right needs no mask.
-        return _capture_rows(
-            model, rows, every_block, lambda _: model(input_ids=ids, use_cache=False, logits_to_keep=1)
-        )
-    return _capture_rows(
-        model, rows, every_block, lambda decoder: decoder(input_ids=ids, attention_mask=mask, use_cache=False)
-    )
+        run = partial(model, input_ids=ids, use_cache=False, logits_to_keep=1)
+    else:
+        run = partial(model.get_decoder(), input_ids=ids, attention_mask=mask, use_cache=False)
+    return _capture_rows(model, rows, every_block, run)
 
 
 def _capture_rows(
-    model: PreTrainedModel, rows: list[int], every_block: bool, run: Callable[[torch.nn.Module], object]
+    model: PreTrainedModel, rows: list[int], every_block: bool, run: Callable[[], object]
 ) -> list[Tensor]:
-    """Run the decoder and keep these rows of the outputs of its blocks."""
-    decoder = model.get_decoder()
+    """Run the model and keep these rows of the outputs of its blocks."""
+    layers = model.get_decoder().layers
     index = torch.tensor(rows, device=model.device)
     kept: list[Tensor] = []
 
@@ -101,9 +97,9 @@ def _capture_rows(
         states = output if isinstance(output, Tensor) else output[0]
         kept.append(states.flatten(0, 1).index_select(0, index))
 
-    hooks = [block.register_forward_hook(keep) for block in (decoder.layers if every_block else decoder.layers[-1:])]
+    hooks = [block.register_forward_hook(keep) for block in (layers if every_block else layers[-1:])]
     try:
-        run(decoder)
+        run()
     finally:
         for hook in hooks:
             hook.remove()

@@ -182,13 +182,10 @@ def load_adapter(base: Base, folder: Path) -> Student:
             f"The adapter in {folder} belongs to {name} at {config.get('revision')}, not to {base.name} at "
             f"{base.revision}: name its own base model."
         )
-    if set(config.get("target_modules") or ()) != set(TARGETS) or not all(map(_is_factor, weights)):
+    factors_only = all(weight.endswith((".lora_A.weight", ".lora_B.weight")) for weight in weights)
+    if set(config.get("target_modules") or ()) != set(TARGETS) or not factors_only:
         raise CompanionError(f"The adapter in {folder} is no plain LoRA of all projections: export it again.")
     return Student(base, rank, alpha, weights)
-
-
-def _is_factor(name: str) -> bool:
-    return name.endswith((".lora_A.weight", ".lora_B.weight"))
 
 
 def merge(student: Student, dtype: torch.dtype) -> PreTrainedModel:

@@ -50,7 +50,7 @@ def score(
     prompts: list[list[int]],
     label_ids: list[int],
     inside: bool,
-    on_progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback = lambda *_: None,
 ) -> Scores:
     """One forward pass over prompts (token ids) that end right before the label token; final norm and head in fp32.
 
@@ -74,8 +74,7 @@ def score(
         for start in range(0, len(order), BATCH):
             chosen = [prompts[number] for number in order[start : start + BATCH]]
             parts.append(_score_batch(model, head, chosen, label_ids, inside))
-            if on_progress:
-                on_progress(start + len(chosen), len(order))
+            on_progress(start + len(chosen), len(order))
     back = np.argsort(order)
     probabilities, entropies, peaks, masses, *layers = (
         np.concatenate(column)[back] for column in zip(*parts, strict=True)
@@ -101,7 +100,7 @@ def compute_entropy(log_probabilities: Tensor) -> Tensor:
 
 
 def generate(
-    student: Student, prompts: list[list[int]], max_new_tokens: int, on_progress: ProgressCallback | None = None
+    student: Student, prompts: list[list[int]], max_new_tokens: int, on_progress: ProgressCallback = lambda *_: None
 ) -> list[list[int]]:
     """Greedy continuations, at most `max_new_tokens` tokens each, ended before the end-of-sequence token.
 
@@ -118,25 +117,20 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     answers: list[list[int]] = [[] for _ in prompts]
     memory = explain_memory_errors("while answers were written")
-    with memory, attach_adapter(student) as model, _contiguous_head(model), torch.inference_mode():
+    with memory, attach_adapter(student) as model, give_contiguous_rows(model), torch.inference_mode():
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             continued = _generate_batch(model, [prompts[number] for number in chosen], settings)
             for number, tokens in zip(chosen, continued, strict=True):
                 answers[number] = tokens[: tokens.index(end)] if end in tokens else tokens
-            if on_progress:
-                on_progress(start + len(chosen), len(order))
+            on_progress(start + len(chosen), len(order))
     return answers
 
 
-def _contiguous(_module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0].contiguous(),)
-
-
 @contextmanager
-def _contiguous_head(model: PreTrainedModel) -> Iterator[None]:
+def give_contiguous_rows(model: PreTrainedModel) -> Iterator[None]:
     """Hand the head contiguous rows: for a slice of a batch torch would copy the whole matrix once per row."""
-    hook = model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
     try:
         yield
     finally:

@@ -143,10 +143,9 @@ class Grid:
             for run_id in _select_state(states, "running")
         }
         failed = tuple(self._failure(run_id, lasts[run_id]) for run_id in _select_state(states, "failed"))
-        took = {run_id: read_number(lasts[run_id], "seconds") for run_id in _select_state(states, "done")}
-        usual = self._estimate_usual_time(
-            {run_id: seconds for run_id, seconds in took.items() if seconds is not None}, running
-        )
+        known = {run_id: read_number(lasts[run_id], "seconds") for run_id in _select_state(states, "done")}
+        took = {run_id: seconds for run_id, seconds in known.items() if seconds is not None}
+        usual = self._estimate_usual_time(took, running)
         left = self._seconds_left(running, _select_state(states, "waiting"), usual) if live else None
         return Status(self._count_states(states), tuple(running.values()), failed, live, left, self.what, self.optional)
 

@@ -76,7 +76,9 @@ def track_runs(folder: Path, logs: Path, names: Mapping[str, str], path: str) ->
         warnings.warn(f"{name} cannot be started, the runs are made without it: {error}", stacklevel=3)
     try:
         if child:
-            _send_settings(child, told)
+            with contextlib.suppress(OSError):
+                child.stdin.write(json.dumps(told).encode() + b"\n")  # type: ignore[union-attr]
+                child.stdin.flush()  # type: ignore[union-attr]
         yield
     finally:
         if child and not _has_ended_well(child):
@@ -88,12 +90,6 @@ def _start(output: Path, path: str) -> "subprocess.Popen[bytes]":
     command, environment = [sys.executable, "-P", "-m", __name__], {**os.environ, "PYTHONPATH": path}
     with output.open("ab") as file:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
-
-
-def _send_settings(child: "subprocess.Popen[bytes]", told: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        child.stdin.write(json.dumps(told).encode() + b"\n")  # type: ignore[union-attr]
-        child.stdin.flush()  # type: ignore[union-attr]
 
 
 def _has_ended_well(child: "subprocess.Popen[bytes]") -> bool:

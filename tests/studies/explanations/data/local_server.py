@@ -103,7 +103,7 @@ class Model:
         import torch
         from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 
-        from companion.models.score import _contiguous_head
+        from companion.models.score import give_contiguous_rows
 
         encode = lambda text: self.tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
         parts = [tuple(encode(text) for text in self.texts(row)) for row in rows]
@@ -114,7 +114,7 @@ class Model:
         ids = torch.tensor([[0] * wide + [0] * (long - len(two)) + two for _, two in parts])
         most, end = max(row.most for row in rows), self.tokenizer.eos_token_id
         config = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=end)
-        with torch.inference_mode(), _contiguous_head(self.model):
+        with torch.inference_mode(), give_contiguous_rows(self.model):
             kept = [self._prefix(tuple(one)) for one, _ in parts]
             layers = [
                 tuple(torch.cat([_left(one[layer][side], wide) for one in kept]) for side in (0, 1))
