@@ -28,14 +28,14 @@ ifneq ($(strip $(STRANGE)),)
 $(error There is no setting $(strip $(STRANGE)); the settings are $(SETTINGS), in capitals)
 endif
 ifneq ($(filter figures status verify,$(MAKECMDGOALS)),)
-ifeq ($(filter $(PROFILES),$(PROFILE)),)
+ifeq ($(and $(filter 1,$(words $(PROFILE))),$(filter $(PROFILES),$(PROFILE))),)
 $(error There is no profile '$(PROFILE)'; choose one of $(PROFILES))
 endif
 ifneq ($(filter-out 0 1,$(RERUN)),)
 $(error RERUN is 1 or 0, not '$(RERUN)')
 endif
 ifneq ($(STUDY),)
-ifeq ($(filter $(STUDIES),$(STUDY))$(wildcard figures/$(PROFILE)/$(STUDY)/study.json),)
+ifeq ($(and $(filter 1,$(words $(STUDY))),$(filter $(STUDIES),$(STUDY))$(wildcard figures/$(PROFILE)/$(STUDY)/study.json)),)
 $(error There is no study '$(STUDY)'; choose one of $(STUDIES), or leave STUDY out for all)
 endif
 endif

@@ -26,6 +26,8 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
             ("figures", "STUDY=explanation"),
             "There is no study 'explanation'; choose one of explanations, or leave",
         ),
+        (("figures", "STUDY=explanations other"), "There is no study 'explanations other'; choose one of"),
+        (("figures", "PROFILE=cpu gpu"), "There is no profile 'cpu gpu'; choose one of"),
         (("figures", "RERUN=yes"), "RERUN is 1 or 0, not 'yes'."),
         (("figures", "profile=cpu"), "There is no setting profile; the settings are PROFILE STUDY RERUN PYTHON, in"),
         (("figures", "rerun=1"), "There is no setting rerun;"),

@@ -140,6 +140,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], 
     ("text", "sentence"),
     [
         (b"a: [1", "is not valid YAML in UTF-8: while parsing"),
+        (b"a: " + b"[" * 5000, "is not valid YAML in UTF-8: maximum recursion depth"),
         (b"- 1\n- 2", "must be a list of 'key: value' lines"),
         (b"", "must be a list of 'key: value' lines"),
         (b"name: mine", "must not have the key 'name'"),

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 folder, rows = map(Path, sys.argv[1:])
+if not (files := sorted(folder.glob("feedback_*.json"))):
+    sys.exit(f"{folder} holds no feedback_*.json; name the folder of the release that has them.")
 with rows.open("w", encoding="utf-8") as lines:
-    for file in sorted(folder.glob("feedback_*.json")):
+    for file in files:
         for item in json.loads(file.read_text(encoding="utf-8")):
             question, passage = item["question"], item["passage"]["reference"]["section_content"]
             for rating, reason in zip(item["rating"], item["feedback"], strict=True):

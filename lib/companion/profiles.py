@@ -59,7 +59,7 @@ def load_profile(name: str) -> Profile:
     file = paths.profile_file(name)
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise CompanionError(f"The profile {file.name} is not valid YAML in UTF-8: {reason}.") from error
     if not isinstance(content, dict):

@@ -171,7 +171,8 @@ def test_a_headline_is_the_first_line_of_page_and_table(tmp_path: Path) -> None:
 
 def test_the_note_of_the_table_has_three_sentences_and_a_line_on_shared_evidence(tmp_path: Path) -> None:
     table = write_claims(CLAIMS, tmp_path, "6 sources. All learned.", PROVENANCE)[1].read_text(encoding="utf-8")
-    *_, note, shared, origin = table.strip().split("\n\n")
+    _, _, note, *remarks, shared, origin = table.strip().split("\n\n")
+    assert remarks == ["1b: &lt;script&gt;alert(1)&lt;/script&gt;"]
     assert note.count(".") == 3 and shared.startswith("Verdicts share evidence") and origin.startswith("*profile")
 
 

@@ -57,12 +57,24 @@ def test_a_sidecar_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
     assert list(read_outputs(tmp_path)[0].files) == ["secret.txt"]
 
 
-@pytest.mark.parametrize("damage", ["[]", '{"name": 1}', "\xff", '{"files": null}'])
+@pytest.mark.parametrize("damage", ["[]", '{"name": 1}', "\xff", '{"files": null}', "[" * 100_000])
 def test_a_damaged_sidecar_is_one_sentence(tmp_path: Path, damage: str) -> None:
     (tmp_path / "T1.provenance.json").write_bytes(damage.encode("latin-1"))
     with pytest.raises(CompanionError, match="damaged"):
         read_outputs(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change", [{"name": [1]}, {"caption": 5}, {"table": "cells"}, {"runs": {"a": 1}}, {"kind": None}]
+)
+def test_a_sidecar_with_fields_of_another_kind_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
+    written(tmp_path)
+    sidecar = tmp_path / "T1.provenance.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | change))
+    assert "T1.provenance.json is damaged" in check_outputs(tmp_path)[0]
+
+
 def test_numbers_in_names_sort_as_numbers() -> None:
     assert sorted(["F10", "F2_b", "F2_a", "T1"], key=natural_key) == ["F2_a", "F2_b", "F10", "T1"]
+    long = "1" * 5000
+    assert sorted([f"a{long}", "a2", "a02", "b", "a10"], key=natural_key) == ["a2", "a02", "a10", f"a{long}", "b"]

@@ -59,7 +59,7 @@ def find_problem(folder: Path) -> str | None:
     """What is wrong with a converted folder, in a few words, or None; every listed file is checked by sha256."""
     try:
         expected = json.loads((folder / CHECKSUMS).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
     if not isinstance(expected, dict) or "model.safetensors" not in expected:
         return f"{CHECKSUMS} lists no weights"

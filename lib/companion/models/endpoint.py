@@ -147,7 +147,7 @@ def read_answers(file: Path) -> dict[str, Answer]:
     *lines, last = file.read_text(encoding="utf-8").split("\n")
     try:
         answers = [Answer(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CompanionError(
             f"{file} is damaged ({error}): move it away; its answers will be asked for again."
         ) from error

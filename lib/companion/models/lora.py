@@ -175,7 +175,7 @@ def load_adapter(base: Base, folder: Path) -> Student:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         rank, alpha, name = int(config["r"]), int(config["lora_alpha"]), config["base_model_name_or_path"]
         weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as error:
         raise CompanionError(f"{folder} holds no whole adapter ({WEIGHTS} and {CONFIG}): export it again.") from error
     if (name, config.get("revision")) != (base.name, base.revision):
         raise CompanionError(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from companion.errors import CompanionError
 from companion.files import file_sha256, write_whole
 from companion.show.provenance import Provenance
@@ -68,11 +70,11 @@ def read_output(sidecar: Path) -> Output:
     """The output that ``sidecar`` describes; raises CompanionError where it is damaged."""
     try:
         page = json.loads(sidecar.read_text(encoding="utf-8"))
-        provenance = Provenance(page["study"], page["profile"], tuple(page["runs"]), page["commit"])
-        files = {Path(file).name: str(checksum) for file, checksum in page["files"].items()}
-        said = (page["kind"], page["caption"], page["note"], page["table"])
-        return Output(*said, name=page["name"], provenance=provenance, files=files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = {key: page[key] for key in ("name", "kind", "caption", "note", "table")}
+        said["provenance"] = {key: page[key] for key in ("study", "profile", "runs", "commit")}
+        said["files"] = {Path(file).name: checksum for file, checksum in page["files"].items()}
+        return TypeAdapter(Output).validate_python(said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CompanionError(f"{sidecar} is damaged: delete it and make the figures again") from error
 
 
@@ -84,7 +86,9 @@ def read_outputs(folder: Path) -> list[Output]:
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """A sort key that reads runs of digits as numbers."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part]
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    # A number is ordered by its length, then by its digits: int() refuses thousands of them.
+    return [(1 + len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (0, part) for part in parts]
 
 
 def check_outputs(folder: Path) -> list[str]:

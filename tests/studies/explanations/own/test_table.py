@@ -145,3 +145,15 @@ def test_the_digest_is_that_of_the_bytes_read(tmp_path: Path):
     for ending in (".csv", ".jsonl"):
         file = written(tmp_path, ending)
         assert read_labelled(file, COLUMNS).digest == hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def test_a_revision_beside_a_file_is_refused(tmp_path: Path):
+    with pytest.raises(CompanionError, match="only a data set of the hub has a revision"):
+        read_labelled(written(tmp_path, ".csv"), COLUMNS, revision="0" * 40)
+
+
+def test_nesting_without_end_is_one_sentence(tmp_path: Path):
+    file = tmp_path / "rows.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(CompanionError, match="could not be read as json"):
+        read_labelled(str(file), COLUMNS)

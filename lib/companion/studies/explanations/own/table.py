@@ -81,12 +81,14 @@ def _table(data: str, revision: str | None) -> tuple[pd.DataFrame, str]:
         raise CompanionError(f"There is no file {data}; give the path of a table.")
     if not file.exists():
         return _hub_table(data, revision), hashlib.sha256(f"{data}@{revision}".encode()).hexdigest()
+    if revision:
+        raise CompanionError(f"{file} is a file, and only a data set of the hub has a revision; leave it out.")
     if file.suffix not in readers:
         raise CompanionError(f"{file} is none of the formats {', '.join(readers)}; save it as one of them.")
     try:
         content = file.read_bytes()
         table = readers[file.suffix](io.BytesIO(content))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CompanionError(f"{file} could not be read as {file.suffix[1:]}{_reason(error)}.") from error
     if table.empty:
         raise CompanionError(f"{file} has no rows.")
@@ -110,7 +112,7 @@ def _json_lines(file: io.BytesIO, data: str) -> pd.DataFrame:
     for number, line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)

@@ -209,7 +209,7 @@ def _decide_every_cell(results: Results, resamples: int) -> Claim:
 def _decide_gap(results: Results, learned: AbstractSet[str]) -> Claim:
     """Share of the gap closed; it means something only where true explanations were shown to help."""
     part, whole = (_pair_accuracy(results, arm, "label") for arm in ("shuffled", "explanation"))
-    estimate = gap_closed(part, whole)
+    estimate = gap_closed(part, whole, results.unit)
     helped = paired.t_test(whole).low > 0 and "explanation" in learned and np.isfinite(estimate.low)
     # a ratio of two losses is no share of a gap
     shown = estimate if helped else replace(estimate, estimate=np.nan, low=-np.inf, high=np.inf)
@@ -238,7 +238,7 @@ def _decide_equivalence(results: Results, margin: float) -> Claim:
     """Equivalence on the axes on which true explanations taught something, where label alone would not do as well."""
     learned = learned_axes(results, "explanation")
     differences = _pair_accuracy(results, "shuffled", "explanation", learned)
-    found = clip_to_range(paired.equivalence(differences, margin), "correct")
+    found = clip_to_range(paired.equivalence(differences, margin, results.unit), "correct")
     apart = verdict(paired.t_test(differences), "equivalent", margin) == "contradicted"
     helped = paired.t_test(_pair_accuracy(results, "explanation", "label", learned)).low > 0
     shown = verdict(found, "equivalent", margin) == "supported"

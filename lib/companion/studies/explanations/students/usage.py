@@ -108,7 +108,7 @@ def read_usage(folder: Path) -> Usage:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         adapter = file_sha256(folder / WEIGHTS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CompanionError(
             f"{folder} holds no student ({USAGE} and {WEIGHTS}): 'companion export' writes one."
         ) from error
