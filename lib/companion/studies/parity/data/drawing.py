@@ -35,6 +35,8 @@ def paint(svg: str, parts: tuple[str, ...], paints: Mapping[str, str]) -> str:
     Returns:
         Text of the new drawing. A part in front of another still hides it.
     """
+    if not paints:
+        return svg
     root = ET.fromstring(svg)
     _paint(root, OTHER, {"fill": BLACK, "stroke": "none"}, parts, paints)
     return ET.tostring(root, encoding="unicode")

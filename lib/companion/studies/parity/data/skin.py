@@ -23,6 +23,7 @@ _CB, _CR = (77, 127), (133, 173)
 
 # sRGB (IEC 61966-2-1) to XYZ for the 2-degree observer and D65, the white of that matrix, and CIELAB's two constants.
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_TO_RGB = np.linalg.inv(_TO_XYZ)
 _WHITE = _TO_XYZ.sum(axis=1)
 _DELTA = 6 / 29
 
@@ -48,7 +49,7 @@ def convert_to_srgb(lab: ArrayLike) -> Floats:
     y = (lightness + 16) / 116
     roots = np.stack([y + a / 500, y, y - b / 200], axis=-1)
     ratio = np.where(roots > _DELTA, roots**3, 3 * _DELTA**2 * (roots - 4 / 29))
-    return delinearise(ratio * _WHITE @ np.linalg.inv(_TO_XYZ).T) * 255
+    return delinearise(ratio * _WHITE @ _TO_RGB.T) * 255
 
 
 def linearise(values: ArrayLike) -> Floats:
