@@ -56,6 +56,29 @@ class PowerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PictureSettings:
+    """Search by pictures.
+
+    Attributes:
+        network: image network, see `models.image_network`.
+        persons: designs of OpenMoji, each in five tones.
+        subsets: catalogues of persons in which each design occurs once.
+        garments: items of a drawn catalogue.
+        confounding: share of garments whose category goes with the tone, in the confounded catalogue.
+        seeds: of the drawn catalogues; the first also chooses the persons.
+        margin: an excess share within this of zero is no leak.
+    """
+
+    network: str
+    persons: Annotated[int, Field(ge=10)]
+    subsets: Annotated[int, Field(ge=0)]
+    garments: Annotated[int, Field(ge=50)]
+    confounding: Share
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    margin: Share
+
+
+@dataclass(frozen=True, config=STRICT)
 class ParitySettings:
     """The section ``studies: parity`` of a profile.
 
@@ -63,6 +86,7 @@ class ParitySettings:
         depth: K, results of each query.
         draws: relabellings of each simulated catalogue; with the labels as they are, a multiple of 64 wastes nothing.
         level, power: the simulations.
+        pictures: the search by pictures.
         level_margin: by how much a test may reject too often and still hold its level.
         slope_margin: how far from -1/2 the slope of the detectable bias may be.
     """
@@ -71,6 +95,7 @@ class ParitySettings:
     draws: Count
     level: LevelSettings
     power: PowerSettings
+    pictures: PictureSettings
     level_margin: Share
     slope_margin: Share
 

@@ -146,7 +146,7 @@ def get_origin(study: ParityStudy, specs: list[SimulationSpec]) -> Provenance:
 
 
 def draw_nulls(study: ParityStudy) -> pd.DataFrame:
-    """C of one plain catalogue of each graph without dependence: graph, draw (0: observed, then relabellings), centred."""
+    """C of a plain catalogue of each graph without dependence, observed (draw 0) and relabelled."""
     parts = []
     for spec in study.level_specs():
         if spec.design != "plain" or spec.graph in [part["graph"].iloc[0] for part in parts]:
