@@ -13,6 +13,11 @@ NAMES = Names(
         test: Style(look["label"], look["colour"], look["marker"], (0, tuple(look.get("dashes", ()))))
         for test, look in _TABLES["tests"].items()
     },
-    values={"graph": _TABLES["graphs"], "design": _TABLES["designs"]},
+    values={
+        "graph": _TABLES["graphs"],
+        "design": _TABLES["designs"],
+        "catalogue": _TABLES["catalogues"],
+        "variant": _TABLES["variants"],
+    },
     headings=_TABLES["headings"],
 )

@@ -1,5 +1,6 @@
 """The simulated catalogues as one table, and what it says: how often tests reject, and which bias is found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from companion.stats.estimate import Estimate
 from companion.stats.joins import count_joins
 from companion.stats.relabelling import Relabelling
 from companion.studies.parity.simulation.experiment import TESTS, SimulationSpec, make_catalogue
-from companion.studies.parity.study import ParityStudy
+from companion.studies.parity.study import ParityStudy, Spec
 from companion.studies.publish import read_records, records_origin
 
 ALPHA, POWER = 0.05, 0.8
@@ -140,7 +141,7 @@ def tabulate_detectable(catalogues: pd.DataFrame, depth: int) -> tuple[pd.DataFr
     return curve[["graph", "shares", "items", "estimate", "low", "high", "planned"]], pd.DataFrame(slopes)
 
 
-def get_origin(study: ParityStudy, specs: list[SimulationSpec]) -> Provenance:
+def get_origin(study: ParityStudy, specs: Sequence[Spec]) -> Provenance:
     """Origin of what is computed from these runs."""
     return records_origin(study, read_records(study, specs))
 

@@ -1,0 +1,57 @@
+"""Pictures for a reader: results of a few queries, and the skin that is measured in them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from companion.studies.parity.data import garments
+from companion.studies.parity.data.drawing import Images
+from companion.studies.parity.data.skin import measure_tones
+from companion.studies.parity.names import NAMES
+from companion.studies.parity.pictures.experiment import draw, make_catalogue
+from companion.studies.parity.results.pictures import Search
+from companion.studies.parity.study import ParityStudy
+
+ResultList = tuple[str, Images, list[int]]
+
+
+def draw_lists(searches: Sequence[Search], variants: Sequence[str], query: int) -> list[ResultList]:
+    """Name, pictures (1 + K, h, w, 3) and tones of a query and its results in each variant of one catalogue.
+
+    The pictures are whole, whatever the search saw of them.
+    """
+    images = draw(next(one for one in searches if one.variant == "whole").spec).images
+    chosen = {one.variant: one for one in searches}
+    lists = []
+    for variant in variants:
+        rows = np.concatenate([[query], chosen[variant].retrieval.results[query]])
+        tones = [int(tone) for tone in chosen[variant].groups.codes[rows]]
+        lists.append((NAMES.name("variant", variant), images[rows], tones))
+    return lists
+
+
+def measure_garments(study: ParityStudy) -> pd.DataFrame:
+    """Angle of each garment's skin in the first drawn catalogue: known, under the true mask, by a rule of colour."""
+    spec = next(one for one in study.picture_specs() if one.catalogue == "garments")
+    made = make_catalogue(spec)
+    images = garments.draw_garments(made)
+    return pd.DataFrame(
+        {
+            "known": made.table["ita"],
+            "oracle": measure_tones(images, garments.draw_skin(made)).ita,
+            "rule": measure_tones(images).ita,
+            "group": made.table["group"],
+        }
+    )
+
+
+def describe_selection(angles: pd.DataFrame) -> str:
+    """How many items each way of finding skin keeps, by tone, and how well it measures, in two sentences."""
+    kept = angles.assign(kept=angles["rule"].notna()).groupby("group")["kept"].mean()
+    close = [angles["known"].corr(angles[column], method="spearman") for column in ("oracle", "rule")]
+    return (
+        f"{len(angles)} garments. The rule of colour keeps {100 * kept.iloc[0]:.0f} % of the lightest and "
+        f"{100 * kept.iloc[-1]:.0f} % of the darkest. Rank correlation with the tone as drawn: {close[0]:.3f} under "
+        f"the true mask, {close[1]:.3f} by the rule; pictures differ in light."
+    )
