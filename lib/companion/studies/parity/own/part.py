@@ -1,0 +1,241 @@
+"""One attribute of an audit: its case, its relabellings, and its rows of every table."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
+
+from companion.stats.detectable import catalogue_needed, detectable_bias
+from companion.stats.dyadic import estimate_centred, estimate_excess
+from companion.stats.estimate import Estimate
+from companion.stats.paired import holm
+from companion.stats.relabelling import Exchange
+from companion.stats.verdict import verdict
+from companion.studies.parity.own.attributes import Attribute
+from companion.studies.parity.own.counts import (
+    Case,
+    Drawn,
+    centre,
+    count_pairs,
+    draw_counts,
+    expect_pairs,
+    make_case,
+    measure_hubs,
+    rank_weights,
+)
+from companion.studies.parity.own.difference import estimate_change
+from companion.studies.parity.own.options import Options
+from companion.studies.parity.own.results import Ranking
+
+SHOWN_GROUPS = 12
+"""Most groups of which every pair is shown."""
+
+
+class Part:
+    """One attribute: its case, draws, and rows of every table."""
+
+    def __init__(
+        self,
+        given: Options,
+        item: Attribute,
+        query: Attribute | None,
+        ranking: Ranking,
+        depths: tuple[int, ...],
+        exchange: Exchange,
+    ) -> None:
+        self.given, self.item, self.query, self.depths = given, item, query, depths
+        self.ranking, self.whole = ranking, exchange
+        self.case = make_case(ranking, item, query, exchange)
+        self.weights = rank_weights(depths, self.given.weights)
+        # One seed per attribute, whatever others are audited beside it.
+        self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
+        self.drawn = self._draw(self.case, depths)
+        self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
+        self.mean = np.array([self._mean(self.case, self.drawn, place)[0] for place in range(len(depths))])
+
+    def _draw(self, case: Case, depths: tuple[int, ...]) -> Drawn:
+        return draw_counts(case, depths, self.given.weights, self.given.draws, self.seed)
+
+    def _mean(self, case: Case, drawn: Drawn, place: int) -> tuple[float, float]:
+        """Mean of C and Delta over relabellings: exact, but with blocks, where shares move too, that of the draws."""
+        mean, excess = centre(expect_pairs(case, self.weights[place]), case)
+        return (mean if case.exchange.blocks is None else float(drawn.values[1:, place].mean())), excess
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        """T1: a row for each depth."""
+        made = []
+        for place, depth in enumerate(self.depths):
+            mean, excess = self._mean(self.case, self.drawn, place)
+            one = estimate_centred(self.case.pairs, self.weights[place], mean, self.given.level)
+            other = estimate_excess(self.case.pairs, self.weights[place], excess, self.given.level)
+            margin = self.given.margin
+            equal = margin is not None and verdict(one, "equivalent", margin) == "supported"
+            counted = int((self.case.retrieval.results[:, :depth] >= 0).sum())
+            size = {"k": depth, "n_queries": len(self.case.retrieval.results), "n_results": counted}
+            made.append(
+                {"attribute": self.case.name, **size, "n_groups": len(self.case.labels)}
+                | _columns(other, "difference")
+                | _columns(one, "centred")
+                | {"p": self.drawn.p[place], "draws": self.drawn.draws[place], "p_depths": self.drawn.p_depths[place]}
+                | {"equivalent": equal}
+            )
+        return pd.DataFrame(made)
+
+    @property
+    def by_group(self) -> pd.DataFrame:
+        """T2: observed over expected results; of many groups the own one alone."""
+        observed, expected = self.pairs[-1]
+        labels = self.case.labels
+        chosen = [
+            (one, other)
+            for one in range(len(labels))
+            for other in range(len(labels))
+            if one == other or len(labels) <= SHOWN_GROUPS
+        ]
+        return pd.DataFrame(
+            {
+                "attribute": self.case.name,
+                "query_group": [labels[one] for one, _ in chosen],
+                "result_group": [labels[other] for _, other in chosen],
+                "observed": [observed[pair] for pair in chosen],
+                "expected": [expected[pair] for pair in chosen],
+                "ratio": [observed[pair] / expected[pair] if expected[pair] else np.nan for pair in chosen],
+            }
+        )
+
+    @property
+    def by_k(self) -> pd.DataFrame:
+        """F3: C less its mean at each depth, of all groups and of each against the rest."""
+        groups = [("all groups", self.case)]
+        if 2 < len(self.case.labels) <= SHOWN_GROUPS:
+            groups += [(label, self.case.against_rest(place)) for place, label in enumerate(self.case.labels)]
+        made = []
+        for label, case in groups:
+            for place, depth in enumerate(self.depths):
+                expected = self.pairs[place][1] if case is self.case else expect_pairs(case, self.weights[place])
+                mean = self.mean[place] if case is self.case else centre(expected, case)[0]
+                one = estimate_centred(case.pairs, self.weights[place], mean, self.given.level)
+                made.append({"attribute": self.case.name, "group": label, "k": depth} | _columns(one, "centred"))
+        return pd.DataFrame(made)
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        """T3: what could have been found with this many queries and results."""
+        retrieval, shares = self.case.retrieval, self.case.items.shares
+        mutual = retrieval.reciprocity if retrieval.queries is not None else 0.0
+        size = retrieval.items, len(retrieval.results)
+        each = [plan_rows(*size, depth, list(shares[shares > 0]), mutual, self.given.wanted) for depth in self.depths]
+        frame = pd.concat(each, ignore_index=True)
+        frame.insert(0, "attribute", self.case.name)
+        frame.insert(5, "bias", self._bias())
+        return frame
+
+    def _bias(self) -> NDArray[np.float64]:
+        """Share of results that, drawn from the query's own group, would give the C that was seen."""
+        share = float((self.case.items.shares * self.case.groups.shares).sum())
+        return (self.drawn.values[0] - self.mean) / (1 - share)
+
+    def by_relevance(self, relevance: NDArray[np.int8]) -> pd.DataFrame:
+        """C among relevant, other and unjudged results."""
+        made = []
+        asked = (self.item if self.query is None else self.query).codes[self.ranking.queries] >= 0
+        for level, label in ((1, "relevant"), (0, "not relevant"), (-1, "unjudged")):
+            case = self.case.only(relevance[asked] == level)
+            counted = int((case.retrieval.results >= 0).sum())
+            row = {"attribute": self.case.name, "relevance": label, "n_results": counted}
+            if counted:
+                drawn = self._draw(case, self.depths[-1:])
+                mean = self._mean_of(case, drawn)
+                one = estimate_centred(case.pairs, self.weights[-1], mean, self.given.level)
+                row |= _columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
+            made.append(row)
+        frame = pd.DataFrame(made)
+        frame["p_holm"] = holm(frame["p"])
+        return frame
+
+    def _mean_of(self, case: Case, drawn: Drawn) -> float:
+        if case.exchange.blocks is not None:
+            return float(drawn.values[1:, 0].mean())
+        return centre(expect_pairs(case, self.weights[-1]), case)[0]
+
+    def change(self, before: Ranking) -> pd.DataFrame:
+        """C less that of the baseline at each depth, each less its mean over the same relabellings."""
+        old = make_case(before, self.item, self.query, self.whole)
+        drawn = self._draw(old, self.depths)
+        made = []
+        for place, depth in enumerate(self.depths):
+            mean = self._mean(old, drawn, place)[0]
+            then = estimate_centred(old.pairs, self.weights[place], mean, self.given.level)
+            moved = estimate_change(
+                self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
+            )
+            now = float(self.drawn.values[0, place] - self.mean[place])
+            told = {"greater": "more dependent", "less": "less dependent"}
+            said = [word for claim, word in told.items() if verdict(moved, claim) == "supported"]  # type: ignore[arg-type]
+            row = {"attribute": self.case.name, "k": depth, "baseline": then.estimate, "now": now}
+            made.append(row | _columns(moved, "change") | {"verdict": said[0] if said else "undecided"})
+        return pd.DataFrame(made)
+
+    @property
+    def notes(self) -> list[str]:
+        """How numbers were cut and what was left out."""
+        said = [self.item.note] if self.item.note else []
+        items, queries, results = self.case.left_out
+        if items or queries:
+            said.append(
+                f"{self.case.name}: {items:,} items and {queries:,} queries without it are left out, with "
+                f"{results:,} results."
+            )
+        return said
+
+    @property
+    def doubts(self) -> list[str]:
+        """What may mislead: rare groups, popular items, and values that are missing in some strata only."""
+        said, name = [], self.case.name
+        rare = np.diag(self.pairs[-1][1]).argmin()
+        if (least := self.pairs[-1][1][rare, rare]) < 5:
+            said.append(
+                f"{name}: only {least:.1f} results are expected within {self.case.labels[rare]}; merge rare groups."
+            )
+        share, carried = measure_hubs(self.case, self.weights[-1])
+        strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
+        if strong and self.case.retrieval.items > 100 and carried > 0.25:
+            said.append(
+                f"{name}: the ten items that are returned most hold {share:.0%} of the results and {carried:.0%} of C; "
+                "look at them, and audit again without them."
+            )
+        if self.whole.strata is not None:
+            said += _doubt_missing(name, self.item if self.query is None else self.query, self.whole.strata)
+        return said
+
+
+def plan_rows(
+    items: int, queries: int, depth: int, shares: Sequence[float], reciprocity: float, wanted: Sequence[float]
+) -> pd.DataFrame:
+    """``detectable`` is b*; ``items_for_b`` how large the catalogue would have to be to reveal b."""
+    bias = detectable_bias(queries, depth, shares, reciprocity)
+    row = {"k": depth, "n_queries": queries, "n_items": items, "reciprocity": reciprocity, "detectable": bias}
+    return pd.DataFrame([row | {f"items_for_{one:g}": catalogue_needed(items, bias, one) for one in wanted}])
+
+
+def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -> list[str]:
+    missing = attribute.codes < 0
+    if not missing.any():
+        return []
+    place = np.unique(strata, return_inverse=True)[1]
+    counts = np.stack([np.bincount(place[each], minlength=place.max() + 1) for each in (missing, ~missing)])
+    if counts.shape[1] < 2 or chi2_contingency(counts).pvalue >= 0.01:
+        return []
+    share = counts[0] / counts.sum(axis=0)
+    return [
+        f"{name} is missing for {share.min():.0%} to {share.max():.0%} of a stratum, more unevenly than by chance; what "
+        "holds of the others may not hold of those."
+    ]
+
+
+def _columns(estimate: Estimate, name: str) -> dict[str, float]:
+    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
