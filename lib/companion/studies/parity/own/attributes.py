@@ -160,7 +160,8 @@ def make_attribute(name: str, items: Table, queries: Table | None = None, bins: 
     if not 2 <= len(used) <= MOST_GROUPS:
         values = f"{len(one.labels):,} different value{'s' * (len(one.labels) != 1)}"
         raise CompanionError(
-            f"The attribute {name!r} has {values}; 2 to {MOST_GROUPS} groups can be compared: merge values, or give numbers, which are cut into groups."
+            f"The attribute {name!r} has {values}; 2 to {MOST_GROUPS} groups can be compared: merge values, or give "
+            "numbers, which are cut into groups."
         )
     item = Attribute(name, one.codes[:split], one.labels, one.note)
     return item, item if queries is None else Attribute(name, one.codes[split:], one.labels, one.note)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from companion.errors import CompanionError
+from companion.stats.detectable import detectable_bias
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
 from companion.studies.parity.own import attributes as tables
@@ -21,7 +22,7 @@ from companion.studies.parity.own import results as rows
 from companion.studies.parity.own.attributes import Attribute, Table
 from companion.studies.parity.own.formats import Source, open_frame
 from companion.studies.parity.own.options import ALPHA, DEPTHS, WANTED, Options
-from companion.studies.parity.own.part import Part, plan_rows
+from companion.studies.parity.own.part import Part, size_columns
 
 Data: TypeAlias = pd.DataFrame | pa.Table
 
@@ -127,7 +128,9 @@ def make_plan(
     items: int, shares: Sequence[float], depths: Sequence[int] = DEPTHS, wanted: Sequence[float] = WANTED
 ) -> pd.DataFrame:
     """What a search over ``items``, each also a query, could reveal, from sizes alone (`stats.detectable`)."""
-    return pd.concat([plan_rows(items, items, depth, shares, 0.0, wanted) for depth in depths], ignore_index=True)
+    biases = {depth: detectable_bias(items, depth, shares) for depth in depths}
+    rows_made = [{"k": depth, "detectable": bias} | size_columns(items, bias, wanted) for depth, bias in biases.items()]
+    return pd.DataFrame(rows_made)
 
 
 def _open(data: Data | Source, given: Options) -> Source:

@@ -70,10 +70,10 @@ def plot_pairs(found: Audit, note: str) -> Figure:
 
 
 def _draw_heat(axes: Axes, table: pd.DataFrame) -> None:
-    """Blue below one, red above, on a scale of logarithms that reaches at least a tenth; every cell says its number."""
+    """Blue below one, red above, on a scale of logarithms that reaches at least a half; every cell says its number."""
     values = table.to_numpy(dtype=float)
     logs = np.log(np.clip(np.nan_to_num(values, nan=1.0), 1e-3, None))
-    reach = max(math.log(1.1), float(np.abs(logs).max()))
+    reach = max(math.log(1.5), float(np.abs(logs).max()))
     axes.imshow(logs, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
     size = 7.5 if len(table) <= 6 else 6
     for (row, column), value in np.ndenumerate(values):

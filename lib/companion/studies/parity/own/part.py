@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-from companion.stats.detectable import catalogue_needed, detectable_bias
+from companion.stats.detectable import bias_from_spread, catalogue_needed
 from companion.stats.dyadic import estimate_centred, estimate_excess
 from companion.stats.estimate import Estimate
 from companion.stats.paired import holm
@@ -54,10 +54,15 @@ class Part:
         self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
         self.drawn = self._draw(self.case, depths)
         self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
-        self.mean = np.array([self._mean(self.case, self.drawn, place)[0] for place in range(len(depths))])
+        means = [self._mean(self.case, self.drawn, place) for place in range(len(depths))]
+        self.mean, self.excess = np.array(means).T
+        self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
 
     def _draw(self, case: Case, depths: tuple[int, ...]) -> Drawn:
         return draw_counts(case, depths, self.given.weights, self.given.draws, self.seed)
+
+    def _estimate(self, case: Case, weights: NDArray[np.float64], mean: float) -> Estimate:
+        return estimate_centred(case.pairs, weights, mean, self.given.level)
 
     def _mean(self, case: Case, drawn: Drawn, place: int) -> tuple[float, float]:
         """Mean of C and Delta over relabellings: exact, but with blocks, where shares move too, that of the draws."""
@@ -69,9 +74,8 @@ class Part:
         """T1: a row for each depth."""
         made = []
         for place, depth in enumerate(self.depths):
-            mean, excess = self._mean(self.case, self.drawn, place)
-            one = estimate_centred(self.case.pairs, self.weights[place], mean, self.given.level)
-            other = estimate_excess(self.case.pairs, self.weights[place], excess, self.given.level)
+            one = self.centred[place]
+            other = estimate_excess(self.case.pairs, self.weights[place], self.excess[place], self.given.level)
             margin = self.given.margin
             equal = margin is not None and verdict(one, "equivalent", margin) == "supported"
             counted = int((self.case.retrieval.results[:, :depth] >= 0).sum())
@@ -101,7 +105,9 @@ class Part:
                 "attribute": self.case.name,
                 "query_group": [labels[one] for one, _ in chosen],
                 "result_group": [labels[other] for _, other in chosen],
-                "observed": [observed[pair] for pair in chosen],
+                "observed": [
+                    observed[pair] if self.given.weights != "none" else int(observed[pair]) for pair in chosen
+                ],
                 "expected": [expected[pair] for pair in chosen],
                 "ratio": [observed[pair] / expected[pair] if expected[pair] else np.nan for pair in chosen],
             }
@@ -110,34 +116,32 @@ class Part:
     @property
     def by_k(self) -> pd.DataFrame:
         """F3: C less its mean at each depth, of all groups and of each against the rest."""
-        groups = [("all groups", self.case)]
-        if 2 < len(self.case.labels) <= SHOWN_GROUPS:
-            groups += [(label, self.case.against_rest(place)) for place, label in enumerate(self.case.labels)]
-        made = []
-        for label, case in groups:
-            for place, depth in enumerate(self.depths):
-                expected = self.pairs[place][1] if case is self.case else expect_pairs(case, self.weights[place])
-                mean = self.mean[place] if case is self.case else centre(expected, case)[0]
-                one = estimate_centred(case.pairs, self.weights[place], mean, self.given.level)
-                made.append({"attribute": self.case.name, "group": label, "k": depth} | _columns(one, "centred"))
-        return pd.DataFrame(made)
+        labels = self.case.labels if 2 < len(self.case.labels) <= SHOWN_GROUPS else ()
+        found = [("all groups", depth, one) for depth, one in zip(self.depths, self.centred, strict=True)]
+        for group, label in enumerate(labels):
+            case = self.case.against_rest(group)
+            for depth, weights in zip(self.depths, self.weights, strict=True):
+                found.append(
+                    (label, depth, self._estimate(case, weights, centre(expect_pairs(case, weights), case)[0]))
+                )
+        rows = [{"group": label, "k": depth} | _columns(one, "centred") for label, depth, one in found]
+        return pd.DataFrame(rows).assign(attribute=self.case.name)
 
     @property
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
         retrieval, shares = self.case.retrieval, self.case.items.shares
         mutual = retrieval.reciprocity if retrieval.queries is not None else 0.0
-        size = retrieval.items, len(retrieval.results)
-        each = [plan_rows(*size, depth, list(shares[shares > 0]), mutual, self.given.wanted) for depth in self.depths]
-        frame = pd.concat(each, ignore_index=True)
-        frame.insert(0, "attribute", self.case.name)
-        frame.insert(5, "bias", self._bias())
-        return frame
-
-    def _bias(self) -> NDArray[np.float64]:
-        """Share of results that, drawn from the query's own group, would give the C that was seen."""
-        share = float((self.case.items.shares * self.case.groups.shares).sum())
-        return (self.drawn.values[0] - self.mean) / (1 - share)
+        spread = self.drawn.values[1:].std(axis=0)
+        # The share of results that, drawn from the query's own group, would give the C that was seen.
+        bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))
+        size = {"n_queries": len(retrieval.results), "n_items": retrieval.items, "reciprocity": mutual}
+        made = []
+        for place, depth in enumerate(self.depths):
+            least = bias_from_spread(spread[place], shares)
+            row = {"attribute": self.case.name, "k": depth, **size, "bias": bias[place], "detectable": least}
+            made.append(row | size_columns(retrieval.items, least, self.given.wanted))
+        return pd.DataFrame(made)
 
     def by_relevance(self, relevance: NDArray[np.int8]) -> pd.DataFrame:
         """C among relevant, other and unjudged results."""
@@ -150,7 +154,7 @@ class Part:
             if counted:
                 drawn = self._draw(case, self.depths[-1:])
                 mean = self._mean_of(case, drawn)
-                one = estimate_centred(case.pairs, self.weights[-1], mean, self.given.level)
+                one = self._estimate(case, self.weights[-1], mean)
                 row |= _columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
             made.append(row)
         frame = pd.DataFrame(made)
@@ -169,7 +173,7 @@ class Part:
         made = []
         for place, depth in enumerate(self.depths):
             mean = self._mean(old, drawn, place)[0]
-            then = estimate_centred(old.pairs, self.weights[place], mean, self.given.level)
+            then = self._estimate(old, self.weights[place], mean)
             moved = estimate_change(
                 self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
             )
@@ -213,13 +217,9 @@ class Part:
         return said
 
 
-def plan_rows(
-    items: int, queries: int, depth: int, shares: Sequence[float], reciprocity: float, wanted: Sequence[float]
-) -> pd.DataFrame:
-    """``detectable`` is b*; ``items_for_b`` how large the catalogue would have to be to reveal b."""
-    bias = detectable_bias(queries, depth, shares, reciprocity)
-    row = {"k": depth, "n_queries": queries, "n_items": items, "reciprocity": reciprocity, "detectable": bias}
-    return pd.DataFrame([row | {f"items_for_{one:g}": catalogue_needed(items, bias, one) for one in wanted}])
+def size_columns(items: int, bias: float, wanted: Sequence[float]) -> dict[str, int]:
+    """How large the catalogue would have to be to reveal each wanted bias, if ``items`` reveal ``bias``."""
+    return {f"items_for_{one:g}": catalogue_needed(items, bias, one) for one in wanted}
 
 
 def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -> list[str]:
@@ -232,8 +232,8 @@ def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -
         return []
     share = counts[0] / counts.sum(axis=0)
     return [
-        f"{name} is missing for {share.min():.0%} to {share.max():.0%} of a stratum, more unevenly than by chance; what "
-        "holds of the others may not hold of those."
+        f"{name} is missing for {share.min():.0%} to {share.max():.0%} of a stratum, more unevenly than by chance; "
+        "what holds of the others may not hold of those."
     ]
 
 

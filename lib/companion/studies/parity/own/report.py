@@ -57,13 +57,13 @@ def describe(found: Audit, name: str) -> str:
     notes = {
         "T0_reading": "Doubts are reasons to look again; they change no number.",
         "T1_overall": (
-            "Intervals: 95 % dyadic-robust t, an item's results taken together, not adjusted. p: one-sided, like attracts "
-            f"like, from relabellings; p (all K and attributes): the largest C over K, then Holm. {CAUSE}"
+            "Intervals: 95 % dyadic-robust t, an item's results taken together, not adjusted. p: one-sided, like "
+            f"attracts like, from relabellings; p (all K and attributes): the largest C over K, then Holm. {CAUSE}"
         ),
-        "T2_groups": "Expected: the exact mean when labels are exchanged; of more than 12 groups only each with itself.",
+        "T2_groups": "Expected: the mean when labels are exchanged; of more than 12 groups only each with itself.",
         "T3_plan": (
-            "A bias b draws a share b of the results from the query's own group; b* would have been found four times in "
-            "five, smaller ones less often. Sizes are items of a catalogue of the same kind, every item a query."
+            "A bias b draws a share b of the results from the query's own group; b* would have been found four times "
+            "in five, smaller ones less often. Sizes are items of a catalogue of the same kind, every item a query."
         ),
         "T4_relevance": "Intervals and p as in T1. Unjudged results are no evidence of either.",
         "T5_change": "Queries of both searches; intervals as in T1, of the difference; the same relabellings for both.",
@@ -91,9 +91,7 @@ def summarise(found: Audit) -> list[str]:
             f"{format_number(plan['detectable'], 4)} would have been found four times in five, smaller ones less often."
         )
     if not found.dependent and not found.overall["equivalent"].any():
-        lines.append(
-            f"No p shows that results are independent (here p > {ALPHA}); --margin asks whether C is small enough."
-        )
+        lines.append(f"p > {ALPHA} shows no independence; --margin asks whether C is small enough for that.")
     return [*lines, CAUSE]
 
 
@@ -107,7 +105,13 @@ def write_report(found: Audit, folder: Path, title: str, origin: Provenance) -> 
             write_table(frame, folder, name, caption, describe(found, name), origin, NAMES)
     for name, (_, caption) in _FIGURES.items():
         save_figure(plot(found, name), folder, name, origin, caption)
-    return write_index(folder, title, " ".join(summarise(found)))
+    return write_index(folder, title, f"{_judge(found)} {CAUSE}")
+
+
+def _judge(found: Audit) -> str:
+    """The verdict on each attribute at the largest K, in a line."""
+    last = found.overall.groupby("attribute", sort=False).tail(1)
+    return "; ".join(f"{row['attribute']}, K = {row['k']}: {row['verdict']}" for _, row in last.iterrows()) + "."
 
 
 def _sizes(found: Audit) -> str:

@@ -213,7 +213,7 @@ def _choose_order(found: Found, order: str, queries: Ids) -> tuple[str, str]:
     if not there:
         return "file", "Results are in the order of the file."
     for other in there[1:]:
-        if queries_apart := _disagree(found, there[0], other):
+        if len(queries_apart := _disagree(found, there[0], other)):
             first = queries.name(queries_apart[0])
             raise CompanionError(
                 f"{there[0]} and {other} of {found.name} disagree for {len(queries_apart)} queries, the first {first}: "
