@@ -129,8 +129,8 @@ def make_plan(
 ) -> pd.DataFrame:
     """What a search over ``items``, each also a query, could reveal, from sizes alone (`stats.detectable`)."""
     biases = {depth: detectable_bias(items, depth, shares) for depth in depths}
-    rows_made = [{"k": depth, "detectable": bias} | size_columns(items, bias, wanted) for depth, bias in biases.items()]
-    return pd.DataFrame(rows_made)
+    sizes = {depth: size_columns(items, bias, wanted) for depth, bias in biases.items()}
+    return pd.DataFrame([{"k": depth, "detectable": biases[depth]} | size for depth, size in sizes.items()])
 
 
 def _open(data: Data | Source, given: Options) -> Source:
@@ -162,7 +162,22 @@ class _Asked:
     def attribute(self, name: str) -> tuple[Attribute, Attribute | None]:
         """Groups of the items, and of queries that are no items."""
         item, query = tables.make_attribute(name, self.items, self.queries, self.given.bins)
+        if self.given.block:
+            self._check_block(query)
         return item, None if self.queries is None else query
+
+    def _check_block(self, attribute: Attribute) -> None:
+        """Raise CompanionError, which names it, for a block with two labels: those are not exchanged together."""
+        codes = tables.make_codes(self.asked, self.given.block)
+        known = (codes >= 0) & (attribute.codes >= 0)
+        pairs = np.unique(np.stack([codes[known], attribute.codes[known]]), axis=1)
+        if (twice := pairs[0, 1:] == pairs[0, :-1]).any():
+            row = int(np.flatnonzero(codes == pairs[0, 1:][twice][0])[0])
+            value = str(self.asked.get(self.given.block)[row].as_py())
+            raise CompanionError(
+                f"{self.given.block} {value!r} has two values of {attribute.name}; a block keeps one, so mend the table or "
+                "choose another column."
+            )
 
     def rank(self, source: Source, depths: tuple[int, ...] = ()) -> tuple[rows.Ranking, tuple[int, ...]]:
         """The ranking and the depths that are looked at."""

@@ -14,6 +14,7 @@ from companion.files import file_sha256, whole_folder, write_whole
 from companion.origin import get_commit
 from companion.show.provenance import Provenance
 from companion.studies.commands import show_progress
+from companion.studies.parity.own.asking import read_numbers
 from companion.studies.parity.own.attributes import read_table
 from companion.studies.parity.own.audit import audit, make_plan
 from companion.studies.parity.own.formats import COMPRESSED, open_results
@@ -86,12 +87,9 @@ def run_audit(
 
 def describe_plan(items: int, shares: str, depths: tuple[int, ...], wanted: tuple[float, ...]) -> str:
     """What a search over ``items`` could reveal, from sizes and shares alone, as text."""
-    try:
-        parts = [float(share) for share in re.split(r"[,\s]+", shares.strip())]
-    except ValueError:
-        raise CompanionError(
-            f"The shares {shares!r} are no numbers; give one for each group, such as 0.7,0.3."
-        ) from None
+    parts = read_numbers(shares, "--shares")
+    if not parts or not 0 < sum(parts) < float("inf"):
+        raise CompanionError(f"--shares takes a positive number for each group, such as 0.7,0.3, not {shares!r}.")
     frame = make_plan(items, [part / sum(parts) for part in parts], depths or DEPTHS, wanted)
     lines = []
     for row in frame.to_dict("records"):

@@ -227,7 +227,9 @@ def sniff(file: Path, chosen: Mapping[str, str] | None = None) -> Layout:
     bare = {re.sub(r":\w+$", "", one).lower() for one in fields}
     if bare & known or set(fields) & set((chosen or {}).values()):
         return Layout(tuple(fields), separator or ("" if "  " in line else " "), 1)
-    separator = separator or ("" if "  " in line else " ")
+    if separator in ("\t", ""):
+        fields = line.split()
+        separator = next((mark for mark in "\t " if line.split(mark) == fields), "")
     numbers = [re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan", one) is not None for one in fields]
     if len(fields) == 6 and numbers[3] and numbers[4]:
         return Layout(TREC, separator, 0, "TREC run")
