@@ -175,8 +175,8 @@ class _Asked:
             row = int(np.flatnonzero(codes == pairs[0, 1:][twice][0])[0])
             value = str(self.asked.get(self.given.block)[row].as_py())
             raise CompanionError(
-                f"{self.given.block} {value!r} has two values of {attribute.name}; a block keeps one, so mend the table or "
-                "choose another column."
+                f"{self.given.block} {value!r} has two values of {attribute.name}; a block keeps one, so mend the "
+                "table or choose another column."
             )
 
     def rank(self, source: Source, depths: tuple[int, ...] = ()) -> tuple[rows.Ranking, tuple[int, ...]]:

@@ -46,6 +46,12 @@ class Files:
         return found
 
 
+def find_file(name: str) -> Path:
+    """The file of this name, or the one beside the notebooks, wherever a notebook is run."""
+    beside = paths.home() / "notebooks" / name
+    return beside if beside.is_file() and not Path(name).exists() else Path(name)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command tells: sentences, and whether ``--fail-on`` names what was found."""

@@ -1,6 +1,6 @@
 """Counts of one attribute among results: observed, expected, and over relabellings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -176,24 +176,27 @@ def _stop_early(column: Floats) -> tuple[float, int]:
     return (len(places) + 1) / len(column), len(column) - 1
 
 
-def list_results(case: Case, weights: Floats) -> tuple[Integers, Integers, Floats]:
-    """Row of the query, item, and weight of each result that has one."""
-    results = case.retrieval.results[:, : np.flatnonzero(weights)[-1] + 1]
-    rows, ranks = np.nonzero(results >= 0)
-    return rows, results[rows, ranks], weights[ranks]
+def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Row of the query, item, and weight of each result that has one, of ``piece`` queries at a time."""
+    depth = int(np.flatnonzero(weights)[-1]) + 1
+    for start in range(0, len(case.retrieval.results), piece):
+        results = case.retrieval.results[start : start + piece, :depth]
+        rows, ranks = np.nonzero(results >= 0)
+        yield rows + start, results[rows, ranks], weights[ranks]
 
 
 def count_pairs(case: Case, weights: Floats) -> Floats:
     """(G, G) results by the group of their query (row) and their own."""
-    rows, items, values = list_results(case, weights)
     number = case.groups.number
-    pairs = case.queries.codes[rows] * number + case.items.codes[items]
-    return np.bincount(pairs, values, number**2).astype(float).reshape(number, number)
+    counted = np.zeros(number**2)
+    asked, found = case.queries.codes, case.items.codes
+    for rows, items, values in list_results(case, weights):
+        counted += np.bincount(asked[rows] * number + found[items], values, number**2)
+    return counted.reshape(number, number)
 
 
 def expect_pairs(case: Case, weights: Floats) -> Floats:
     """The same as it is on average over relabellings, exactly."""
-    rows, items, values = list_results(case, weights)
     unit, stratum = _units(case)
     first = np.unique(unit, return_index=True)[1]
     count, number = int(stratum.max()) + 1, case.groups.number
@@ -202,17 +205,21 @@ def expect_pairs(case: Case, weights: Floats) -> Floats:
     total = sizes.sum(axis=1)
     shares = sizes / np.maximum(total, 1)[:, None]
     if case.item_groups is not None:
-        found = np.bincount(stratum[rows] * number + case.items.codes[items], values, count * number)
+        found = np.zeros(count * number)
+        for rows, items, values in list_results(case, weights):
+            found += np.bincount(stratum[rows] * number + case.items.codes[items], values, count * number)
         return shares.T @ found.reshape(count, number)
-    query = case.retrieval.queries[rows]  # type: ignore[index]
-    one, other = stratum[query], stratum[items]
-    twin, near = unit[query] == unit[items], one == other
-    within, apart = (np.bincount(one[each], values[each], count) for each in (twin, near & ~twin))
-    expected = np.diag(within @ shares)
+    within, apart, expected = np.zeros(count), np.zeros(count), np.zeros((number, number))
+    for rows, items, values in list_results(case, weights):
+        query = case.retrieval.queries[rows]  # type: ignore[index]
+        one, other = stratum[query], stratum[items]
+        twin, near = unit[query] == unit[items], one == other
+        within += np.bincount(one[twin], values[twin], count)
+        apart += np.bincount(one[near & ~twin], values[near & ~twin], count)
+        across = sparse.coo_array((values[~near], (one[~near], other[~near])), shape=(count, count)).tocsr()
+        expected += shares.T @ (across @ shares)
     pairs = apart / np.maximum(total * (total - 1), 1)
-    expected = expected + (sizes * pairs[:, None]).T @ sizes - np.diag(pairs @ sizes)
-    across = sparse.coo_array((values[~near], (one[~near], other[~near])), shape=(count, count)).tocsr()
-    return expected + shares.T @ (across @ shares)
+    return expected + np.diag(within @ shares) + (sizes * pairs[:, None]).T @ sizes - np.diag(pairs @ sizes)
 
 
 def _units(case: Case) -> tuple[Integers, Integers]:
@@ -233,10 +240,12 @@ def centre(pairs: Floats, case: Case) -> tuple[float, float]:
 
 def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, float]:
     """Share of the results, and of C, of the ``number`` items that are returned most."""
-    rows, items, values = list_results(case, weights)
     item, query = case.items.shares, case.groups.shares
-    asked, found = case.queries.codes[rows], case.items.codes[items]
-    each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
-    popular = np.argsort(np.bincount(items, minlength=case.retrieval.items))[-number:]
-    theirs = np.isin(items, popular)
-    return float(values[theirs].sum() / values.sum()), float(each[theirs].sum() / each.sum())
+    degree, carried = np.zeros(case.retrieval.items), np.zeros(case.retrieval.items)
+    for rows, items, values in list_results(case, weights):
+        asked, found = case.queries.codes[rows], case.items.codes[items]
+        each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
+        degree += np.bincount(items, values, case.retrieval.items)
+        carried += np.bincount(items, each, case.retrieval.items)
+    popular = np.argsort(degree)[-number:]
+    return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum() / carried.sum())

@@ -32,6 +32,8 @@ from companion.studies.parity.own.results import Ranking
 
 SHOWN_GROUPS = 12
 """Most groups of which every pair is shown."""
+MOST_MUTUAL = 20_000_000
+"""Results above which those that are returned both ways are not counted, to save memory."""
 
 
 class Part:
@@ -131,7 +133,8 @@ class Part:
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
         retrieval, shares = self.case.retrieval, self.case.items.shares
-        mutual = retrieval.reciprocity if retrieval.queries is not None else 0.0
+        small = retrieval.queries is not None and retrieval.results.size <= MOST_MUTUAL
+        mutual = retrieval.reciprocity if small else np.nan
         spread = self.drawn.values[1:].std(axis=0)
         # The share of results that, drawn from the query's own group, would give the C that was seen.
         bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))

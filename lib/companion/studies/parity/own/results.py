@@ -189,7 +189,9 @@ def rank_results(
         keep &= ~twin
         notes.append(f"{int(twin.sum()):,} results of the query's own kind are left out.")
     asked = query[listed]
-    results = _fill(query[keep], item[keep], asked, depths[-1])
+    if not keep.all():
+        query, item = query[keep], item[keep]
+    results = _fill(query, item, asked, depths[-1])
     _check_twice(results, asked, items, queries, found.name)
     lengths = (results >= 0).sum(axis=1)
     if lengths.max(initial=0) < depths[-1]:
