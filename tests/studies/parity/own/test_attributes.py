@@ -124,6 +124,8 @@ def test_a_column_of_a_million_values_is_refused_at_once() -> None:
         ({"id": ["a", "a", "b", "b"], "sex": list("fmfm")}, "has 2 ids twice or more, the first 'a'"),
         ({"id": ["a", ""], "sex": ["f", "m"]}, "has 1 rows without an id in 'id'"),
         ({"id": ["a"]}, "needs rows with an id and an attribute"),
+        ({"id": [0.5, 1.5], "sex": ["f", "m"]}, "the column 'id' of item ids could not be read"),
+        ({"id": ["a", "b"], "sex": [["f"], ["m"]]}, "'sex' holds lists or objects"),
         ({"id": ["a", "b"], "age": [1, 2]}, "has no column 'sex'; it has age"),
     ],
 )
@@ -139,5 +141,5 @@ def test_the_id_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(CompanionError, match="There is no file"):
         read_table(tmp_path / "none.csv")
     (tmp_path / "bad.csv").write_bytes(b"id,sex\n1,\xff\n")
-    with pytest.raises(CompanionError, match="could not be read as"):
+    with pytest.raises(CompanionError, match="could not be read"):
         read_table(tmp_path / "bad.csv")

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import companion.cli.parity  # noqa: F401  # adds the command, also where the study is not in the registry
 from companion import cli
 
 Main = Callable[..., int]

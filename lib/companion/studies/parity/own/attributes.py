@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from companion.errors import CompanionError
 from companion.studies.parity.own.formats import (
-    _unreadable,
+    MISREAD,
     as_text,
     find_columns,
     get_ending,
@@ -25,6 +25,7 @@ from companion.studies.parity.own.formats import (
     open_stream,
     read_json,
     sniff,
+    unreadable,
 )
 from companion.studies.parity.own.results import Ids
 
@@ -56,8 +57,8 @@ def read_table(file: Path) -> pa.Table:
                     column_types={name: pa.large_string() for name in layout.names}, strings_can_be_null=False
                 ),
             )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _unreadable(file, error) from error
+    except MISREAD as error:
+        raise unreadable(str(file), error) from error
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Table:
             raise CompanionError(
                 f"The table of {self.ids.what} attributes has no column {name!r}; it has {', '.join(self.columns)}."
             )
+        if pa.types.is_nested(self.columns[name].type):
+            raise CompanionError(f"The column {name!r} holds lists or objects; give one value in each row.")
         return self.columns[name]
 
 
@@ -95,7 +98,12 @@ def open_table(table: pa.Table | pd.DataFrame, columns: Mapping[str, str], what:
     name = find_columns(table.column_names, chosen, f"the table of {what} attributes", ()).get(
         what, table.column_names[0]
     )
-    ids = as_text(table.column(name)).combine_chunks()
+    if len(set(table.column_names)) < table.num_columns:
+        raise CompanionError(f"The table of {what} attributes has two columns of one name; give each its own.")
+    try:
+        ids = as_text(table.column(name)).combine_chunks()
+    except MISREAD as error:
+        raise unreadable(f"the column {name!r} of {what} ids", error) from error
     empty = pc.or_(pc.is_null(ids), pc.equal(pc.fill_null(ids, ""), ""))
     if missing := pc.sum(empty).as_py():
         raise CompanionError(f"The table of {what} attributes has {missing} rows without an id in {name!r}.")
@@ -143,6 +151,8 @@ def choose_attributes(table: Table, asked: Sequence[str], spent: Sequence[str]) 
 
 
 def _can_be_one(values: pa.ChunkedArray) -> bool:
+    if pa.types.is_nested(values.type):
+        return False
     distinct = pc.count_distinct(values).as_py()
     return 2 <= distinct <= MOST_GROUPS or (distinct > COUNTED and _as_numbers(_clean(values)) is not None)
 

@@ -56,6 +56,6 @@ def _influence(pairs: Pairs, weights: Floats) -> tuple[float, Floats, sparse.csr
     nodes = np.arange(count)
     if pairs.blocks is not None:
         nodes[:number] = np.unique(pairs.blocks, return_inverse=True)[1]
-        influence = np.bincount(nodes, influence)
+        influence = np.bincount(nodes, influence).astype(float)
     one, other = np.sort(np.stack([nodes[source], nodes[items]]), axis=0)
     return estimate, influence, sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()

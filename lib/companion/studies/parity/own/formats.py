@@ -36,6 +36,8 @@ BLOCK = 256 * 2**20
 """Most bytes of a text file that are parsed at a time; each time costs a look at all ids."""
 COMPRESSED = {".gz": "gzip", ".lz4": "lz4", ".bz2": "bz2", ".zst": "zstd"}
 Batches = Iterator[pa.Table]
+MISREAD = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError)
+"""What readers raise for content of another kind."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def open_results(file: Path, columns: Mapping[str, str] | None = None) -> Source
         if ending in (".json", ".jsonl", ".lz4"):
             return _open_json(file, ending, chosen)
         return _open_text(file, chosen)
-    except (OSError, ValueError, KeyError, EOFError, RecursionError) as error:
-        raise _unreadable(file, error) from error
+    except MISREAD as error:
+        raise unreadable(str(file), error) from error
 
 
 def open_frame(frame: pd.DataFrame | pa.Table, columns: Mapping[str, str] | None = None) -> Source:
@@ -111,7 +113,7 @@ def find_columns(
     """Role to column; those that are named count, then the first alias that is there.
 
     Raises:
-        CompanionError: a named column or a needed role is not there, or a role that there is none of is named.
+        CompanionError: a named column or a needed role is not there, a column is there twice, or no such role is named.
     """
     if unknown := [role for role in chosen if role not in ALIASES]:
         raise CompanionError(f"There is no role {unknown[0]!r} for a column; use {', '.join(ALIASES)}.")
@@ -124,14 +126,17 @@ def find_columns(
         raise CompanionError(
             f"{name} has no column for the {absent[0]} among {_listed(there)}; use --columns {absent[0]}=COLUMN."
         )
+    if twice := [column for column in found.values() if list(there).count(column) > 1]:
+        raise CompanionError(f"{name} has two columns called {twice[0]!r}; give each a name of its own.")
     return {role: column for role, column in found.items() if column}
 
 
-def _unreadable(file: Path, error: Exception) -> CompanionError:
+def unreadable(name: str, error: Exception) -> CompanionError:
+    """The sentence for a file or table that is not what it was taken for."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, UnicodeDecodeError):
         reason = "it is not in UTF-8"
-    return CompanionError(f"{file} could not be read as results ({reason}); is it of another format?")
+    return CompanionError(f"{name} could not be read ({reason}); is it of another format?")
 
 
 def _listed(names: Sequence[object]) -> str:
@@ -147,16 +152,19 @@ def _describe(roles: Mapping[str, str]) -> str:
 
 def _from_table(name: str, table: pa.Table, chosen: Mapping[str, str]) -> Source:
     roles = find_columns(table.column_names, chosen, name)
-    return Source(name, lambda: iter([_as_batch(table, roles)]), _describe(roles))
+    return Source(name, lambda: iter([_as_batch(table, roles, name)]), _describe(roles))
 
 
-def _as_batch(table: pa.Table, roles: Mapping[str, str]) -> pa.Table:
+def _as_batch(table: pa.Table, roles: Mapping[str, str], name: str) -> pa.Table:
     """Columns by their roles, ids as text; lists of ids become rows."""
-    columns = {role: table.column(column) for role, column in roles.items()}
-    if pa.types.is_list(columns["item"].type) or pa.types.is_large_list(columns["item"].type):
-        columns = _unfold(columns["query"], columns["item"])
-    texts = {role: as_text(columns[role]) for role in ("query", "item")}
-    return pa.table(texts | {role: pc.cast(columns[role], pa.float64()) for role in NUMBERS if role in columns})
+    try:
+        columns = {role: table.column(column) for role, column in roles.items()}
+        if pa.types.is_list(columns["item"].type) or pa.types.is_large_list(columns["item"].type):
+            columns = _unfold(columns["query"], columns["item"])
+        texts = {role: as_text(columns[role]) for role in ("query", "item")}
+        return pa.table(texts | {role: pc.cast(columns[role], pa.float64()) for role in NUMBERS if role in columns})
+    except MISREAD as error:
+        raise unreadable(name, error) from error
 
 
 def _unfold(queries: pa.ChunkedArray, lists: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -185,7 +193,7 @@ def _open_parquet(file: Path, chosen: Mapping[str, str]) -> Source:
 
     def batches() -> Batches:
         for batch in pq.ParquetFile(file).iter_batches(2_000_000, columns=list(dict.fromkeys(roles.values()))):
-            yield _as_batch(pa.Table.from_batches([batch]), roles)
+            yield _as_batch(pa.Table.from_batches([batch]), roles, file.name)
 
     return Source(file.name, batches, _describe(roles))
 
@@ -246,8 +254,8 @@ def _read_text(file: Path, layout: Layout, roles: Mapping[str, str]) -> Batches:
     try:
         for batch in batches:
             yield pa.table({role: batch.column(column) for role, column in roles.items()})
-    except (pa.ArrowInvalid, ValueError) as error:
-        raise _unreadable(file, error) from error
+    except MISREAD as error:
+        raise unreadable(str(file), error) from error
 
 
 def _read_arrow(file: Path, layout: Layout, kinds: Mapping[str, pa.DataType]) -> Batches:
@@ -316,7 +324,8 @@ def json_table(content: Any, file: Path) -> pa.Table:
 
 
 def _nested_table(content: Mapping[str, Mapping[str, float]]) -> pa.Table:
-    rows = [(query, item, score) for query, found in content.items() for item, score in (found or {None: 0.0}).items()]
+    empty: Mapping[str | None, float] = {None: 0.0}
+    rows = [(query, item, score) for query, found in content.items() for item, score in (found or empty).items()]
     queries, items, scores = zip(*rows, strict=True) if rows else ((), (), ())
     texts = pa.large_string()
     return pa.table(

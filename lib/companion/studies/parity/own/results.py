@@ -80,11 +80,8 @@ def find_codes(source: Source, items: Ids, queries: Ids, unknown: str = "refuse"
     for batch in source.batches():
         query = _encode(batch.column("query"), queries, source, strange["query"])
         item = _encode(batch.column("item"), items, source, strange["item"])
-        keep = slice(None)
-        if unknown == "drop":
-            known = (query >= 0) & (item >= 0)
-            lost += int((~known).sum())
-            keep = known
+        keep = np.full(len(query), True) if unknown == "refuse" else (query >= 0) & (item >= 0)
+        lost += int((~keep).sum())
         parts.append((query[keep], item[keep]))
         for role in NUMBERS:
             if role in batch.column_names:
@@ -145,8 +142,9 @@ def _encode(column: pa.ChunkedArray, known: Ids, source: Source, strange: _Stran
     column = pc.cast(column, pa.large_string())
     places = pc.index_in(column, value_set=known.ids)
     if places.null_count:
-        missing = pc.and_(pc.is_null(places), pc.is_valid(column))
-        strange.add(column.filter(missing))
+        missing = pc.is_null(places)
+        # A row without an item stands for a query without results; one without a query for nothing.
+        strange.add(column.filter(missing if strange.known.what == "query" else pc.and_(missing, pc.is_valid(column))))
     return pc.fill_null(places, -1).to_numpy().astype(np.int32, copy=False)
 
 
@@ -172,7 +170,7 @@ def rank_results(
             larger than what is there.
     """
     key, told = _choose_order(found, order, queries)
-    query, item, numbers = _sort(found, key, order)
+    query, item, numbers = _sort(found, key)
     notes = [told]
     listed = _first_rows(query)
     ties = _count_ties(query, numbers)
@@ -248,7 +246,7 @@ def _stands_together(query: Codes) -> bool:
     return int((query[1:] != query[:-1]).sum()) + 1 == int((np.bincount(query) > 0).sum())
 
 
-def _sort(found: Found, key: str, order: str) -> tuple[Codes, Codes, NDArray[np.float64] | None]:
+def _sort(found: Found, key: str) -> tuple[Codes, Codes, NDArray[np.float64] | None]:
     """Rows by query and order, and their scores; equal scores stay in the order of the ranks or of the file."""
     query, item = found.queries, found.items
     shown = found.numbers.get("score", found.numbers.get("distance"))
@@ -261,8 +259,10 @@ def _sort(found: Found, key: str, order: str) -> tuple[Codes, Codes, NDArray[np.
         signed = values if key != "score" else -values
         if _is_sorted(query, signed):
             return query, item, shown
-        ranks = [found.numbers["rank"]] if key == "score" and "rank" in found.numbers else []
-        places = np.lexsort((*ranks, signed, query))
+        keys: list[NDArray[np.generic]] = [signed, query]
+        if key == "score" and "rank" in found.numbers:
+            keys.insert(0, found.numbers["rank"])
+        places = np.lexsort(keys)
     return query[places], item[places], None if shown is None else shown[places]
 
 
