@@ -60,7 +60,7 @@ def orders(units: list[list[int]], strata: list[int]) -> Iterator[list[int]]:
 def small_case(exchange: Exchange, codes: list[int]) -> Case:
     results = draw_results(np.random.default_rng(3), np.array(codes), 3)
     results[2, 2] = -1
-    ranking = Ranking(np.arange(len(codes), dtype=np.int32), results.astype(np.int32), (), np.nan)
+    ranking = Ranking(np.arange(len(codes), dtype=np.int32), results.astype(np.int32), (3,), (), np.nan)
     return make_case(ranking, Attribute("a", np.array(codes), ("x", "y", "z")), None, exchange)
 
 
@@ -89,7 +89,7 @@ def test_expected_pairs_are_the_mean_over_all_relabellings(units: list[list[int]
 
 
 def small_case_with(case: Case, codes: np.ndarray) -> Case:
-    ranking = Ranking(np.arange(len(codes), dtype=np.int32), case.retrieval.results.astype(np.int32), (), np.nan)
+    ranking = Ranking(np.arange(len(codes), dtype=np.int32), case.retrieval.results.astype(np.int32), (3,), (), np.nan)
     return make_case(ranking, Attribute("a", codes, case.labels), None, case.exchange)
 
 
@@ -230,7 +230,7 @@ def test_the_interval_of_a_change_covers_no_change_about_as_often_as_it_says() -
         cases = []
         for _ in range(2):
             results = draw_results(rng, codes, 5, 0.1).astype(np.int32)
-            ranking = Ranking(np.arange(80, dtype=np.int32), results, (), np.nan)
+            ranking = Ranking(np.arange(80, dtype=np.int32), results, (5,), (), np.nan)
             cases.append(make_case(ranking, Attribute("a", codes, ("x", "y")), None, Exchange()))
         change = estimate_change(cases[0].pairs, cases[1].pairs, weights, 0.0)
         inside += change.low < 0 < change.high
@@ -315,6 +315,14 @@ def test_k_is_what_is_there_unless_it_is_asked_for() -> None:
     assert audit(results, table, draws=99).overall["k"].tolist() == [5, 10]
     few = results[results["rank"] <= 3]
     assert audit(few, table, draws=99).overall["k"].tolist() == [3]
+    mine = np.flatnonzero(table["tone"] == "a")
+    kinds = table.assign(
+        kind=np.where(np.isin(table["item"], mine[:150]), "x", [f"k{place}" for place in table["item"]])
+    )
+    cut = audit(results, kinds, draws=99, sensitive_features=("tone",), exclude_same="kind")
+    assert any("of the query's own kind are left out" in note for note in cut.notes)
+    with pytest.raises(CompanionError, match="no results that can be counted"):
+        audit(results.assign(item=results["query"]), table)
 
 
 def test_a_plan_needs_only_sizes_and_shares() -> None:

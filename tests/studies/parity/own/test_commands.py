@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from companion import cli
+from companion.studies.parity.own import report
 
 Main = Callable[..., int]
 
@@ -97,8 +98,9 @@ def test_the_same_audit_is_not_made_twice_and_other_options_replace_it(main: Mai
 
 
 def test_another_table_under_the_same_name_is_refused_with_the_way_out(
-    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(report, "FIGURES", {})
     assert main(*BASIC, "-q") == 0
     before = outputs(tmp_path / "figures" / "quick" / "run")
     table = (tmp_path / "items.csv").read_text(encoding="utf-8")
@@ -113,7 +115,8 @@ def test_another_table_under_the_same_name_is_refused_with_the_way_out(
     assert "holds no audit; choose another --name" in capsys.readouterr().err
 
 
-def test_the_exit_code_says_what_ci_asks_for(main: Main) -> None:
+def test_the_exit_code_says_what_ci_asks_for(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "FIGURES", {})
     tone, age = ("--attribute", "tone"), ("--attribute", "age")
     assert main(*BASIC, "-q", *tone, "--fail-on", "dependence") == 3
     assert main(*BASIC, "-q", *tone, "--fail-on", "dependence") == 3

@@ -25,7 +25,7 @@ ROWS = [
 def read(source: Source, ids: list[str] = ITEMS) -> dict[str, list[str]]:
     items = Ids(pa.array(ids, pa.large_string()))
     found = find_codes(source, items, Ids(items.ids, "query"))
-    ranking = rank_results(found, items, items, [3])
+    ranking = rank_results(found, items, items, (3,))
     return {
         ids[query]: [ids[item] for item in row if item >= 0]
         for query, row in zip(ranking.queries, ranking.results, strict=True)
@@ -128,7 +128,7 @@ def test_the_mapping_is_told_and_can_be_chosen(tmp_path: Path) -> None:
 
 def read_small(source: Source) -> dict[str, list[str]]:
     items = Ids(pa.array(ITEMS, pa.large_string()))
-    ranking = rank_results(find_codes(source, items, items), items, items, [1])
+    ranking = rank_results(find_codes(source, items, items), items, items, (1,))
     return {ITEMS[q]: [ITEMS[i] for i in row] for q, row in zip(ranking.queries, ranking.results, strict=True)}
 
 

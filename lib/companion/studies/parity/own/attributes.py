@@ -138,7 +138,7 @@ def choose_attributes(table: Table, asked: Sequence[str], spent: Sequence[str]) 
     ``spent`` are columns that serve as stratum, block or kind. Raises CompanionError where no column is left.
     """
     if asked:
-        return tuple(asked), ""
+        return tuple(dict.fromkeys(asked)), ""
     free = [name for name in table.columns if name not in spent]
     usable = [name for name in free if _can_be_one(table.columns[name])]
     if not usable:

@@ -91,15 +91,15 @@ def audit(
     ask = _Asked(given, items, queries)
     source, judged, other = opened
     assert source is not None
-    ranking, depths = ask.rank(source)
-    before = None if other is None else ask.rank(other, depths)[0]
+    ranking = ask.rank(source, tuple(sorted(set(given.k))))
+    before = None if other is None else ask.rank(other, ranking.depths)
     if before is not None:
         ranking, before = _share_queries(ranking, before)
     names, skipped = tables.choose_attributes(items, given.sensitive_features, ask.spent)
     relevance = None if judged is None else ask.judge(judged, ranking)
     exchange = ask.exchange()
-    parts = [Part(given, *ask.attribute(name), ranking, depths, exchange) for name in names]
-    notes = [f"{source.name}: {source.mapping}.", *ranking.notes, *filter(None, [skipped])]
+    parts = [Part(given, *ask.attribute(name), ranking, exchange) for name in names]
+    notes = [f"{source.name}: {source.mapping}.", *ranking.notes, *filter(None, [skipped]), *_tell_options(given)]
     doubts = [*_doubt_ties(ranking), *ask.doubt_blocks(names, exchange)]
     for part in parts:
         notes += part.notes
@@ -179,24 +179,19 @@ class _Asked:
                 "table or choose another column."
             )
 
-    def rank(self, source: Source, depths: tuple[int, ...] = ()) -> tuple[rows.Ranking, tuple[int, ...]]:
-        """The ranking and the depths that are looked at."""
-        given, same = self.given, None
-        wanted = depths or tuple(sorted(set(given.k))) or DEPTHS
-        if given.exclude_same:
-            same = tables.join_codes(given.exclude_same, self.asked, self.items)
+    def rank(self, source: Source, depths: tuple[int, ...]) -> rows.Ranking:
+        """The ranking; without ``depths`` at those of ``DEPTHS`` that are there."""
+        same = None
+        if self.given.exclude_same:
+            same = tables.join_codes(self.given.exclude_same, self.asked, self.items)
         if source.vectors is not None:
             if self.queries is not None:
                 raise CompanionError("Embeddings are of the items alone; give results for queries that are no items.")
-            own = 0 if same is None else int(np.bincount(same[1][same[1] >= 0]).max(initial=0))
-            source = rows.find_neighbours(source, len(self.items.ids), wanted[-1] + max(1, own))
+            own = 1 if same is None else int(np.bincount(same[1][same[1] >= 0]).max(initial=1))
+            source = rows.find_neighbours(source, len(self.items.ids), (depths or DEPTHS)[-1] + own)
         found = rows.find_codes(source, self.items.ids, self.query_ids)
-        if not depths and not given.k:
-            most = int(np.bincount(found.queries[found.items >= 0]).max(initial=1))
-            own = 1 if self.queries is None and source.positions else 0
-            wanted = tuple(depth for depth in DEPTHS if depth <= most - own) or (max(1, most - own),)
-        alike = self.queries is None
-        return rows.rank_results(found, self.items.ids, self.query_ids, wanted, given.order, same, alike), wanted
+        ids = self.items.ids, self.query_ids
+        return rows.rank_results(found, *ids, depths, self.given.order, same, self.queries is None)
 
     def exchange(self) -> Exchange:
         """Strata and blocks of what is relabelled; a missing stratum is one of its own, a missing block none."""
@@ -269,13 +264,22 @@ def _share_queries(new: rows.Ranking, old: rows.Ranking) -> tuple[rows.Ranking, 
     if len(shared) < max(len(new.queries), len(old.queries)):
         told = (f"{len(shared):,} queries are in both searches; others are left out.",)
     return (
-        rows.Ranking(shared, new.results[here], new.notes + told, new.ties),
-        rows.Ranking(shared, old.results[there], old.notes, old.ties),
+        replace(new, queries=shared, results=new.results[here], notes=new.notes + told),
+        replace(old, queries=shared, results=old.results[there]),
     )
 
 
 def _stack(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(list(frames), ignore_index=True)
+
+
+def _tell_options(given: Options) -> list[str]:
+    said = []
+    if given.stratum:
+        said.append(f"Labels are exchanged inside {given.stratum}; intervals take the mean of that as known.")
+    if given.margin is not None:
+        said.append(f"Equivalent: the {given.level:.0%} interval of C lies inside \u00b1{given.margin:g}.")
+    return said
 
 
 def _tell_judged(relevance: NDArray[np.int8]) -> str:

@@ -45,18 +45,17 @@ class Part:
         item: Attribute,
         query: Attribute | None,
         ranking: Ranking,
-        depths: tuple[int, ...],
         exchange: Exchange,
     ) -> None:
-        self.given, self.item, self.query, self.depths = given, item, query, depths
+        self.given, self.item, self.query, self.depths = given, item, query, ranking.depths
         self.ranking, self.whole = ranking, exchange
         self.case = make_case(ranking, item, query, exchange)
-        self.weights = rank_weights(depths, self.given.weights)
+        self.weights = rank_weights(self.depths, self.given.weights)
         # One seed per attribute, whatever others are audited beside it.
         self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
-        self.drawn = self._draw(self.case, depths)
+        self.drawn = self._draw(self.case, self.depths)
         self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
-        means = [self._mean(self.case, self.drawn, place) for place in range(len(depths))]
+        means = [self._mean(self.case, self.drawn, place) for place in range(len(self.depths))]
         self.mean, self.excess = np.array(means).T
         self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
 

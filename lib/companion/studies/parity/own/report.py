@@ -9,7 +9,7 @@ from companion.show.page import write_index
 from companion.show.provenance import Provenance
 from companion.show.style import save_figure
 from companion.show.tables import view, write_table
-from companion.show.text import format_interval, format_number, format_p_value
+from companion.show.text import format_interval, format_number, format_p_value, one_line
 from companion.studies.parity.own.audit import Audit
 from companion.studies.parity.own.figures import NAMES, plot_depths, plot_null, plot_pairs
 from companion.studies.parity.own.options import ALPHA, CAUSE
@@ -22,7 +22,7 @@ TABLES = {
     "T4_relevance": "Among relevant results, others, and those that nobody judged",
     "T5_change": "Against the baseline",
 }
-_FIGURES = {
+FIGURES = {
     "F1_null": (plot_null, "What was seen, among relabellings"),
     "F2_groups": (plot_pairs, "Observed over expected results, by group of the query and of the result"),
     "F3_depths": (plot_depths, "C by the number of results, and by group"),
@@ -76,7 +76,7 @@ def describe(found: Audit, name: str) -> str:
 
 def plot(found: Audit, name: str) -> Figure:
     """One of the figures: F1_null, F2_groups, F3_depths."""
-    return _FIGURES[name][0](found, describe(found, name))
+    return FIGURES[name][0](found, describe(found, name))
 
 
 def summarise(found: Audit) -> list[str]:
@@ -85,10 +85,11 @@ def summarise(found: Audit) -> list[str]:
     for _, row in found.overall.groupby("attribute", sort=False).tail(1).iterrows():
         plan = found.plan[(found.plan["attribute"] == row["attribute"]) & (found.plan["k"] == row["k"])].iloc[0]
         interval = format_interval(row["centred"], row["centred_low"], row["centred_high"], 4)
+        name, p, adjusted = one_line(row["attribute"]), format_p_value(row["p"]), format_p_value(row["p_adjusted"])
         lines.append(
-            f"{row['attribute']}, K = {row['k']}: {row['verdict']}. C {interval}, p {format_p_value(row['p'])} from "
-            f"{row['draws']:,} relabellings, adjusted {format_p_value(row['p_adjusted'])}. A bias of "
-            f"{format_number(plan['detectable'], 4)} would have been found four times in five, smaller ones less often."
+            f"{name}, K = {row['k']}: {row['verdict']}. C {interval}, p {p} from {row['draws']:,} relabellings, adjusted "
+            f"{adjusted}. A bias of {format_number(plan['detectable'], 4)} would have been found four times in five, "
+            "smaller ones less often."
         )
     if not found.dependent and not found.overall["equivalent"].any():
         lines.append(f"p > {ALPHA} shows no independence; --margin asks whether C is small enough for that.")
@@ -103,7 +104,7 @@ def write_report(found: Audit, folder: Path, title: str, origin: Provenance) -> 
     for name, caption in TABLES.items():
         if not (frame := make_table(found, name)).empty:
             write_table(frame, folder, name, caption, describe(found, name), origin, NAMES)
-    for name, (_, caption) in _FIGURES.items():
+    for name, (_, caption) in FIGURES.items():
         save_figure(plot(found, name), folder, name, origin, caption)
     return write_index(folder, title, f"{_judge(found)} {CAUSE}")
 

@@ -1,6 +1,5 @@
 """From rows of results to a ranking: for each query the numbers of its items, best first."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from companion.errors import CompanionError
 from companion.studies.parity.own.formats import NUMBERS, Source, open_matrix
+from companion.studies.parity.own.options import DEPTHS
 
 ORDERS = ("rank", "score", "distance", "file")
 Codes = NDArray[np.int32]
@@ -54,12 +54,14 @@ class Ranking:
     Attributes:
         queries: (M,) number of each query.
         results: (M, K) numbers of the items, best first, -1 for none.
+        depths: the K that are looked at, growing; the last is the number of columns.
         notes: sentences on what was dropped and how rows were ordered.
         ties: share of neighbouring results of a query that have the same score; nan without scores.
     """
 
     queries: Codes
     results: Codes
+    depths: tuple[int, ...]
     notes: tuple[str, ...]
     ties: float
 
@@ -152,7 +154,7 @@ def rank_results(
     found: Found,
     items: Ids,
     queries: Ids,
-    depths: Sequence[int],
+    depths: tuple[int, ...] = (),
     order: str = "",
     same: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
     alike: bool = True,
@@ -160,7 +162,8 @@ def rank_results(
     """The first results of each query.
 
     Args:
-        depths: K, growing; the largest is kept, and must be there for one query at least.
+        depths: K, growing; the largest is kept, and must be there for one query at least. Without any, those of
+            ``DEPTHS`` that are there.
         order: one of ``ORDERS``; needed where rank and score disagree.
         same: values for queries and for items; results with the query's own value are left out (-1: no value).
         alike: whether queries are items; a query among its own results is left out then.
@@ -189,18 +192,20 @@ def rank_results(
     asked = query[listed]
     if not keep.all():
         query, item = query[keep], item[keep]
+    if not len(query):
+        raise CompanionError(f"{found.name} has no results that can be counted; each is empty or left out.")
+    most = int(np.diff(np.r_[_first_rows(query), len(query)]).max())
+    depths = depths or tuple(depth for depth in DEPTHS if depth <= most) or (most,)
+    if most < depths[-1]:
+        raise CompanionError(f"K = {depths[-1]} is more than {found.name} has: at most {most} results of a query.")
     results = _fill(query, item, asked, depths[-1])
     _check_twice(results, asked, items, queries, found.name)
     lengths = (results >= 0).sum(axis=1)
-    if lengths.max(initial=0) < depths[-1]:
-        raise CompanionError(
-            f"K = {depths[-1]} is more than {found.name} has: at most {lengths.max(initial=0)} results of a query."
-        )
     if short := int(((lengths < depths[-1]) & (lengths > 0)).sum()):
         notes.append(f"{short:,} of {len(asked):,} queries have fewer than {depths[-1]} results.")
     if empty := int((lengths == 0).sum()):
         notes.append(f"{empty:,} of {len(asked):,} queries have no results; they are kept.")
-    return Ranking(asked, results, tuple(notes), ties)
+    return Ranking(asked, results, depths, tuple(notes), ties)
 
 
 def _choose_order(found: Found, order: str, queries: Ids) -> tuple[str, str]:
