@@ -30,3 +30,12 @@ def take_nearest(distances: np.ndarray, depth: int) -> Retrieval:
     found = np.argpartition(distances, depth, axis=1)[:, :depth]
     order = np.take_along_axis(distances, found, axis=1).argsort(axis=1)
     return Retrieval(np.take_along_axis(found, order, axis=1), len(distances), np.arange(len(distances)))
+
+
+def decode(words: np.ndarray) -> np.ndarray:
+    """(n, P, words) as labels (n, draws)."""
+    bits = [
+        np.unpackbits(np.ascontiguousarray(words[:, bit]).view(np.uint8), axis=1, bitorder="little")
+        for bit in range(words.shape[1])
+    ]
+    return sum(each.astype(int) << bit for bit, each in enumerate(bits))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from graphs import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,16 +8,6 @@ from companion.errors import CompanionError
 from companion.stats import relabelling
 from companion.stats.relabelling import Exchange, Relabelling, count_bits
 from companion.stats.retrieval import Groups, make_groups
-
-
-def decode(words: np.ndarray) -> np.ndarray:
-    """(n, P, words) as labels (n, draws)."""
-    bits = [
-        np.unpackbits(np.ascontiguousarray(words[:, bit]).view(np.uint8), axis=1, bitorder="little")
-        for bit in range(words.shape[1])
-    ]
-    return sum(each.astype(int) << bit for bit, each in enumerate(bits))
-
 
 FREE = Exchange()
 

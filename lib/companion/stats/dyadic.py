@@ -101,7 +101,9 @@ def _estimate(
         influence = np.bincount(nodes, influence)
     one, other = np.sort(np.stack([nodes[which[0]], nodes[which[1]]]), axis=0)
     pair = sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()
-    variance = float((influence**2).sum() - (pair.data**2).sum())
+    twice = float((pair.data**2).sum())
+    # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
+    variance = max(float((influence**2).sum()) - twice, twice)
     effective = float((influence**2).sum() ** 2 / (influence**4).sum())
     error = np.sqrt(variance) if variance > 0 else np.nan
     low, high, _ = from_error(estimate - mean, error, max(effective - 1, 1.0), level)

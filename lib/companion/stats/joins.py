@@ -7,7 +7,7 @@ b (1 - s0) when a share b of results is drawn from the query's group; unlike S i
 happen to be in one group. Reconstruction of arXiv 1909.06429, whose full text was not available.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from companion.stats.retrieval import Groups, Integers, Retrieval
 BATCH = 8
 """Words of relabellings that are counted at a time: a row of bits is one cache line."""
 ROWS = 8192
+"""Results that are counted at a time: what they need of memory stays in the processor's cache."""
 Floats = NDArray[np.float64]
 
 
@@ -33,6 +34,7 @@ class Joins:
         asked: (draws, R, G) results whose query is in each group.
         edges: (R,) results.
         item_shares, query_shares: (draws, G) shares of the groups among items and among the queries' labels.
+        table: (draws, R, G, G) results by group of the query and of the item, where it was asked for.
     """
 
     matches: Integers
@@ -41,22 +43,18 @@ class Joins:
     edges: Integers
     item_shares: Floats
     query_shares: Floats
-
-    def keep(self, draws: int) -> "Joins":
-        """The first so many draws, the observed labelling among them."""
-        counted = (self.matches, self.found, self.asked)
-        shares = (self.item_shares, self.query_shares)
-        return Joins(*(each[:draws] for each in counted), self.edges, *(each[:draws] for each in shares))
+    table: Integers | None = None
 
     def weigh(self, weights: Floats) -> "Weighted":
         """Sums over runs of ranks with ``weights`` (R,); a run without weight does not count."""
-        parts = (np.tensordot(each, weights, (1, 0)) for each in (self.matches, self.found, self.asked))
-        return Weighted(*parts, float(self.edges @ weights), self.item_shares, self.query_shares)
+        matches, found, asked = (np.tensordot(each, weights, (1, 0)) for each in (self.matches, self.found, self.asked))
+        table = None if self.table is None else np.tensordot(self.table, weights, (1, 0))
+        return Weighted(matches, found, asked, float(self.edges @ weights), self.item_shares, self.query_shares, table)
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """Weighted counts: matches (draws,), found and asked (draws, G), their total, and shares as in `Joins`."""
+    """Weighted counts: matches (draws,), found and asked (draws, G), their total, shares and table as in `Joins`."""
 
     matches: Floats
     found: Floats
@@ -64,6 +62,7 @@ class Weighted:
     total: float
     item_shares: Floats
     query_shares: Floats
+    table: Floats | None = None
 
     @property
     def same_share(self) -> Floats:
@@ -86,6 +85,35 @@ class Weighted:
         """(draws,): half the summed distance between the groups' shares among results and in the catalogue."""
         return 0.5 * np.abs(self.found / self.total - self.item_shares).sum(axis=1)
 
+    @property
+    def chi_square(self) -> Floats:
+        """X2 (draws,): distance of the table from what the groups of queries and the catalogue would give."""
+        table = self._need_table()
+        expected = self.asked[:, :, None] * self.item_shares[:, None, :]
+        gaps = np.divide((table - expected) ** 2, expected, out=np.zeros_like(table), where=expected > 0)
+        return gaps.sum(axis=(1, 2))
+
+    def kernel_mean(self, kernel: Floats) -> Floats:
+        """(draws,): mean of a kernel (G, G) over results, such as minus the distance of two ordered groups."""
+        return np.tensordot(self._need_table(), kernel, 2) / self.total
+
+    def largest_shift(self, coarse: Integers) -> Floats:
+        """KS (draws,): largest distance of the results of one coarse group of queries from the catalogue.
+
+        Groups are ordered bins of a number; ``coarse`` (G,) says to which group of queries each bin belongs. The
+        distance is between the two distribution functions, at the borders of the bins.
+        """
+        member = np.eye(int(coarse.max()) + 1)[coarse]
+        rows = np.einsum("dgh,gc->dch", self._need_table(), member)
+        shares = np.divide(rows, rows.sum(axis=2, keepdims=True), out=np.zeros_like(rows), where=rows > 0)
+        gaps = np.cumsum(shares - self.item_shares[:, None, :], axis=2)
+        return np.abs(np.where(rows.sum(axis=2, keepdims=True) > 0, gaps, 0.0)).max(axis=(1, 2))
+
+    def _need_table(self) -> Floats:
+        if self.table is None:
+            raise CompanionError("the whole table of groups was not counted: ask count_joins for it")
+        return self.table
+
 
 def count_joins(
     retrieval: Retrieval,
@@ -94,6 +122,7 @@ def count_joins(
     draws: int,
     depths: Sequence[int] = (),
     item_groups: Groups | None = None,
+    table: bool = False,
 ) -> Joins:
     """Count the observed labelling and at least ``draws`` relabellings, in whole batches.
 
@@ -104,6 +133,7 @@ def count_joins(
         draws: number of relabellings asked for.
         depths: growing numbers of ranks; each run of ranks between two of them is counted by itself (default: all).
         item_groups: labels of the items where queries have labels of their own; they stay as they are.
+        table: count every pair of groups, which takes (G - 1)^2 times as long.
 
     Raises:
         CompanionError: numbers of labels that do not fit the retrieval, or depths beyond its ranks.
@@ -114,17 +144,88 @@ def count_joins(
         raise CompanionError(
             f"there are {retrieval.results.shape[1]} ranks, so no depths {ends}: let them grow to that"
         )
-    runs = [retrieval.results[:, start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    batches: list[tuple[Integers, ...]] = []
-    while sum(len(batch[0]) for batch in batches) < draws + 1:
-        remaining = draws + 1 - sum(len(batch[0]) for batch in batches)
-        words = min(BATCH, -(-remaining // WORD))
-        batches.append(_count_batch(retrieval, runs, groups, relabelling.draw(words), item_groups))
-    matches, found, asked, moved = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    edges = np.array([(run >= 0).sum() for run in runs])
-    shares = moved / len(groups.codes)
+    runs = [_Run(retrieval, start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    parts: dict[str, list[Integers]] = {name: [] for name in ("matches", "found", "asked", "labelled", "table")}
+    counted = 0
+    while counted < draws + 1:
+        labels = relabelling.draw(min(BATCH, -(-(draws + 1 - counted) // WORD)))
+        results = labels if item_groups is None else _spread(item_groups, labels.shape[1])
+        parts["matches"].append(np.stack([run.count_matches(labels, results) for run in runs], axis=1))
+        parts["found"].append(np.stack([_count_groups(results, run.found, groups.number) for run in runs], axis=1))
+        parts["asked"].append(np.stack([_count_groups(labels, run.asked, groups.number) for run in runs], axis=1))
+        parts["labelled"].append(_count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number))
+        if table:
+            tables = [run.count_table(labels, results, groups.number) for run in runs]
+            parts["table"].append(np.stack(tables, axis=1))
+        counted += len(parts["matches"][-1])
+    whole = {name: np.concatenate(each) for name, each in parts.items() if each}
+    shares = whole["labelled"] / len(groups.codes)
     fixed = shares if item_groups is None else np.broadcast_to(item_groups.shares, shares.shape)
-    return Joins(matches, found, asked, edges, fixed, shares)
+    found = np.broadcast_to(whole["found"][:1], whole["asked"].shape) if item_groups is not None else whole["found"]
+    edges = np.array([int(run.asked.sum()) for run in runs])
+    counts = _complete(whole["table"], found, whole["asked"]) if table else None
+    return Joins(whole["matches"], found, whole["asked"], edges, fixed, shares, counts)
+
+
+class _Run:
+    """Some ranks of a retrieval: how often each item is found there, and how many results each query has."""
+
+    def __init__(self, retrieval: Retrieval, start: int, end: int) -> None:
+        self._results = retrieval.results[:, start:end]
+        self._own = np.arange(len(self._results)) if retrieval.queries is None else retrieval.queries
+        there = self._results >= 0
+        self._full = bool(there.all())
+        self.found = np.bincount(self._results[there], minlength=retrieval.items)
+        self.asked = np.bincount(self._own, there.sum(axis=1), retrieval.nodes).astype(np.int64)
+
+    def count_matches(self, labels: Words, results: Words) -> Integers:
+        """Results in the group of their query, of each draw."""
+        counts = np.zeros(labels.shape[2] * WORD, dtype=np.int64)
+        for query, result in self._pieces(labels, results):
+            differ = query ^ result
+            unlike = differ[..., 0, :]
+            for bit in range(1, labels.shape[1]):
+                unlike = unlike | differ[..., bit, :]
+            unlike = unlike.reshape(-1, labels.shape[2])
+            counts += len(unlike) - count_bits(unlike)
+        return counts
+
+    def count_table(self, labels: Words, results: Words, number: int) -> Integers:
+        """Results by group of query and item, the first group of each left to `_complete`: (draws, G, G)."""
+        counts = np.zeros((labels.shape[2] * WORD, number, number), dtype=np.int64)
+        for query, result in self._pieces(labels, results):
+            for group in range(1, number):
+                asked = _choose(query, group)
+                for other in range(1, number):
+                    both = asked & _choose(result, other)
+                    counts[:, group, other] += count_bits(both.reshape(-1, labels.shape[2]))
+        return counts
+
+    def _pieces(self, labels: Words, results: Words) -> Iterator[tuple[Words, Words]]:
+        """Labels of queries and of their results, some at a time: (..., P, words), the first to be broadcast."""
+        step = max(1, ROWS // self._results.shape[1])
+        for start in range(0, len(self._results), step):
+            part, own = self._results[start : start + step], self._own[start : start + step]
+            if self._full:
+                yield labels[own][:, None], results[part]
+            else:
+                row, rank = np.nonzero(part >= 0)
+                yield labels[own[row]], results[part[row, rank]]
+
+
+def _choose(labels: Words, group: int) -> Words:
+    """Whether each label is of one group: (..., P, words) -> (..., words)."""
+    chosen = labels[..., 0, :] if group & 1 else ~labels[..., 0, :]
+    for bit in range(1, labels.shape[-2]):
+        chosen = chosen & (labels[..., bit, :] if group >> bit & 1 else ~labels[..., bit, :])
+    return chosen
+
+
+def _complete(table: Integers, found: Integers, asked: Integers) -> Integers:
+    """Fill in the first row and column of a table (draws, R, G, G) from its margins (draws, R, G)."""
+    table[..., 1:, 0] = asked[..., 1:] - table[..., 1:, 1:].sum(axis=-1)
+    table[..., 0, :] = found - table[..., 1:, :].sum(axis=-2)
+    return table
 
 
 def _check(retrieval: Retrieval, groups: Groups, item_groups: Groups | None) -> None:
@@ -136,43 +237,25 @@ def _check(retrieval: Retrieval, groups: Groups, item_groups: Groups | None) -> 
         raise CompanionError("labels of queries and of items must have the same groups, and each item needs one")
 
 
-def _count_batch(
-    retrieval: Retrieval, runs: Sequence[Integers], groups: Groups, labels: Words, item_groups: Groups | None
-) -> tuple[Integers, ...]:
-    """Matches (draws, R), found and asked (draws, R, G), and labels of each group (draws, G) of one batch."""
-    draws, number = labels.shape[2] * WORD, groups.number
-    matches = np.zeros((len(runs), draws), dtype=np.int64)
-    found, asked = (np.zeros((len(runs), number, draws), dtype=np.int64) for _ in range(2))
-    results = labels if item_groups is None else _spread(item_groups, labels.shape[1])
-    own = np.arange(len(retrieval.results)) if retrieval.queries is None else retrieval.queries
-    for place, run in enumerate(runs):
-        step = max(1, ROWS // run.shape[1])
-        for start in range(0, len(run), step):
-            row, rank = np.nonzero(run[start : start + step] >= 0)
-            query = labels[own[start + row]]
-            result = results[run[start + row, rank]]
-            matches[place] += len(row) - count_bits(np.bitwise_or.reduce(query ^ result, axis=1))
-            found[place] += _count_groups(result, number, draws)
-            asked[place] += _count_groups(query, number, draws)
-    everyone = _count_groups(labels, number, draws)
-    return matches.T, found.transpose(2, 0, 1), asked.transpose(2, 0, 1), everyone.T
-
-
 def _spread(groups: Groups, bits: int) -> Words:
     """Fixed labels (n, P, 1) as words that are all ones or all zeros."""
     words = [np.where(groups.codes >> bit & 1, ~np.uint64(0), np.uint64(0)) for bit in range(bits)]
     return np.stack(words, axis=1)[:, :, None]
 
 
-def _count_groups(labels: Words, number: int, draws: int) -> Integers:
-    """How many rows are in each group: (G, draws); labels of one word stand for all draws."""
-    counts = np.empty((number, draws), dtype=np.int64)
-    for group in range(1, number):
-        chosen = labels[:, 0] if group & 1 else ~labels[:, 0]
-        for bit in range(1, labels.shape[1]):
-            chosen = chosen & (labels[:, bit] if group >> bit & 1 else ~labels[:, bit])
-        counts[group] = np.resize(count_bits(chosen), draws)
-    counts[0] = len(labels) - counts[1:].sum(axis=0)
+def _count_groups(labels: Words, times: Integers, number: int) -> Integers:
+    """How many rows are in each group, row i counted ``times[i]`` times: (draws, G).
+
+    The times are split into powers of two, so that nothing is counted twice.
+    """
+    counts = np.zeros((labels.shape[2] * WORD, number), dtype=np.int64)
+    for level in range(int(times.max(initial=0)).bit_length()):
+        rows = np.flatnonzero(times >> level & 1)
+        for start in range(0, len(rows), ROWS):
+            part = labels[rows[start : start + ROWS]]
+            for group in range(1, number):
+                counts[:, group] += count_bits(_choose(part, group)) << level
+    counts[:, 0] = times.sum() - counts[:, 1:].sum(axis=1)
     return counts
 
 

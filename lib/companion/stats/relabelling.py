@@ -34,6 +34,11 @@ class Exchange:
     strata: Integers | None = None
     blocks: Integers | None = None
 
+    @property
+    def free(self) -> bool:
+        """Whether every label may go anywhere."""
+        return self.strata is None and self.blocks is None
+
 
 @dataclass
 class Relabelling:

@@ -6,6 +6,8 @@ import pyarrow as pa
 import pytest
 
 from companion.errors import CompanionError
+from companion.studies.parity.own import results
+from companion.studies.parity.own.audit import audit
 from companion.studies.parity.own.formats import Source, open_frame, open_matrix
 from companion.studies.parity.own.results import Ids, Ranking, find_codes, find_neighbours, rank_results
 
@@ -89,18 +91,31 @@ def embeddings(vectors: np.ndarray) -> Source:
     return Source("e", lambda: iter([]), "", True, vectors)
 
 
-def test_bad_embeddings_are_refused() -> None:
-    good = np.ones((4, 2))
+def test_embeddings_that_are_not_one_for_each_row_are_refused() -> None:
     with pytest.raises(CompanionError, match="e has 4 vectors, but the table has 5 rows"):
-        find_neighbours(embeddings(good), 5, 2)
-    with pytest.raises(CompanionError, match="1 vectors that are not finite, the first of row 2"):
-        find_neighbours(embeddings(np.where(np.arange(4)[:, None] == 2, np.nan, good)), 4, 2)
-    with pytest.raises(CompanionError, match="1 vectors of zeros, the first of row 3"):
-        find_neighbours(embeddings(np.where(np.arange(4)[:, None] == 3, 0, good)), 4, 2)
+        find_neighbours(embeddings(np.ones((4, 2))), 5, 2)
 
 
 def test_embeddings_are_searched() -> None:
-    pytest.importorskip("companion.models.neighbours")
+    pytest.importorskip("faiss")
     angles = np.array([0.0, 0.1, 1.0, 1.15])
-    found = find_codes(find_neighbours(embeddings(np.stack([np.cos(angles), np.sin(angles)], 1)), 4, 3), ITEMS, QUERIES)
+    source = embeddings(np.stack([np.cos(angles), np.sin(angles)], 1))
+    found = find_codes(find_neighbours(source, 4, 3), ITEMS, QUERIES)
     assert rank_results(found, ITEMS, QUERIES, (1,)).results.tolist() == [[1], [0], [3], [2]]
+    apart = find_codes(find_neighbours(source, 4, 2, np.array([0, 0, -1, -1])), ITEMS, QUERIES)
+    assert rank_results(apart, ITEMS, QUERIES, (1,)).results.tolist() == [[2], [2], [3], [2]]
+    for bad, sentence in ((np.nan, "not finite"), (0.0, "no direction|zero|length")):
+        with pytest.raises(CompanionError, match=sentence):
+            find_neighbours(embeddings(np.where(np.arange(4)[:, None] == 2, bad, 1.0)), 4, 2)
+
+
+def test_a_search_is_audited_with_the_chance_in_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    indices = np.array([rng.choice(np.delete(np.arange(40), place), 5, replace=False) for place in range(40)])
+    monkeypatch.setattr(results, "_search", lambda *_: (indices, 0.25))
+    table = pd.DataFrame({"id": range(40), "tone": ["a", "b"] * 20})
+    found = audit(embeddings(rng.normal(size=(40, 3))), table, k=(5,), draws=99)
+    assert found.overall["n_results"].tolist() == [200]
+    assert "chance decides among equally near ones for 25.0% of them" in found.notes[0]
+    with pytest.raises(CompanionError, match="Embeddings are of the items alone"):
+        audit(embeddings(rng.normal(size=(40, 3))), table, query_attributes=table.rename(columns={"id": "user"}))

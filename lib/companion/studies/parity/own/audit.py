@@ -99,7 +99,7 @@ def audit(
     relevance = None if judged is None else ask.judge(judged, ranking)
     exchange = ask.exchange()
     parts = [Part(given, *ask.attribute(name), ranking, exchange) for name in names]
-    notes = [f"{source.name}: {source.mapping}.", *ranking.notes, *filter(None, [skipped]), *_tell_options(given)]
+    notes = [*ranking.notes, *filter(None, [skipped]), *_tell_options(given)]
     doubts = [*_doubt_ties(ranking), *ask.doubt_blocks(names, exchange)]
     for part in parts:
         notes += part.notes
@@ -187,11 +187,13 @@ class _Asked:
         if source.vectors is not None:
             if self.queries is not None:
                 raise CompanionError("Embeddings are of the items alone; give results for queries that are no items.")
-            own = 1 if same is None else int(np.bincount(same[1][same[1] >= 0]).max(initial=1))
-            source = rows.find_neighbours(source, len(self.items.ids), (depths or DEPTHS)[-1] + own)
+            size = len(self.items.ids)
+            depth = depths[-1] if depths else min(DEPTHS[-1], size - 1)
+            source = rows.find_neighbours(source, size, depth, None if same is None else same[1])
         found = rows.find_codes(source, self.items.ids, self.query_ids)
         ids = self.items.ids, self.query_ids
-        return rows.rank_results(found, *ids, depths, self.given.order, same, self.queries is None)
+        ranking = rows.rank_results(found, *ids, depths, self.given.order, same, self.queries is None)
+        return replace(ranking, notes=(f"{source.name}: {source.mapping}.", *ranking.notes))
 
     def exchange(self) -> Exchange:
         """Strata and blocks of what is relabelled; a missing stratum is one of its own, a missing block none."""

@@ -18,7 +18,7 @@ from companion.studies.parity.own.part import SHOWN_GROUPS
 
 _TABLES = yaml.safe_load((Path(__file__).parents[1] / "names.yaml").read_text(encoding="utf-8"))
 _LOOKS = [Style("", each["colour"], each["marker"], (0, tuple(each.get("dashes", ())))) for each in _TABLES["groups"]]
-NAMES = Names(headings=_TABLES["headings"])
+NAMES = Names(headings=_TABLES["audit"])
 ALL = Style("all groups", INK, "o")
 
 

@@ -87,9 +87,9 @@ def summarise(found: Audit) -> list[str]:
         interval = format_interval(row["centred"], row["centred_low"], row["centred_high"], 4)
         name, p, adjusted = one_line(row["attribute"]), format_p_value(row["p"]), format_p_value(row["p_adjusted"])
         lines.append(
-            f"{name}, K = {row['k']}: {row['verdict']}. C {interval}, p {p} from {row['draws']:,} relabellings, adjusted "
-            f"{adjusted}. A bias of {format_number(plan['detectable'], 4)} would have been found four times in five, "
-            "smaller ones less often."
+            f"{name}, K = {row['k']}: {row['verdict']}. C {interval}, p {p} from {row['draws']:,} relabellings, "
+            f"adjusted {adjusted}. A bias of {format_number(plan['detectable'], 4)} would have been found four times "
+            "in five, smaller ones less often."
         )
     if not found.dependent and not found.overall["equivalent"].any():
         lines.append(f"p > {ALPHA} shows no independence; --margin asks whether C is small enough for that.")

@@ -1,6 +1,6 @@
 """From rows of results to a ranking: for each query the numbers of its items, best first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -311,8 +311,8 @@ def _check_twice(results: Codes, asked: Codes, items: Ids, queries: Ids, name: s
         )
 
 
-def find_neighbours(source: Source, items: int, depth: int) -> Source:
-    """The ``depth`` nearest items of each item, from embeddings.
+def find_neighbours(source: Source, items: int, depth: int, same: NDArray[np.int64] | None = None) -> Source:
+    """The ``depth`` nearest other items of each item, from embeddings; of ``same`` codes (-1: none) none is returned.
 
     Raises:
         CompanionError: there are more or fewer vectors than items, or one is zero or not finite.
@@ -324,20 +324,15 @@ def find_neighbours(source: Source, items: int, depth: int) -> Source:
         raise CompanionError(
             f"{source.name} has {len(vectors)} vectors, but the table has {items} rows; give one each."
         )
-    size = np.linalg.norm(vectors, axis=1)
-    if bad := int((~np.isfinite(size)).sum()):
-        raise CompanionError(
-            f"{source.name} has {bad} vectors that are not finite, the first of row {np.argmin(np.isfinite(size))}."
-        )
-    if bad := int((size == 0).sum()):
-        raise CompanionError(
-            f"{source.name} has {bad} vectors of zeros, the first of row {np.argmin(size)}; they have no neighbours."
-        )
-    return _search(source, min(depth, items - 1))
+    alone = None if same is None else np.where(same >= 0, same, same.max() + 1 + np.arange(items))
+    indices, tied = _search(vectors, depth, alone)
+    told = f"the {depth} nearest of each, by cosine; chance decides among equally near ones for {tied:.1%} of them"
+    return replace(open_matrix(indices, source.name), mapping=f"{source.mapping}, {told}")
 
 
-def _search(source: Source, depth: int) -> Source:
-    """The one place that calls the search; a query may be among its own results."""
-    from companion.models.neighbours import search
+def _search(vectors: NDArray, depth: int, same: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], float]:
+    """The one place that calls the search: its results, and the share of queries for which chance chose some."""
+    from companion.models.neighbours import find_neighbours as search
 
-    return open_matrix(np.asarray(search(source.vectors, depth)), f"{source.name}, its {depth} nearest items")
+    found = search(vectors, depth, exclude=same)
+    return found.indices, float(found.drawn.mean())

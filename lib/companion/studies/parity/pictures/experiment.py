@@ -1,0 +1,136 @@
+"""One run of the picture study: draw a catalogue in one rendition, embed it, and search it with every erasure."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from companion.models.neighbours import find_neighbours
+from companion.origin import describe_origin
+from companion.stats.joins import count_joins, permutation_p
+from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.retrieval import Groups, Integers, Retrieval
+from companion.studies.parity.data import emoji, garments
+from companion.studies.parity.data.drawing import Images
+from companion.studies.parity.data.erase import fit_class_means, fit_leace
+
+Erasure = Literal["none", "one_direction", "all_directions", "leace", "random"]
+ERASURES: tuple[Erasure, ...] = ("none", "one_direction", "all_directions", "leace", "random")
+"""What is done to the vectors of the rendition ``whole``: nothing; light minus dark, the differences of all group
+means, or all that correlates with the group taken out; or noise in their place. Others are searched as they are."""
+DRAWS = 199
+TONE_SHARES = (0.2,) * 5
+"""Five groups of tones alike."""
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """All that can change the result of one run.
+
+    Attributes:
+        catalogue: ``persons`` (OpenMoji, every design in five tones) or ``garments`` (drawn by code).
+        rendition: what of the picture is left, see ``emoji.PAINTS`` and ``garments.PAINTS``.
+        items: designs of persons, or garments.
+        confounding: share of garments whose category goes with the tone.
+        depth: K.
+        subsets: catalogues of persons in which each design occurs once, in a tone drawn at random.
+        network, weights: image network and the sha256 of its weights.
+        drawings: sha256 of the drawings.
+    """
+
+    catalogue: Literal["persons", "garments"]
+    rendition: str
+    items: int
+    confounding: float
+    depth: int
+    subsets: int
+    network: str
+    weights: str
+    drawings: str
+    seed: int
+    result_version: int = 1
+
+    def __str__(self) -> str:
+        tied = f", confounding {self.confounding:g}" if self.confounding else ""
+        return f"{self.catalogue}, {self.rendition}, {self.items}{tied}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with their tone (n,) from 0, and what is held fixed: design of a person or category of a garment."""
+
+    images: Images
+    tone: Integers
+    kind: Integers
+
+
+def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Make one record: results of each erasure, tones and kinds; and for subsets of persons Delta and p."""
+    from companion.models.image_network import load_image_network
+
+    drawn = draw(spec)
+    vectors = load_image_network(spec.network).embed(drawn.images).astype(np.float64)
+    own = drawn.kind if spec.catalogue == "persons" else np.arange(len(vectors))
+    arrays: dict[str, NDArray[Any]] = {"tone": drawn.tone, "kind": drawn.kind}
+    for erasure in ERASURES if spec.rendition == "whole" else ERASURES[:1]:
+        changed = erase(vectors, drawn.tone, erasure, spec.seed)
+        found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)
+        arrays[f"results_{erasure}"] = found.indices.astype(np.int32)
+        if spec.subsets:
+            arrays |= {f"{name}_{erasure}": values for name, values in search_subsets(changed, drawn, spec).items()}
+    return arrays, describe_origin()
+
+
+def draw(spec: PictureSpec) -> Labelled:
+    """The pictures of a run."""
+    if spec.catalogue == "garments":
+        made = make_catalogue(spec)
+        kinds = np.unique(made.table["category"], return_inverse=True)[1]
+        return Labelled(garments.draw_garments(made, spec.rendition), made.table["group"].to_numpy(), kinds)
+    persons = choose_designs(spec.items, spec.seed)
+    kinds = np.unique(persons.table["design"], return_inverse=True)[1]
+    return Labelled(emoji.draw_persons(persons, spec.rendition), persons.table["tone"].to_numpy() - 1, kinds)
+
+
+def make_catalogue(spec: PictureSpec) -> garments.Garments:
+    """The garments of a run: five groups of tones alike, one picture of each model."""
+    return garments.make_garments(spec.items, shares=TONE_SHARES, confounding=spec.confounding, seed=spec.seed)
+
+
+def choose_designs(count: int, seed: int) -> emoji.Persons:
+    """Some designs of persons, drawn at random, each in its five tones; all where there are no more."""
+    persons = emoji.read_persons()
+    designs = np.unique(persons.table["design"])
+    chosen = np.random.default_rng(seed).permutation(designs)[:count]
+    rows = np.flatnonzero(persons.table["design"].isin(chosen))
+    table = persons.table.iloc[rows].reset_index(drop=True)
+    return emoji.Persons(table, [persons.drawings[row] for row in rows], persons.dropped)
+
+
+def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: int) -> NDArray[np.float64]:
+    """The vectors without the attribute, as the erasure says; it is fitted on the very vectors that it is used on."""
+    if erasure == "random":
+        return np.random.default_rng(seed).normal(size=vectors.shape)
+    if erasure == "one_direction":
+        ends = np.select([tone == tone.min(), tone == tone.max()], [0, 1], -1)
+        return fit_class_means(vectors, ends).erase(vectors)
+    if erasure == "all_directions":
+        return fit_class_means(vectors, tone).erase(vectors)
+    return fit_leace(vectors, tone).erase(vectors) if erasure == "leace" else vectors
+
+
+def search_subsets(vectors: NDArray[np.float64], drawn: Labelled, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
+    """Delta and p of each catalogue in which every design occurs once."""
+    designs, found = int(drawn.kind.max()) + 1, []
+    for subset in range(spec.subsets):
+        generator = np.random.default_rng([spec.seed, subset])
+        order = generator.permutation(len(vectors))
+        rows = np.sort(order[np.unique(drawn.kind[order], return_index=True)[1]])
+        near = find_neighbours(vectors[rows], spec.depth, seed=subset).indices
+        groups = Groups(np.unique(drawn.tone[rows], return_inverse=True)[1], len(np.unique(drawn.tone[rows])))
+        retrieval = Retrieval(near, designs, np.arange(designs))
+        joins = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), DRAWS).weigh(np.ones(1))
+        found.append((joins.excess[0], permutation_p(joins.centred)))
+    delta, p = np.array(found).T
+    return {"delta": delta, "p": p}

@@ -1,0 +1,134 @@
+"""The claims of arXiv 1909.06429 and of what surrounds it, with the test that decides each and this run's verdict.
+
+Fixed before the recorded run; a prototype on other seeds and catalogues said what to expect. The claims of one family
+use intervals of level 1 - 0.05 / members. What the paper's own system did is not known and is not claimed.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from companion.show.claims import Claim
+from companion.stats.estimate import Estimate
+from companion.stats.verdict import Claim as Side
+from companion.stats.verdict import verdict
+from companion.studies.parity.names import NAMES
+from companion.studies.parity.results.simulation import ALPHA, estimate_rate, fit_detectable
+from companion.studies.parity.settings import ParitySettings
+
+
+def decide_level_claims(catalogues: pd.DataFrame, settings: ParitySettings) -> list[Claim]:
+    """1a and on: the permutation test holds its level on each graph; 3: tests of independent draws do not."""
+    graphs = list(dict.fromkeys(catalogues["graph"]))
+    family, most = 1 - 0.05 / len(graphs), ALPHA + settings.level_margin
+    claims = []
+    for place, graph in enumerate(graphs):
+        rate = estimate_rate(catalogues.loc[catalogues["graph"] == graph, "centred"], family)
+        claims.append(
+            _claim(
+                f"1{'abcdefgh'[place]}",
+                f"The test at {ALPHA:g} rejects at most {most:g} of catalogues without dependence: "
+                f"{NAMES.name('graph', graph)}.",
+                _less(rate, most, family),
+                "less",
+                unit=f"rejection rate less {most:g}",
+                n=f"{rate['n']} catalogues",
+                test="exact binomial interval of the rejection rate; plain, inside strata and by block together",
+                rests_on=(NAMES.name("graph", graph),),
+            )
+        )
+    plain = catalogues[catalogues["design"] == "plain"]
+    if "near_low" in graphs:
+        claims.append(_claim_naive(plain[plain["graph"] == "near_low"]))
+    return claims
+
+
+def _claim_naive(catalogues: pd.DataFrame) -> Claim:
+    rate = estimate_rate(catalogues["naive_chi_square"])
+    return _claim(
+        "3",
+        "A chi-square test that takes results for independent draws rejects too often on nearest neighbours.",
+        _less(rate, ALPHA, 0.95),
+        "greater",
+        unit=f"rejection rate less {ALPHA:g}",
+        n=f"{rate['n']} catalogues",
+        test="exact binomial interval of the rejection rate",
+        rests_on=(NAMES.name("graph", "near_low"),),
+    )
+
+
+def decide_power_claims(catalogues: pd.DataFrame, settings: ParitySettings) -> list[Claim]:
+    """2a and on: the bias that can be found shrinks as one over the root of N, on each graph."""
+    graphs = list(dict.fromkeys(catalogues["graph"]))
+    claims = []
+    for place, graph in enumerate(graphs):
+        chosen = catalogues[catalogues["graph"] == graph]
+        slopes = [fit_detectable(group, settings.depth).slope for _, group in chosen.groupby("shares", sort=False)]
+        found = pool_estimates(slopes, 1 - 0.1 / len(graphs))
+        shifted = replace(found, estimate=found.estimate + 0.5, low=found.low + 0.5, high=found.high + 0.5)
+        claims.append(
+            _claim(
+                f"2{'abcdefgh'[place]}",
+                "The bias that is found four times in five shrinks as N to the power -1/2: "
+                f"{NAMES.name('graph', graph)}.",
+                shifted,
+                "equivalent",
+                threshold=settings.slope_margin,
+                unit="slope of log b* on log N, plus 1/2",
+                n=f"{found.n} catalogues",
+                test="logistic regression of rejection on log b and log N, delta method; equivalence",
+                rests_on=(NAMES.name("graph", graph),),
+            )
+        )
+    return claims
+
+
+def pool_estimates(estimates: list[Estimate], level: float) -> Estimate:
+    """Mean of independent estimates, weighted by precision, with a normal interval of another level."""
+    half = stats.norm.ppf(0.975)
+    errors = np.array([(one.high - one.low) / (2 * half) for one in estimates])
+    weights = errors**-2 / (errors**-2).sum()
+    mean = float(weights @ np.array([one.estimate for one in estimates]))
+    limit = float(stats.norm.ppf(0.5 + level / 2) / np.sqrt((errors**-2).sum()))
+    first = estimates[0]
+    return Estimate(
+        mean, mean - limit, mean + limit, np.nan, sum(one.n for one in estimates), first.unit, first.method, level
+    )
+
+
+def _less(rate: dict[str, float], limit: float, level: float) -> Estimate:
+    """A rejection rate less a limit."""
+    values = (rate[name] - limit for name in ("estimate", "low", "high"))
+    return Estimate(*values, np.nan, int(rate["n"]), "catalogue", "Clopper and Pearson", level)
+
+
+def _claim(
+    name: str,
+    statement: str,
+    found: Estimate,
+    side: Side,
+    *,
+    threshold: float = 0.0,
+    unit: str,
+    n: str,
+    test: str,
+    rests_on: tuple[str, ...],
+) -> Claim:
+    return Claim(
+        id=name,
+        statement=statement,
+        verdict=verdict(found, side, threshold),
+        side=side,
+        threshold=threshold,
+        unit=unit,
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        level=f"{100 * found.level:.4g} %",
+        n=n,
+        test=test,
+        note="",
+        rests_on=rests_on,
+    )

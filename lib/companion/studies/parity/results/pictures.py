@@ -1,0 +1,146 @@
+"""What the picture searches say: does a query's tone decide the tone of what is returned?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from companion.runs.store import Record
+from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
+from companion.stats.estimate import Estimate
+from companion.stats.joins import count_joins, permutation_p
+from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.retrieval import Groups, Retrieval
+from companion.studies.parity.pictures.experiment import ERASURES, PictureSpec
+from companion.studies.parity.study import ParityStudy
+from companion.studies.publish import read_records
+
+DRAWS = 9_999
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search of one catalogue: its spec, what was erased from its vectors, and the results."""
+
+    spec: PictureSpec
+    erasure: str
+    retrieval: Retrieval
+    groups: Groups
+    kind: np.ndarray
+
+    @property
+    def variant(self) -> str:
+        """Rendition or, of whole pictures, the erasure."""
+        return self.spec.rendition if self.erasure == "none" else self.erasure
+
+
+def load_searches(study: ParityStudy) -> list[Search]:
+    """Every search of the plan; raises CompanionError for a record that is missing or damaged."""
+    specs = study.picture_specs()
+    pairs = list(zip(specs, read_records(study, specs), strict=True))
+    return [search for spec, record in pairs for search in _read_searches(spec, record)]
+
+
+def _read_searches(spec: PictureSpec, record: Record) -> list[Search]:
+    arrays = record.arrays
+    tone = arrays["tone"].astype(np.int64)
+    groups = Groups(tone, int(tone.max()) + 1)
+    return [
+        Search(
+            spec,
+            erasure,
+            Retrieval(arrays[f"results_{erasure}"].astype(np.int64), len(tone), np.arange(len(tone))),
+            groups,
+            arrays["kind"].astype(np.int64),
+        )
+        for erasure in ERASURES
+        if f"results_{erasure}" in arrays
+    ]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Delta and C of a search, each less its mean over relabellings, with intervals, and p with its relabellings."""
+
+    search: Search
+    excess: Estimate
+    centred: Estimate
+    p: float
+    draws: np.ndarray
+
+
+def run_test(search: Search, stratified: bool, draws: int = DRAWS, level: float = 0.95) -> Tested:
+    """Test one search by relabelling.
+
+    Tones of persons are exchanged within a design, and their intervals take the drawings of a design as one. Tones of
+    garments are exchanged freely or, if ``stratified``, within a category.
+    """
+    persons = search.spec.catalogue == "persons"
+    exchange = Exchange(strata=search.kind) if persons or stratified else Exchange()
+    generator = np.random.default_rng(search.spec.seed)
+    relabelling = Relabelling(search.groups, exchange, generator)
+    joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
+    pairs = Pairs(search.retrieval, search.groups, search.groups, search.kind if persons else None)
+    weights = np.ones(search.retrieval.results.shape[1])
+    return Tested(
+        search,
+        estimate_excess(pairs, weights, float(joins.excess[1:].mean()), level),
+        estimate_centred(pairs, weights, float(joins.centred[1:].mean()), level),
+        permutation_p(joins.centred),
+        joins.centred,
+    )
+
+
+def tabulate_searches(tested: list[Tested], stratified: list[Tested]) -> pd.DataFrame:
+    """T4: one row for each search: items, Delta and C with intervals, p; and C and p within categories, if tested."""
+    fixed = {id(one.search): one for one in stratified}
+    rows = []
+    for one in tested:
+        spec = one.search.spec
+        row: dict[str, Any] = {
+            "catalogue": spec.catalogue,
+            "variant": one.search.variant,
+            "confounding": spec.confounding,
+            "seed": spec.seed,
+            "items": one.search.retrieval.items,
+            **_columns("excess", one.excess),
+            **_columns("centred", one.centred),
+            "p": one.p,
+            "draws": len(one.draws) - 1,
+        }
+        within = fixed.get(id(one.search))
+        row |= _columns("within", within.centred) if within else dict.fromkeys(_names("within"), np.nan)
+        rows.append(row | {"p_within": within.p if within else np.nan})
+    return pd.DataFrame(rows)
+
+
+def _names(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+def _columns(name: str, found: Estimate) -> dict[str, float]:
+    return dict(zip(_names(name), (found.estimate, found.low, found.high), strict=True))
+
+
+def tabulate_subsets(study: ParityStudy) -> pd.DataFrame:
+    """T5: persons with each design once: mean Delta over catalogues, and the share of catalogues with p <= 0.05."""
+    specs = [spec for spec in study.picture_specs() if spec.subsets]
+    rows = []
+    for spec, record in zip(specs, read_records(study, specs), strict=True):
+        for erasure in ERASURES:
+            if f"p_{erasure}" in record.arrays:
+                p = record.arrays[f"p_{erasure}"]
+                variant = spec.rendition if erasure == "none" else erasure
+                delta = float(record.arrays[f"delta_{erasure}"].mean())
+                rows.append({"variant": variant, "n": len(p), "excess": delta, "rejected": float((p <= 0.05).mean())})
+    return pd.DataFrame(rows)
+
+
+def count_by_tone(search: Search) -> np.ndarray:
+    """(G, G) share of each tone among the results of queries of each tone; rows sum to 1."""
+    rows, items = search.retrieval.edges()
+    table = np.zeros((search.groups.number, search.groups.number))
+    np.add.at(table, (search.groups.codes[rows], search.groups.codes[items]), 1)
+    shares: np.ndarray = table / table.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,113 @@
+"""Settings of the study, checked before anything runs."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from companion.profiles import STRICT, Count
+from companion.studies.parity.simulation.experiment import PHOTOS, Design
+from companion.studies.parity.simulation.graphs import Graph
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Shares = Annotated[tuple[Share, ...], Field(min_length=2)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class LevelSettings:
+    """How often the tests reject where nothing is to be found.
+
+    Attributes:
+        graphs, designs: kinds of search, and what the labels depend on (see `simulation.experiment.SimulationSpec`).
+        items: N.
+        shares: of the groups.
+        repetitions: catalogues of each run.
+        seeds: runs of each kind.
+    """
+
+    graphs: tuple[Graph, ...]
+    designs: tuple[Design, ...]
+    items: Count
+    shares: Shares
+    repetitions: Count
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class PowerSettings:
+    """How often the tests find a bias of known strength.
+
+    Attributes:
+        graphs: kinds of search.
+        items: every N.
+        shares: every set of shares of the groups.
+        factors: strengths, as multiples of what the planner says is found four times in five.
+        repetitions: catalogues of each run.
+        seed: of all runs.
+    """
+
+    graphs: tuple[Graph, ...]
+    items: tuple[Count, ...]
+    shares: tuple[Shares, ...]
+    factors: tuple[Positive, ...]
+    repetitions: Count
+    seed: int
+
+
+@dataclass(frozen=True, config=STRICT)
+class PictureSettings:
+    """Search by pictures.
+
+    Attributes:
+        network: image network, see `models.image_network`.
+        persons: designs of OpenMoji, each in five tones.
+        subsets: catalogues of persons in which each design occurs once.
+        garments: items of a drawn catalogue.
+        confounding: share of garments whose category goes with the tone, in the confounded catalogue.
+        seeds: of the drawn catalogues; the first also chooses the persons.
+        margin: an excess share within this of zero is no leak.
+    """
+
+    network: str
+    persons: Annotated[int, Field(ge=10)]
+    subsets: Annotated[int, Field(ge=0)]
+    garments: Annotated[int, Field(ge=50)]
+    confounding: Share
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    margin: Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class ParitySettings:
+    """The section ``studies: parity`` of a profile.
+
+    Attributes:
+        depth: K, results of each query.
+        draws: relabellings of each simulated catalogue; with the labels as they are, a multiple of 64 wastes nothing.
+        level, power: the simulations.
+        pictures: the search by pictures.
+        level_margin: by how much a test may reject too often and still hold its level.
+        slope_margin: how far from -1/2 the slope of the detectable bias may be.
+    """
+
+    depth: Count
+    draws: Count
+    level: LevelSettings
+    power: PowerSettings
+    pictures: PictureSettings
+    level_margin: Share
+    slope_margin: Share
+
+    @model_validator(mode="after")
+    def _has_shares_that_sum_to_one(self) -> Self:
+        for shares in (self.level.shares, *self.power.shares):
+            if abs(sum(shares) - 1) > 1e-9:
+                raise ValueError(f"the shares {shares} do not sum to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _has_enough_items(self) -> Self:
+        if (least := min(self.level.items, *self.power.items)) < 2 * self.depth + PHOTOS:
+            raise ValueError(f"a catalogue of {least} items is too small for {self.depth} results of each")
+        return self

@@ -1,0 +1,141 @@
+"""One run of the simulation study: many made-up catalogues of one kind, each tested in every way."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from companion.origin import describe_origin
+from companion.stats.dyadic import Pairs, estimate_centred
+from companion.stats.join_moments import centred_kernel, join_moments
+from companion.stats.joins import count_joins, permutation_p
+from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.retrieval import Groups, Integers, Retrieval
+from companion.studies.parity.simulation import naive
+from companion.studies.parity.simulation.bias import draw_groups, inject_mixture
+from companion.studies.parity.simulation.graphs import make_retrieval
+
+Design = Literal["plain", "strata", "blocks"]
+STRATA, PULL = 5, 0.5
+"""Strata of that design, and the share of results that are drawn from the query's own stratum."""
+PHOTOS = 4
+"""Items of a block."""
+TESTS = (
+    "centred", "share", "chi_square", "parity", "unrestricted",
+    "pearson", "normal", "naive_chi_square", "naive_parity", "random_results",
+)  # fmt: skip
+"""Names of the p-values: three statistics and parity to the catalogue by permutation as the design asks; C by
+unrestricted permutation; C by its exact moments and the Pearson III law; S by its exact moments and the normal law; and
+three tests that take results for independent draws."""
+
+
+@dataclass(frozen=True)
+class SimulationSpec:
+    """All that can change the result of one run.
+
+    Attributes:
+        graph: kind of search, see `graphs.make_retrieval`.
+        design: ``plain``; ``strata``: the group and half of the results depend on a stratum; ``blocks``: four items
+            share a label and nearly a place.
+        items, depth: N and K.
+        shares: of the groups.
+        strength: of the bias by mixture that is injected.
+        repetitions: catalogues.
+        draws: relabellings of each.
+    """
+
+    graph: Literal["random", "near_low", "near_high", "hubs"]
+    design: Design
+    items: int
+    depth: int
+    shares: tuple[float, ...]
+    strength: float
+    repetitions: int
+    draws: int
+    seed: int
+    result_version: int = 1
+
+    def __str__(self) -> str:
+        shares = "/".join(f"{100 * share:g}" for share in self.shares)
+        return f"{self.graph}, {self.design}, N {self.items}, {shares}, b {self.strength:g}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One made-up catalogue: results, groups, and what may be exchanged with what."""
+
+    retrieval: Retrieval
+    groups: Groups
+    exchange: Exchange
+
+
+def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Make one record: p of each of ``TESTS`` and the estimates of C, one row for each catalogue, and the facts."""
+    rows = []
+    for repetition in range(spec.repetitions):
+        generator = np.random.default_rng([spec.seed, repetition])
+        rows.append(compute_p_values(make_catalogue(generator, spec), generator, spec.draws))
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}, describe_origin()
+
+
+def make_catalogue(generator: np.random.Generator, spec: SimulationSpec) -> Catalogue:
+    """Draw a catalogue of the kind that the spec asks for."""
+    if spec.design == "blocks":
+        blocks = np.arange(spec.items) // PHOTOS
+        labels = draw_groups(generator, spec.shares, int(blocks[-1]) + 1)
+        groups = Groups(labels.codes[blocks], labels.number)
+        retrieval = make_retrieval(generator, spec.graph, spec.items, spec.depth, blocks)
+        exchange = Exchange(blocks=blocks)
+    else:
+        retrieval = make_retrieval(generator, spec.graph, spec.items, spec.depth)
+        groups, exchange = draw_groups(generator, spec.shares, spec.items), Exchange()
+    if spec.design == "strata":
+        strata = _draw_strata(generator, groups)
+        exchange = Exchange(strata=strata)
+        retrieval = inject_mixture(generator, retrieval, Groups(strata, STRATA), PULL)
+    if spec.strength:
+        retrieval = inject_mixture(generator, retrieval, groups, spec.strength)
+    return Catalogue(retrieval, groups, exchange)
+
+
+def _draw_strata(generator: np.random.Generator, groups: Groups) -> Integers:
+    """A stratum for each item, half of them from its group's favourite ones."""
+    favourite = groups.codes % STRATA
+    anywhere = generator.integers(0, STRATA, len(groups.codes))
+    return np.where(generator.random(len(groups.codes)) < 0.5, favourite, anywhere)
+
+
+def compute_p_values(catalogue: Catalogue, generator: np.random.Generator, draws: int) -> dict[str, float]:
+    """p of each of ``TESTS``, and C less its mean over relabellings with its interval."""
+    retrieval, groups = catalogue.retrieval, catalogue.groups
+    relabelling = Relabelling(groups, catalogue.exchange, generator)
+    joins = count_joins(retrieval, groups, relabelling, draws, table=True).weigh(np.ones(1))
+    free = joins
+    if not catalogue.exchange.free:
+        free = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), draws).weigh(np.ones(1))
+    mean = float(joins.centred[1:].mean())
+    estimate = estimate_centred(
+        Pairs(retrieval, groups, groups, catalogue.exchange.blocks), np.ones(retrieval.results.shape[1]), mean
+    )
+    exact = join_moments(retrieval, groups, centred_kernel(groups.shares))
+    share = join_moments(retrieval, groups, np.eye(groups.number))
+    score = (joins.matches[0] - share.mean) / np.sqrt(share.variance)
+    return {
+        "centred": permutation_p(joins.centred),
+        "share": permutation_p(joins.same_share),
+        "chi_square": permutation_p(joins.chi_square),
+        "parity": permutation_p(joins.parity_distance),
+        "unrestricted": permutation_p(free.centred),
+        "pearson": exact.p(float(joins.centred[0] * joins.total)),
+        "normal": float(stats.norm.sf(score)),
+        "naive_chi_square": naive.chi_square_p(retrieval, groups),
+        "naive_parity": naive.parity_p(retrieval, groups),
+        "random_results": naive.random_results_p(retrieval, groups),
+        "estimate": estimate.estimate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "spread": float(np.sqrt(exact.variance)) / joins.total,
+        "reciprocity": retrieval.reciprocity,
+    }

@@ -1,0 +1,161 @@
+"""The study of arXiv 1909.06429 at one profile: what only this paper says."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from companion.origin import get_commit
+from companion.runs.engine import Work
+from companion.stats.detectable import detectable_bias
+from companion.studies.data import Data
+from companion.studies.parity.data import emoji, garments
+from companion.studies.parity.data.garments import make_garments
+from companion.studies.parity.names import NAMES
+from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, choose_designs
+from companion.studies.parity.record import make_record
+from companion.studies.parity.settings import ParitySettings
+from companion.studies.parity.simulation.experiment import Design, SimulationSpec
+from companion.studies.parity.simulation.graphs import Graph
+from companion.studies.study import Study
+
+Spec = SimulationSpec | PictureSpec
+DATA_SETTINGS = ("persons", "garments", "confounding", "seeds")
+
+
+@dataclass(frozen=True)
+class ParityStudy(Study):
+    """Does what a search returns depend on a protected attribute of the query?"""
+
+    settings: ParitySettings
+    name: ClassVar[str] = "parity"
+    paper: ClassVar[str] = "1909.06429"
+    title: ClassVar[str] = "Recommendation or Discrimination?, re-run"
+    statement: ClassVar[str] = (
+        "A permutation-type test finds out whether search results depend on a protected attribute of the query, and "
+        "the bias that it can find shrinks as the catalogue grows."
+    )
+    main_figure: ClassVar[str] = "F4_detectable"
+    names = NAMES
+    settings_class: ClassVar[type] = ParitySettings
+    spec_classes: ClassVar[tuple[type, ...]] = (SimulationSpec, PictureSpec)
+    unit: ClassVar[str] = "catalogue"
+
+    def make_data(self, quiet: bool) -> Data:
+        """The persons and the garments of the picture searches, without their drawings."""
+        one = self.settings.pictures
+        persons = choose_designs(one.persons, one.seeds[0])
+        drawn = [
+            make_garments(one.garments, shares=TONE_SHARES, confounding=tied, seed=seed).table.assign(
+                seed=seed, confounding=tied
+            )
+            for seed in one.seeds
+            for tied in (0.0, one.confounding)
+        ]
+        frames = {"persons": persons.table, "garments": pd.concat(drawn, ignore_index=True)}
+        text = "".join(frame.to_csv(index=False, float_format="%.9g") for frame in frames.values())
+        digest = hashlib.sha256(f"{emoji.SHA256}{text}".encode()).hexdigest()[:16]
+        return Data(frames, {"hash": digest, "dropped": persons.dropped, "commit": get_commit()})
+
+    def data_settings(self) -> dict[str, Any]:
+        """Settings that the pictures depend on."""
+        settings = asdict(self.settings.pictures)
+        return {name: json.loads(json.dumps(settings[name])) for name in DATA_SETTINGS}
+
+    def facts(self) -> dict[str, Any]:
+        """Facts frozen beside the settings: the data and the weights of the image network."""
+        from companion.models.image_network import load_image_network
+
+        return {"data": self.data.hash, "weights": load_image_network(self.settings.pictures.network).sha256}
+
+    def model_settings(self) -> dict[str, Any]:
+        """The image network."""
+        return {"network": self.settings.pictures.network}
+
+    @property
+    def inputs(self) -> str:
+        """What the data are made from."""
+        return "the drawings of OpenMoji and of this library"
+
+    def level_specs(self) -> list[SimulationSpec]:
+        """Catalogues without dependence, of every graph and design."""
+        one = self.settings.level
+        kinds = product(one.graphs, one.designs, one.seeds)
+        return [
+            self._spec(graph, design, one.items, one.shares, 0.0, one.repetitions, seed)
+            for graph, design, seed in kinds
+        ]
+
+    def power_specs(self) -> list[SimulationSpec]:
+        """Catalogues with a bias near the one that is found four times in five, of every graph, N and shares."""
+        one, depth = self.settings.power, self.settings.depth
+        specs = []
+        for graph, shares, items, factor in product(one.graphs, one.shares, one.items, one.factors):
+            strength = float(f"{factor * detectable_bias(items, depth, shares):.4g}")
+            specs.append(self._spec(graph, "plain", items, shares, strength, one.repetitions, one.seed))
+        return specs
+
+    def _spec(
+        self,
+        graph: Graph,
+        design: Design,
+        items: int,
+        shares: tuple[float, ...],
+        strength: float,
+        repetitions: int,
+        seed: int,
+    ) -> SimulationSpec:
+        depth, draws, version = self.settings.depth, self.settings.draws, self.version(SimulationSpec)
+        return SimulationSpec(graph, design, items, depth, shares, strength, repetitions, draws, seed, version)
+
+    def picture_specs(self) -> list[PictureSpec]:
+        """Searches of persons in every rendition, and of garments in every rendition and with confounding."""
+        one, depth, version = self.settings.pictures, self.settings.depth, self.version(PictureSpec)
+        frozen = self.frozen() or self.facts()
+        kinds: list[tuple[Literal["persons", "garments"], str, float, int]] = [
+            ("persons", rendition, 0.0, one.seeds[0]) for rendition in emoji.VARIANTS
+        ]
+        for seed in one.seeds:
+            kinds += [("garments", rendition, 0.0, seed) for rendition in garments.VARIANTS]
+            kinds += [("garments", "garment_only", one.confounding, seed)]
+        return [
+            PictureSpec(
+                catalogue,
+                rendition,
+                one.persons if catalogue == "persons" else one.garments,
+                confounding,
+                depth,
+                one.subsets if catalogue == "persons" else 0,
+                one.network,
+                frozen["weights"],
+                frozen["data"],
+                seed,
+                version,
+            )
+            for catalogue, rendition, confounding, seed in kinds
+        ]
+
+    def specs(self) -> list[Spec]:
+        """Every run behind the tables."""
+        return [*self.picture_specs(), *self.level_specs(), *self.power_specs()]
+
+    @property
+    def work(self) -> Work:
+        """What makes a record."""
+        return make_record
+
+    def group(self, spec: Spec) -> str:
+        """Runs are counted by kind of search."""
+        return spec.catalogue if isinstance(spec, PictureSpec) else spec.graph
+
+    @property
+    def size(self) -> str:
+        """What every note says of n."""
+        level, power = self.settings.level, self.settings.power
+        return (
+            f"{level.repetitions * len(level.seeds)} catalogues of {level.items} items for each level, "
+            f"{power.repetitions} for each power; K = {self.settings.depth}, {self.settings.draws} relabellings"
+        )
