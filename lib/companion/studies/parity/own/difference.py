@@ -22,7 +22,8 @@ def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level:
     parts = [_influence(pairs, weights) for pairs in (new, old)]
     (now, moves, mine), (then, moved, theirs) = parts
     estimate, influence, pair = now - then, moves - moved, mine - theirs
-    variance = float((influence**2).sum() - (pair.data**2).sum())
+    twice = float((pair.data**2).sum())
+    variance = max(float((influence**2).sum()) - twice, twice)
     fourth = float((influence**4).sum())
     degrees = float((influence**2).sum() ** 2 / fourth) - 1 if fourth else 1.0
     error = np.sqrt(variance) if variance > 0 else np.nan

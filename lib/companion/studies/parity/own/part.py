@@ -55,7 +55,7 @@ class Part:
         self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
         self.drawn = self._draw(self.case, self.depths)
         self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
-        means = [self._mean(self.case, self.drawn, place) for place in range(len(self.depths))]
+        means = [self._mean(self.case, self.drawn, place, expected) for place, (_, expected) in enumerate(self.pairs)]
         self.mean, self.excess = np.array(means).T
         self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
 
@@ -65,9 +65,9 @@ class Part:
     def _estimate(self, case: Case, weights: NDArray[np.float64], mean: float) -> Estimate:
         return estimate_centred(case.pairs, weights, mean, self.given.level)
 
-    def _mean(self, case: Case, drawn: Drawn, place: int) -> tuple[float, float]:
+    def _mean(self, case: Case, drawn: Drawn, place: int, expected: NDArray[np.float64]) -> tuple[float, float]:
         """Mean of C and Delta over relabellings: exact, but with blocks, where shares move too, that of the draws."""
-        mean, excess = centre(expect_pairs(case, self.weights[place]), case)
+        mean, excess = centre(expected, case)
         return (mean if case.exchange.blocks is None else float(drawn.values[1:, place].mean())), excess
 
     @property
@@ -155,7 +155,7 @@ class Part:
             row = {"attribute": self.case.name, "relevance": label, "n_results": counted}
             if counted:
                 drawn = self._draw(case, self.depths[-1:])
-                mean = self._mean_of(case, drawn)
+                mean = self._mean(case, drawn, 0, expect_pairs(case, self.weights[-1]))[0]
                 one = self._estimate(case, self.weights[-1], mean)
                 row |= _columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
             made.append(row)
@@ -163,18 +163,13 @@ class Part:
         frame["p_holm"] = holm(frame["p"])
         return frame
 
-    def _mean_of(self, case: Case, drawn: Drawn) -> float:
-        if case.exchange.blocks is not None:
-            return float(drawn.values[1:, 0].mean())
-        return centre(expect_pairs(case, self.weights[-1]), case)[0]
-
     def change(self, before: Ranking) -> pd.DataFrame:
         """C less that of the baseline at each depth, each less its mean over the same relabellings."""
         old = make_case(before, self.item, self.query, self.whole)
         drawn = self._draw(old, self.depths)
         made = []
         for place, depth in enumerate(self.depths):
-            mean = self._mean(old, drawn, place)[0]
+            mean = self._mean(old, drawn, place, expect_pairs(old, self.weights[place]))[0]
             then = self._estimate(old, self.weights[place], mean)
             moved = estimate_change(
                 self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
