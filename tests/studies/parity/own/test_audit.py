@@ -275,6 +275,15 @@ def test_the_doubts_of_a_statistician_are_told() -> None:
     assert any("tone is missing for 0% to 67% of a stratum" in doubt for doubt in uneven.warnings)
 
 
+def test_results_that_avoid_the_query_s_group_are_told() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["a", "b"], 200)
+    results = np.array([rng.choice(np.flatnonzero(labels != label), 5, replace=False) for label in labels])
+    found = audit(as_frame(results), pd.DataFrame({"item": range(200), "tone": labels}), k=(5,), draws=99)
+    assert found.overall["p"].iloc[0] == 1 and not found.dependent
+    assert "tone: results avoid the group of their query (C below 0), which p does not look for." in found.warnings
+
+
 def test_items_that_are_returned_to_everybody_are_named() -> None:
     labels = np.array(["a"] * 150 + ["b"] * 150)
     hubs = {"a": range(5), "b": range(150, 155)}

@@ -32,7 +32,7 @@ ALIASES = {
 }
 """What a column may be called, by its role; case, and the type that RecBole writes behind a colon, do not matter."""
 NUMBERS = ("rank", "score", "distance")
-BLOCK = 256 * 2**20
+BLOCK = 128 * 2**20
 """Most bytes of a text file that are parsed at a time; each time costs a look at all ids."""
 COMPRESSED = {".gz": "gzip", ".lz4": "lz4", ".bz2": "bz2", ".zst": "zstd"}
 Batches = Iterator[pa.Table]
@@ -262,7 +262,8 @@ def _read_arrow(file: Path, layout: Layout, kinds: Mapping[str, pa.DataType]) ->
     block = max(2**20, min(BLOCK, file.stat().st_size * (8 if file.suffix in COMPRESSED else 1)))
     reader = pacsv.open_csv(
         open_stream(file),
-        pacsv.ReadOptions(column_names=layout.names, skip_rows=layout.skip, block_size=block),
+        # Threads would read many blocks ahead.
+        pacsv.ReadOptions(column_names=layout.names, skip_rows=layout.skip, block_size=block, use_threads=False),
         pacsv.ParseOptions(delimiter=layout.separator, quote_char='"' if layout.separator in ",;" else False),
         pacsv.ConvertOptions(column_types=kinds, include_columns=list(kinds), strings_can_be_null=False),
     )

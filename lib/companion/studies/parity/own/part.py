@@ -202,6 +202,8 @@ class Part:
             said.append(
                 f"{name}: only {least:.1f} results are expected within {self.case.labels[rare]}; merge rare groups."
             )
+        if any(one.high < 0 for one in self.centred):
+            said.append(f"{name}: results avoid the group of their query (C below 0), which p does not look for.")
         share, carried = measure_hubs(self.case, self.weights[-1])
         strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
         if strong and self.case.retrieval.items > 100 and carried > 0.25:
