@@ -13,6 +13,7 @@ from companion.studies.parity.own.options import DEPTHS
 
 ORDERS = ("rank", "score", "distance", "file")
 Codes = NDArray[np.int32]
+Numbers = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Found:
     name: str
     queries: Codes
     items: Codes
-    numbers: dict[str, NDArray[np.float64]]
+    numbers: dict[str, Numbers]
     lost: int = 0
 
 
@@ -76,7 +77,7 @@ def find_codes(source: Source, items: Ids, queries: Ids, unknown: str = "refuse"
         CompanionError: rows of unknown queries or items (counted, the first named), or numbers that are none.
     """
     parts: list[tuple[Codes, Codes]] = []
-    numbers: dict[str, list[NDArray[np.float64]]] = {}
+    numbers: dict[str, list[Numbers]] = {}
     strange = {"query": _Strange(queries), "item": _Strange(items)}
     lost = 0
     for batch in source.batches():
@@ -87,13 +88,15 @@ def find_codes(source: Source, items: Ids, queries: Ids, unknown: str = "refuse"
         parts.append((query[keep], item[keep]))
         for role in NUMBERS:
             if role in batch.column_names:
-                numbers.setdefault(role, []).append(batch.column(role).to_numpy()[keep])
+                # Ranks are small whole numbers, for which half the memory does.
+                kind = np.float32 if role == "rank" else np.float64
+                numbers.setdefault(role, []).append(batch.column(role).to_numpy().astype(kind)[keep])
     if unknown == "refuse":
         for each in strange.values():
             each.refuse(source.name)
     if not parts or not sum(len(query) for query, _ in parts):
         raise CompanionError(f"{source.name} has no rows; give the results of a search.")
-    columns = {role: np.concatenate(values) for role, values in numbers.items()}
+    columns = {role: np.concatenate(numbers.pop(role)) for role in list(numbers)}
     for role, values in columns.items():
         if bad := int(np.isnan(values).sum()):
             raise CompanionError(
@@ -241,7 +244,7 @@ def _disagree(found: Found, one: str, other: str) -> Codes:
     return np.unique(query[1:][apart])
 
 
-def _is_sorted(query: Codes, values: NDArray[np.float64]) -> bool:
+def _is_sorted(query: Codes, values: Numbers) -> bool:
     """Whether rows of a query stand together and their numbers grow."""
     same = query[1:] == query[:-1]
     return bool(_stands_together(query) and ((values[1:] >= values[:-1]) | ~same).all())
@@ -251,7 +254,7 @@ def _stands_together(query: Codes) -> bool:
     return int((query[1:] != query[:-1]).sum()) + 1 == int((np.bincount(query) > 0).sum())
 
 
-def _sort(found: Found, key: str) -> tuple[Codes, Codes, NDArray[np.float64] | None]:
+def _sort(found: Found, key: str) -> tuple[Codes, Codes, Numbers | None]:
     """Rows by query and order, and their scores; equal scores stay in the order of the ranks or of the file."""
     query, item = found.queries, found.items
     shown = found.numbers.get("score", found.numbers.get("distance"))
@@ -276,7 +279,7 @@ def _first_rows(query: Codes) -> NDArray[np.int64]:
     return np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
 
 
-def _count_ties(query: Codes, scores: NDArray[np.float64] | None) -> float:
+def _count_ties(query: Codes, scores: Numbers | None) -> float:
     if scores is None:
         return float("nan")
     same = query[1:] == query[:-1]
