@@ -279,7 +279,7 @@ def _tell_options(given: Options) -> list[str]:
     said = []
     if given.stratum:
         said.append(
-            f"Labels are exchanged inside {given.stratum}; intervals are too wide where it decides much of the attribute."
+            f"Labels are exchanged inside {given.stratum}; intervals are too wide where it decides the attribute."
         )
     if given.margin is not None:
         said.append(f"Equivalent: the {given.level:.0%} interval of C lies inside \u00b1{given.margin:g}.")
