@@ -52,7 +52,7 @@ def read_table(file: Path) -> pa.Table:
             return pacsv.read_csv(
                 stream,
                 pacsv.ReadOptions(column_names=layout.names, skip_rows=1, block_size=16 * 2**20),
-                pacsv.ParseOptions(delimiter=layout.separator or " "),
+                pacsv.ParseOptions(delimiter=layout.separator or " ", newlines_in_values=True),
                 pacsv.ConvertOptions(
                     column_types={name: pa.large_string() for name in layout.names}, strings_can_be_null=False
                 ),
