@@ -1,25 +1,23 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it.
 
-``shared`` has the commands of all studies; ``<study>`` those of one, where it has some.
+``shared`` has the commands of all studies; every other file here those of one study, and is found by being here.
 """
 
 import os
 import sys
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
+from pkgutil import iter_modules
 
 from companion.cli.app import app
 from companion.errors import CompanionError
-from companion.studies.registry import STUDIES
 
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
 
-for _room in ("shared", *STUDIES):
-    # Importing a module adds its commands; a study may have none of its own.
-    if find_spec(f"companion.cli.{_room}"):
-        import_module(f"companion.cli.{_room}")
+for _room in ("shared", *sorted({module.name for module in iter_modules(__path__)} - {"__main__", "app", "shared"})):
+    # Importing a module adds its commands.
+    import_module(f"companion.cli.{_room}")
 
 
 def main() -> None:

@@ -1,0 +1,251 @@
+"""Counts of one attribute among results: observed, expected, and over relabellings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from companion.errors import CompanionError
+from companion.stats.dyadic import Pairs
+from companion.stats.joins import BATCH, count_joins, max_p, permutation_p
+from companion.stats.paired import holm
+from companion.stats.relabelling import WORD, Exchange, Relabelling
+from companion.stats.retrieval import Groups, Integers, Retrieval
+from companion.studies.parity.own.attributes import Attribute
+from companion.studies.parity.own.results import Ranking
+
+LARGE = 100_000
+"""Labels above which relabellings are drawn until the answer is clear, instead of all of them."""
+ENOUGH = 20
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One attribute with the results among which it is counted; items and queries without it are left out.
+
+    Attributes:
+        groups: of what is relabelled: the items or, where queries are no items, the queries.
+        item_groups: of the items where these are not relabelled, else ``None``.
+        left_out: number of items and of queries without the attribute, and of results of or for one.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    retrieval: Retrieval
+    groups: Groups
+    item_groups: Groups | None
+    exchange: Exchange
+    left_out: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def queries(self) -> Groups:
+        """Groups of the M queries."""
+        own = self.retrieval.queries
+        return self.groups if own is None else Groups(self.groups.codes[own], self.groups.number)
+
+    @property
+    def items(self) -> Groups:
+        """Groups of the N items."""
+        return self.groups if self.item_groups is None else self.item_groups
+
+    @property
+    def pairs(self) -> Pairs:
+        """What an interval is made from."""
+        blocks = self.exchange.blocks if self.item_groups is None else None
+        return Pairs(self.retrieval, self.items, self.queries, blocks)
+
+    def against_rest(self, group: int) -> "Case":
+        """One group against all others together."""
+        one, other = (
+            None if each is None else Groups((each.codes == group).astype(np.int64), 2)
+            for each in (self.groups, self.item_groups)
+        )
+        assert one is not None
+        return Case(self.name, ("others", self.labels[group]), self.retrieval, one, other, self.exchange)
+
+    def only(self, keep: NDArray[np.bool_]) -> "Case":
+        """The results (M, K) that are to be kept, among the same items and queries."""
+        results = np.where(keep, self.retrieval.results, -1)
+        retrieval = Retrieval(results, self.retrieval.items, self.retrieval.queries)
+        return Case(self.name, self.labels, retrieval, self.groups, self.item_groups, self.exchange)
+
+
+def make_case(ranking: Ranking, item: Attribute, query: Attribute | None, exchange: Exchange) -> Case:
+    """``query`` is ``None`` where queries are items; ``exchange`` is of all that may be relabelled.
+
+    Raises CompanionError where no result, or only one group, is left, and as `Retrieval`.
+    """
+    known = item.codes >= 0
+    number = np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)
+    asked = item.codes[ranking.queries] if query is None else query.codes[ranking.queries]
+    rows = asked >= 0
+    results = ranking.results if known.all() and rows.all() else number[ranking.results[rows]]
+    if not known.all() or not rows.all():
+        results[ranking.results[rows] < 0] = -1
+    if not (results >= 0).any():
+        raise CompanionError(f"No result has {item.name!r} on both sides; nothing can be counted.")
+    labelled = Groups(item.codes[known], len(item.labels))
+    # Queries that are no items carry the labels, so they are numbered by their place in the results.
+    groups = labelled if query is None else Groups(asked[rows], len(item.labels))
+    exchanged = np.flatnonzero(known) if query is None else ranking.queries[rows]
+    queries = number[ranking.queries[rows]] if query is None else None
+    strata, blocks = (None if each is None else each[exchanged] for each in (exchange.strata, exchange.blocks))
+    left = (int((~known).sum()), int((~rows).sum()), int((ranking.results >= 0).sum() - (results >= 0).sum()))
+    return Case(
+        item.name,
+        item.labels,
+        # Whole numbers of 32 bits are enough, and half the memory.
+        Retrieval(cast(Integers, results), int(known.sum()), cast(Integers | None, queries)),
+        groups,
+        None if query is None else labelled,
+        Exchange(strata, blocks),
+        left,
+    )
+
+
+def rank_weights(depths: tuple[int, ...], kind: str) -> Floats:
+    """(len(depths), K) weight of each rank for each depth; ``log2`` discounts as DCG does, 1 / log2(rank + 1)."""
+    ranks = np.arange(1, depths[-1] + 1)
+    discount = 1 / np.log2(ranks + 1) if kind == "log2" else np.ones(len(ranks))
+    return np.stack([np.where(ranks <= depth, discount, 0.0) for depth in depths])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """C of the observed labels (first row) and of relabellings, (draws + 1, K), with what follows from them.
+
+    Attributes:
+        p: (K,) one-sided: like attracts like.
+        p_depths: (K,) the same, adjusted for all depths.
+        draws: (K,) relabellings behind each p.
+    """
+
+    values: Floats
+    p: Floats
+    p_depths: Floats
+    draws: Integers
+
+
+def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed: Sequence[int]) -> Drawn:
+    """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
+
+    Up to ``LARGE`` labels all draws are made, and p is adjusted for depths by the largest standardized C. Above, they
+    stop when ``ENOUGH`` are as large as the observed one at every depth (Besag and Clifford 1991), and p is adjusted
+    by Holm. Raises CompanionError as `Relabelling`.
+    """
+    relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
+    weights = rank_weights(depths, kind)
+    # Ranks of one weight are counted together.
+    runs = depths if kind == "none" else tuple(range(1, depths[-1] + 1))
+    by_run = weights[:, np.array(runs) - 1]
+
+    def draw(number: int) -> Floats:
+        joins = count_joins(case.retrieval, case.groups, relabelling, number, runs, case.item_groups)
+        return np.stack([joins.weigh(each).centred for each in by_run], axis=1)
+
+    if len(case.groups.codes) <= LARGE:
+        values = draw(draws)[: draws + 1]
+        p = np.array([permutation_p(column) for column in values.T])
+        return Drawn(values, p, max_p(values), np.full(len(depths), draws))
+    batches = [draw(BATCH * WORD - 1)]
+    while sum(map(len, batches)) <= draws and not _is_clear(np.concatenate(batches)):
+        batches.append(draw(BATCH * WORD - 1))
+    values = np.concatenate(batches)[: draws + 1]
+    stopped = [_stop_early(column) for column in values.T]
+    p = np.array([each for each, _ in stopped])
+    return Drawn(values, p, holm(p), np.array([used for _, used in stopped]))
+
+
+def _reached(values: Floats) -> NDArray[np.bool_]:
+    return values[1:] >= values[0] - 1e-12
+
+
+def _is_clear(values: Floats) -> bool:
+    return bool((_reached(values).sum(axis=0) >= ENOUGH).all())
+
+
+def _stop_early(column: Floats) -> tuple[float, int]:
+    """p and the draws it took."""
+    places = np.flatnonzero(_reached(column))
+    if len(places) >= ENOUGH:
+        return ENOUGH / float(places[ENOUGH - 1] + 1), int(places[ENOUGH - 1]) + 1
+    return (len(places) + 1) / len(column), len(column) - 1
+
+
+def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Row of the query, item, and weight of each result that has one, of ``piece`` queries at a time."""
+    depth = int(np.flatnonzero(weights)[-1]) + 1
+    for start in range(0, len(case.retrieval.results), piece):
+        results = case.retrieval.results[start : start + piece, :depth]
+        rows, ranks = np.nonzero(results >= 0)
+        yield rows + start, results[rows, ranks], weights[ranks]
+
+
+def count_pairs(case: Case, weights: Floats) -> Floats:
+    """(G, G) results by the group of their query (row) and their own."""
+    number = case.groups.number
+    counted = np.zeros(number**2)
+    asked, found = case.queries.codes, case.items.codes
+    for rows, items, values in list_results(case, weights):
+        counted += np.bincount(asked[rows] * number + found[items], values, number**2)
+    return counted.reshape(number, number)
+
+
+def expect_pairs(case: Case, weights: Floats) -> Floats:
+    """The same as it is on average over relabellings, exactly."""
+    unit, stratum = _units(case)
+    first = np.unique(unit, return_index=True)[1]
+    count, number = int(stratum.max()) + 1, case.groups.number
+    sizes = np.bincount(stratum[first] * number + case.groups.codes[first], minlength=count * number)
+    sizes = sizes.reshape(count, number).astype(float)
+    total = sizes.sum(axis=1)
+    shares = sizes / np.maximum(total, 1)[:, None]
+    if case.item_groups is not None:
+        found = np.zeros(count * number)
+        for rows, items, values in list_results(case, weights):
+            found += np.bincount(stratum[rows] * number + case.items.codes[items], values, count * number)
+        return shares.T @ found.reshape(count, number)
+    within, apart, expected = np.zeros(count), np.zeros(count), np.zeros((number, number))
+    for rows, items, values in list_results(case, weights):
+        query = case.retrieval.queries[rows]  # type: ignore[index]
+        one, other = stratum[query], stratum[items]
+        twin, near = unit[query] == unit[items], one == other
+        within += np.bincount(one[twin], values[twin], count)
+        apart += np.bincount(one[near & ~twin], values[near & ~twin], count)
+        across = sparse.coo_array((values[~near], (one[~near], other[~near])), shape=(count, count)).tocsr()
+        expected += shares.T @ (across @ shares)
+    pairs = apart / np.maximum(total * (total - 1), 1)
+    return expected + np.diag(within @ shares) + (sizes * pairs[:, None]).T @ sizes - np.diag(pairs @ sizes)
+
+
+def _units(case: Case) -> tuple[Integers, Integers]:
+    """Unit that keeps one label, and stratum, of each thing that is relabelled."""
+    size = len(case.groups.codes)
+    blocks, strata = case.exchange.blocks, case.exchange.strata
+    unit = np.arange(size) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+    return unit, np.zeros(size, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
+
+
+def centre(pairs: Floats, case: Case) -> tuple[float, float]:
+    """C and Delta of (G, G) counts (see `stats.joins`)."""
+    item, query = case.items.shares, case.groups.shares
+    total, base = pairs.sum(), float(item @ query)
+    excess = np.trace(pairs) / total - base
+    return float(excess - (query @ pairs.sum(axis=0) + item @ pairs.sum(axis=1)) / total + 2 * base), float(excess)
+
+
+def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, float]:
+    """Share of the results, and of C, of the ``number`` items that are returned most."""
+    item, query = case.items.shares, case.groups.shares
+    degree, carried = np.zeros(case.retrieval.items), np.zeros(case.retrieval.items)
+    for rows, items, values in list_results(case, weights):
+        asked, found = case.queries.codes[rows], case.items.codes[items]
+        each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
+        degree += np.bincount(items, values, case.retrieval.items)
+        carried += np.bincount(items, each, case.retrieval.items)
+    popular = np.argsort(degree)[-number:]
+    return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum() / carried.sum())

@@ -1,0 +1,240 @@
+"""One attribute of an audit: its case, its relabellings, and its rows of every table."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
+
+from companion.stats.detectable import bias_from_spread, catalogue_needed
+from companion.stats.dyadic import estimate_centred, estimate_excess
+from companion.stats.estimate import Estimate
+from companion.stats.paired import holm
+from companion.stats.relabelling import Exchange
+from companion.stats.verdict import verdict
+from companion.studies.parity.own.attributes import Attribute
+from companion.studies.parity.own.counts import (
+    Case,
+    Drawn,
+    centre,
+    count_pairs,
+    draw_counts,
+    expect_pairs,
+    make_case,
+    measure_hubs,
+    rank_weights,
+)
+from companion.studies.parity.own.difference import estimate_change
+from companion.studies.parity.own.options import Options
+from companion.studies.parity.own.results import Ranking
+
+SHOWN_GROUPS = 12
+"""Most groups of which every pair is shown."""
+MOST_MUTUAL = 20_000_000
+"""Results above which those that are returned both ways are not counted, to save memory."""
+
+
+class Part:
+    """One attribute: its case, draws, and rows of every table."""
+
+    def __init__(
+        self,
+        given: Options,
+        item: Attribute,
+        query: Attribute | None,
+        ranking: Ranking,
+        exchange: Exchange,
+    ) -> None:
+        self.given, self.item, self.query, self.depths = given, item, query, ranking.depths
+        self.ranking, self.whole = ranking, exchange
+        self.case = make_case(ranking, item, query, exchange)
+        self.weights = rank_weights(self.depths, self.given.weights)
+        # One seed per attribute, whatever others are audited beside it.
+        self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
+        self.drawn = self._draw(self.case, self.depths)
+        self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
+        means = [self._mean(self.case, self.drawn, place, expected) for place, (_, expected) in enumerate(self.pairs)]
+        self.mean, self.excess = np.array(means).T
+        self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
+
+    def _draw(self, case: Case, depths: tuple[int, ...]) -> Drawn:
+        return draw_counts(case, depths, self.given.weights, self.given.draws, self.seed)
+
+    def _estimate(self, case: Case, weights: NDArray[np.float64], mean: float) -> Estimate:
+        return estimate_centred(case.pairs, weights, mean, self.given.level)
+
+    def _mean(self, case: Case, drawn: Drawn, place: int, expected: NDArray[np.float64]) -> tuple[float, float]:
+        """Mean of C and Delta over relabellings: exact, but with blocks, where shares move too, that of the draws."""
+        mean, excess = centre(expected, case)
+        return (mean if case.exchange.blocks is None else float(drawn.values[1:, place].mean())), excess
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        """T1: a row for each depth."""
+        made = []
+        for place, depth in enumerate(self.depths):
+            one = self.centred[place]
+            other = estimate_excess(self.case.pairs, self.weights[place], self.excess[place], self.given.level)
+            margin = self.given.margin
+            equal = margin is not None and verdict(one, "equivalent", margin) == "supported"
+            counted = int((self.case.retrieval.results[:, :depth] >= 0).sum())
+            size = {"k": depth, "n_queries": len(self.case.retrieval.results), "n_results": counted}
+            made.append(
+                {"attribute": self.case.name, **size, "n_groups": len(self.case.labels)}
+                | _columns(other, "difference")
+                | _columns(one, "centred")
+                | {"p": self.drawn.p[place], "draws": self.drawn.draws[place], "p_depths": self.drawn.p_depths[place]}
+                | {"equivalent": equal}
+            )
+        return pd.DataFrame(made)
+
+    @property
+    def by_group(self) -> pd.DataFrame:
+        """T2: observed over expected results; of many groups the own one alone."""
+        observed, expected = self.pairs[-1]
+        labels = self.case.labels
+        chosen = [
+            (one, other)
+            for one in range(len(labels))
+            for other in range(len(labels))
+            if one == other or len(labels) <= SHOWN_GROUPS
+        ]
+        return pd.DataFrame(
+            {
+                "attribute": self.case.name,
+                "query_group": [labels[one] for one, _ in chosen],
+                "result_group": [labels[other] for _, other in chosen],
+                "observed": [
+                    observed[pair] if self.given.weights != "none" else int(observed[pair]) for pair in chosen
+                ],
+                "expected": [expected[pair] for pair in chosen],
+                "ratio": [observed[pair] / expected[pair] if expected[pair] else np.nan for pair in chosen],
+            }
+        )
+
+    @property
+    def by_k(self) -> pd.DataFrame:
+        """F3: C less its mean at each depth, of all groups and of each against the rest."""
+        labels = self.case.labels if 2 < len(self.case.labels) <= SHOWN_GROUPS else ()
+        found = [("all groups", depth, one) for depth, one in zip(self.depths, self.centred, strict=True)]
+        for group, label in enumerate(labels):
+            case = self.case.against_rest(group)
+            for depth, weights in zip(self.depths, self.weights, strict=True):
+                found.append(
+                    (label, depth, self._estimate(case, weights, centre(expect_pairs(case, weights), case)[0]))
+                )
+        rows = [{"group": label, "k": depth} | _columns(one, "centred") for label, depth, one in found]
+        return pd.DataFrame(rows).assign(attribute=self.case.name)
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        """T3: what could have been found with this many queries and results."""
+        retrieval, shares = self.case.retrieval, self.case.items.shares
+        small = retrieval.queries is not None and retrieval.results.size <= MOST_MUTUAL
+        mutual = retrieval.reciprocity if small else np.nan
+        spread = self.drawn.values[1:].std(axis=0)
+        # The share of results that, drawn from the query's own group, would give the C that was seen.
+        bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))
+        size = {"n_queries": len(retrieval.results), "n_items": retrieval.items, "reciprocity": mutual}
+        made = []
+        for place, depth in enumerate(self.depths):
+            least = bias_from_spread(spread[place], shares)
+            row = {"attribute": self.case.name, "k": depth, **size, "bias": bias[place], "detectable": least}
+            made.append(row | size_columns(retrieval.items, least, self.given.wanted))
+        return pd.DataFrame(made)
+
+    def by_relevance(self, relevance: NDArray[np.int8]) -> pd.DataFrame:
+        """C among relevant, other and unjudged results."""
+        made = []
+        asked = (self.item if self.query is None else self.query).codes[self.ranking.queries] >= 0
+        for level, label in ((1, "relevant"), (0, "not relevant"), (-1, "unjudged")):
+            case = self.case.only(relevance[asked] == level)
+            counted = int((case.retrieval.results >= 0).sum())
+            row = {"attribute": self.case.name, "relevance": label, "n_results": counted}
+            if counted:
+                drawn = self._draw(case, self.depths[-1:])
+                mean = self._mean(case, drawn, 0, expect_pairs(case, self.weights[-1]))[0]
+                one = self._estimate(case, self.weights[-1], mean)
+                row |= _columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
+            made.append(row)
+        frame = pd.DataFrame(made)
+        frame["p_holm"] = holm(frame["p"])
+        return frame
+
+    def change(self, before: Ranking) -> pd.DataFrame:
+        """C less that of the baseline at each depth, each less its mean over the same relabellings."""
+        old = make_case(before, self.item, self.query, self.whole)
+        drawn = self._draw(old, self.depths)
+        made = []
+        for place, depth in enumerate(self.depths):
+            mean = self._mean(old, drawn, place, expect_pairs(old, self.weights[place]))[0]
+            then = self._estimate(old, self.weights[place], mean)
+            moved = estimate_change(
+                self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
+            )
+            now = float(self.drawn.values[0, place] - self.mean[place])
+            told = {"greater": "more dependent", "less": "less dependent"}
+            said = [word for claim, word in told.items() if verdict(moved, claim) == "supported"]  # type: ignore[arg-type]
+            row = {"attribute": self.case.name, "k": depth, "baseline": then.estimate, "now": now}
+            made.append(row | _columns(moved, "change") | {"verdict": said[0] if said else "undecided"})
+        return pd.DataFrame(made)
+
+    @property
+    def notes(self) -> list[str]:
+        """How numbers were cut and what was left out."""
+        said = [self.item.note] if self.item.note else []
+        items, queries, results = self.case.left_out
+        if items or queries:
+            said.append(
+                f"{self.case.name}: {items:,} items and {queries:,} queries without it are left out, with "
+                f"{results:,} results."
+            )
+        return said
+
+    @property
+    def doubts(self) -> list[str]:
+        """What may mislead: rare groups, popular items, and values that are missing in some strata only."""
+        said, name = [], self.case.name
+        rare = np.diag(self.pairs[-1][1]).argmin()
+        if (least := self.pairs[-1][1][rare, rare]) < 5:
+            said.append(
+                f"{name}: only {least:.1f} results are expected within {self.case.labels[rare]}; merge rare groups."
+            )
+        if any(one.high < 0 for one in self.centred):
+            said.append(f"{name}: results avoid the group of their query (C below 0), which p does not look for.")
+        share, carried = measure_hubs(self.case, self.weights[-1])
+        strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
+        if strong and self.case.retrieval.items > 100 and carried > 0.25:
+            said.append(
+                f"{name}: the ten items that are returned most hold {share:.0%} of the results and {carried:.0%} of C; "
+                "look at them, and audit again without them."
+            )
+        if self.whole.strata is not None:
+            said += _doubt_missing(name, self.item if self.query is None else self.query, self.whole.strata)
+        return said
+
+
+def size_columns(items: int, bias: float, wanted: Sequence[float]) -> dict[str, int]:
+    """How large the catalogue would have to be to reveal each wanted bias, if ``items`` reveal ``bias``."""
+    return {f"items_for_{one:g}": catalogue_needed(items, bias, one) for one in wanted}
+
+
+def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -> list[str]:
+    missing = attribute.codes < 0
+    if not missing.any():
+        return []
+    place = np.unique(strata, return_inverse=True)[1]
+    counts = np.stack([np.bincount(place[each], minlength=place.max() + 1) for each in (missing, ~missing)])
+    if counts.shape[1] < 2 or chi2_contingency(counts).pvalue >= 0.01:
+        return []
+    share = counts[0] / counts.sum(axis=0)
+    return [
+        f"{name} is missing for {share.min():.0%} to {share.max():.0%} of a stratum, more unevenly than by chance; "
+        "what holds of the others may not hold of those."
+    ]
+
+
+def _columns(estimate: Estimate, name: str) -> dict[str, float]:
+    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

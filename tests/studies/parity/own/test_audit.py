@@ -1,0 +1,340 @@
+"""Numbers of an audit against naive loops, and what it doubts."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from companion.errors import CompanionError
+from companion.stats.joins import permutation_p
+from companion.stats.relabelling import Exchange
+from companion.studies.parity.own import counts
+from companion.studies.parity.own.attributes import Attribute
+from companion.studies.parity.own.audit import Audit, audit, make_plan
+from companion.studies.parity.own.counts import Case, centre, count_pairs, expect_pairs, make_case, rank_weights
+from companion.studies.parity.own.difference import estimate_change
+from companion.studies.parity.own.results import Ranking
+
+
+def draw_results(rng: np.random.Generator, labels: np.ndarray, depth: int, bias: float = 0.0) -> np.ndarray:
+    """(N, depth) results; each is drawn from the query's own group with probability ``bias``."""
+    made = []
+    for query, label in enumerate(labels):
+        weight = np.where(
+            labels == label, (1 - bias) / len(labels) + bias / (labels == label).sum(), (1 - bias) / len(labels)
+        )
+        weight[query] = 0
+        made.append(rng.choice(len(labels), depth, replace=False, p=weight / weight.sum()))
+    return np.array(made)
+
+
+def as_frame(results: np.ndarray) -> pd.DataFrame:
+    rows, ranks = np.nonzero(results >= 0)
+    return pd.DataFrame({"query": rows, "item": results[rows, ranks], "rank": ranks + 1})
+
+
+def naive_centred(results: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """C by loops, of results whose queries are the items in their order."""
+    share = {label: np.mean(labels == label) for label in set(labels)}
+    square = sum(value**2 for value in share.values())
+    total = summed = 0.0
+    for query, row in enumerate(results):
+        for rank, item in enumerate(row):
+            if item >= 0:
+                kernel = (labels[query] == labels[item]) - share[labels[query]] - share[labels[item]] + square
+                summed, total = summed + weights[rank] * kernel, total + weights[rank]
+    return summed / total
+
+
+def orders(units: list[list[int]], strata: list[int]) -> Iterator[list[int]]:
+    """Where the label of each item comes from, for every exchange of units inside strata."""
+    places = [[unit for unit, each in enumerate(strata) if each == stratum] for stratum in sorted(set(strata))]
+    for parts in itertools.product(*(itertools.permutations(place) for place in places)):
+        source = dict(zip(itertools.chain(*places), itertools.chain(*parts), strict=True))
+        of = {item: units[source[unit]][0] for unit, items in enumerate(units) for item in items}
+        yield [of[item] for item in sorted(of)]
+
+
+def small_case(exchange: Exchange, codes: list[int]) -> Case:
+    results = draw_results(np.random.default_rng(3), np.array(codes), 3)
+    results[2, 2] = -1
+    ranking = Ranking(np.arange(len(codes), dtype=np.int32), results.astype(np.int32), (3,), (), np.nan)
+    return make_case(ranking, Attribute("a", np.array(codes), ("x", "y", "z")), None, exchange)
+
+
+@pytest.mark.parametrize(
+    ("units", "strata"),
+    [
+        ([[0], [1], [2], [3], [4], [5], [6]], [0] * 7),
+        ([[0], [1], [2], [3], [4], [5], [6]], [0, 1, 0, 1, 1, 0, 1]),
+        ([[0, 1], [2], [3, 6], [4], [5]], [0] * 5),
+        ([[0, 1], [2], [3, 6], [4], [5]], [0, 1, 0, 0, 1]),
+    ],
+)
+def test_expected_pairs_are_the_mean_over_all_relabellings(units: list[list[int]], strata: list[int]) -> None:
+    codes = np.array([0, 0, 1, 2, 1, 0, 2])
+    unit = np.array([place for item in range(7) for place, items in enumerate(units) if item in items])
+    case = small_case(Exchange(np.array(strata)[unit], unit), list(codes))
+    weights = rank_weights((3,), "log2")[0]
+    pairs, values = [], []
+    for order in orders(units, strata):
+        moved = small_case_with(case, codes[order])
+        pairs.append(count_pairs(moved, weights))
+        values.append(naive_centred(case.retrieval.results, codes[order], weights))
+    np.testing.assert_allclose(expect_pairs(case, weights), np.mean(pairs, axis=0), atol=1e-12)
+    if len(units) == 7:
+        assert centre(expect_pairs(case, weights), case)[0] == pytest.approx(np.mean(values), abs=1e-12)
+
+
+def small_case_with(case: Case, codes: np.ndarray) -> Case:
+    ranking = Ranking(np.arange(len(codes), dtype=np.int32), case.retrieval.results.astype(np.int32), (3,), (), np.nan)
+    return make_case(ranking, Attribute("a", codes, case.labels), None, case.exchange)
+
+
+@pytest.mark.parametrize("weights", ["none", "log2"])
+def test_the_overall_table_is_what_loops_give(weights: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(list("fgm"), 60, p=[0.5, 0.2, 0.3])
+    results = draw_results(rng, labels, 4, 0.3)
+    table = pd.DataFrame({"item": range(60), "sex": labels})
+    found = audit(as_frame(results), table, k=(2, 4), draws=499, weights=weights)
+    for row in found.overall.to_dict("records"):
+        rank = np.where(np.arange(4) < row["k"], 1 / np.log2(np.arange(4) + 2) if weights == "log2" else 1, 0)
+        shuffled = np.random.default_rng(1)
+        null = [naive_centred(results, shuffled.permutation(labels), rank) for _ in range(300)]
+        observed = naive_centred(results, labels, rank)
+        assert row["centred"] == pytest.approx(observed - np.mean(null), abs=4 * np.std(null) / 300**0.5)
+        assert row["p"] == pytest.approx(permutation_p(np.array([observed, *null])), abs=0.05)
+        assert row["centred_low"] < row["centred"] < row["centred_high"]
+        assert (row["n_queries"], row["n_results"], row["n_groups"], row["draws"]) == (60, 60 * row["k"], 3, 499)
+    assert found.dependent and not found.equivalent
+
+
+def test_pairs_of_groups_are_counted_and_expected() -> None:
+    labels = np.array(list("ffmmm"))
+    results = np.array([[1, 2], [0, 2], [3, 4], [2, 4], [0, 1]])
+    found = audit(as_frame(results), pd.DataFrame({"item": range(5), "sex": labels}), k=(2,), draws=99)
+    rows = found.by_group.set_index(["query_group", "result_group"])
+    assert rows["observed"].to_dict() == {("f", "f"): 2, ("f", "m"): 2, ("m", "f"): 2, ("m", "m"): 4}
+    expected = {("f", "f"): 10 * 2 / 20, ("f", "m"): 10 * 6 / 20, ("m", "f"): 10 * 6 / 20, ("m", "m"): 10 * 6 / 20}
+    assert rows["expected"].to_dict() == pytest.approx(expected)
+
+
+def biased(bias: float = 0.0, items: int = 300, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(["a", "b"], items, p=[0.7, 0.3])
+    return as_frame(draw_results(rng, labels, 10, bias)), pd.DataFrame({"item": range(items), "tone": labels})
+
+
+def run(bias: float = 0.0, **options: object) -> Audit:
+    results, table = biased(bias)
+    return audit(results, table, **({"k": (5, 10), "draws": 499} | options))
+
+
+def test_an_injected_bias_is_found_with_its_size_and_none_is_not() -> None:
+    found = run(0.2)
+    last = found.overall.iloc[-1]
+    assert found.dependent and last["verdict"] == "dependence" and last["p_adjusted"] <= 0.01
+    assert found.plan["bias"].iloc[-1] == pytest.approx(0.2, abs=0.05)
+    assert last["centred_low"] < 0.2 * (1 - 0.7**2 - 0.3**2) < last["centred_high"]
+    nothing = run(0.0, margin=0.05)
+    assert not nothing.dependent and nothing.equivalent
+    assert set(nothing.overall["verdict"]) == {"equivalent"}
+    assert set(run(0.0).overall["verdict"]) == {"undecided"}
+
+
+def test_the_same_data_and_seed_give_the_same_numbers_whatever_is_audited_beside() -> None:
+    results, table = biased(0.1)
+    more = table.assign(other=np.random.default_rng(5).choice(list("xy"), len(table)))
+    one, two = (audit(results, each, k=(10,), draws=199) for each in (table, more))
+    columns = ["centred", "centred_low", "p"]
+    assert one.overall[columns].iloc[0].tolist() == two.overall[columns].iloc[0].tolist()
+    assert two.overall["p_adjusted"].iloc[0] == pytest.approx(2 * one.overall["p_adjusted"].iloc[0])
+
+
+def test_a_dependence_that_is_a_stratum_s_is_gone_inside_it() -> None:
+    rng = np.random.default_rng(2)
+    kind = rng.integers(0, 2, 300)
+    tone = np.where(rng.random(300) < 0.9, kind, 1 - kind)
+    table = pd.DataFrame({"item": range(300), "tone": tone, "kind": kind})
+    results = as_frame(draw_results(rng, kind, 10, 0.5))
+    options = {"sensitive_features": ("tone",), "k": (10,), "draws": 499}
+    assert audit(results, table, **options).dependent
+    inside = audit(results, table, stratum="kind", **options)
+    assert inside.overall["p"].iloc[0] > 0.05
+
+
+def test_items_and_queries_without_the_attribute_are_left_out_and_counted() -> None:
+    results, table = biased()
+    table.loc[:9, "tone"] = ""
+    found = audit(results, table, k=(10,), draws=99)
+    frame = results[(results["query"] > 9) & (results["item"] > 9)]
+    row = found.overall.iloc[0]
+    assert (row["n_queries"], row["n_results"]) == (290, len(frame))
+    lost = len(results) - len(frame)
+    assert f"tone: 10 items and 10 queries without it are left out, with {lost} results." in found.notes
+
+
+def test_queries_with_attributes_of_their_own() -> None:
+    rng = np.random.default_rng(4)
+    items, users = rng.choice(list("fm"), 80), rng.choice(list("fm"), 50)
+    results = np.array(
+        [rng.choice(80, 6, replace=False, p=(w := np.where(items == user, 3.0, 1.0)) / w.sum()) for user in users]
+    )
+    frame = as_frame(results).assign(query=lambda rows: "u" + rows["query"].astype(str))
+    people = pd.DataFrame({"user": [f"u{place}" for place in range(50)], "sex": users})
+    found = audit(frame, pd.DataFrame({"item": range(80), "sex": items}), query_attributes=people, k=(6,), draws=499)
+    same = (items[results] == users[:, None]).mean()
+    pi, rho = (np.array([(each == label).mean() for label in "fm"]) for each in (items, users))
+    assert found.overall["difference"].iloc[0] == pytest.approx(same - expected_same(items, users, results), abs=1e-12)
+    assert found.dependent
+    assert pi @ rho == pytest.approx(0.5, abs=0.1)
+
+
+def expected_same(items: np.ndarray, users: np.ndarray, results: np.ndarray) -> float:
+    """Share of results in the query's group when the users' labels are exchanged."""
+    return sum((users == label).mean() * (items[results] == label).mean() for label in "fm")
+
+
+def test_relevance_splits_the_results_and_unjudged_ones_stand_apart() -> None:
+    results, table = biased(0.3)
+    judged = results[results["rank"] <= 6].assign(rel=lambda rows: (rows["rank"] <= 4).astype(int))
+    judged = pd.concat([judged, pd.DataFrame({"query": [7777], "item": [1], "rel": [1]})])
+    found = audit(results, table, k=(10,), draws=199, qrels=judged[["query", "item", "rel"]])
+    rows = found.by_relevance.set_index("relevance")
+    assert rows["n_results"].to_dict() == {"relevant": 1200, "not relevant": 600, "unjudged": 1200}
+    assert (rows["p_holm"] <= 0.05).all()
+
+
+def test_a_baseline_of_the_same_results_changes_nothing_and_a_fairer_one_does() -> None:
+    results, table = biased(0.3)
+    fair = as_frame(draw_results(np.random.default_rng(9), table["tone"].to_numpy(), 10, 0.0))
+    change = audit(results, table, k=(10,), draws=199, baseline=fair).change.iloc[0]
+    assert change["change"] == pytest.approx(change["now"] - change["baseline"], abs=1e-9)
+    assert change["change_low"] > 0 and change["verdict"] == "more dependent"
+    same = audit(results, table, k=(10,), draws=199, baseline=results).change.iloc[0]
+    assert same["change"] == 0 and same["verdict"] == "undecided"
+    some = audit(results, table, k=(10,), draws=199, baseline=fair[fair["query"] < 250])
+    assert "250 queries are in both searches; others are left out." in some.notes
+    with pytest.raises(CompanionError, match="share no query"):
+        audit(results[results["query"] < 100], table, k=(10,), baseline=fair[fair["query"] >= 100])
+
+
+def test_the_interval_of_a_change_covers_no_change_about_as_often_as_it_says() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    weights = np.ones(5)
+    for _ in range(200):
+        codes = (rng.random(80) < 0.3).astype(np.int64)
+        cases = []
+        for _ in range(2):
+            results = draw_results(rng, codes, 5, 0.1).astype(np.int32)
+            ranking = Ranking(np.arange(80, dtype=np.int32), results, (5,), (), np.nan)
+            cases.append(make_case(ranking, Attribute("a", codes, ("x", "y")), None, Exchange()))
+        change = estimate_change(cases[0].pairs, cases[1].pairs, weights, 0.0)
+        inside += change.low < 0 < change.high
+    assert 0.9 <= inside / 200 <= 1.0
+
+
+def test_one_relabelling_after_another_stops_early_and_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(0.0, draws=4_000)
+    monkeypatch.setattr(counts, "LARGE", 10)
+    early = run(0.0, draws=4_000)
+    assert (early.overall["draws"] < 4_000).all()
+    np.testing.assert_allclose(early.overall["p"], whole.overall["p"], rtol=0.7)
+    found = run(0.3, draws=2_000)
+    assert found.overall["draws"].tolist() == [2_000, 2_000]
+    assert found.overall["p"].tolist() == pytest.approx([1 / 2_001] * 2)
+
+
+def test_early_stopping_keeps_the_level() -> None:
+    rng = np.random.default_rng(0)
+    p = np.array([counts._stop_early(rng.normal(size=1_000))[0] for _ in range(2_000)])
+    for level in (0.05, 0.1, 0.5):
+        assert (p <= level).mean() <= level + 3 * (level / 2_000) ** 0.5
+
+
+def test_the_doubts_of_a_statistician_are_told() -> None:
+    results, table = biased()
+    table["tone"] = np.where(table.index < 2, "rare", table["tone"])
+    table["model"] = [
+        f"m{place}"
+        for place in table.groupby("tone").cumcount() // 5 + 100 * table["tone"].map({"a": 1, "b": 2, "rare": 3})
+    ]
+    found = audit(results, table, k=(10,), draws=99, sensitive_features=("tone",))
+    assert any("results are expected within rare; merge rare groups" in doubt for doubt in found.warnings)
+    assert any("model has" in doubt and "use --block model" in doubt for doubt in found.warnings)
+    blocked = audit(results, table, k=(10,), draws=99, sensitive_features=("tone",), block="model")
+    assert not any("--block" in doubt for doubt in blocked.warnings)
+    tied = audit(results.assign(score=1.0).drop(columns="rank"), table, k=(10,), draws=99, sensitive_features=("tone",))
+    assert any("have the same score" in doubt for doubt in tied.warnings)
+    table["kind"] = np.arange(300) % 2
+    table.loc[table["kind"].eq(1) & (table.index < 200), "tone"] = None
+    uneven = audit(results, table, k=(10,), draws=99, sensitive_features=("tone",), stratum="kind")
+    assert any("tone is missing for 0% to 67% of a stratum" in doubt for doubt in uneven.warnings)
+
+
+def test_results_that_avoid_the_query_s_group_are_told() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["a", "b"], 200)
+    results = np.array([rng.choice(np.flatnonzero(labels != label), 5, replace=False) for label in labels])
+    found = audit(as_frame(results), pd.DataFrame({"item": range(200), "tone": labels}), k=(5,), draws=99)
+    assert found.overall["p"].iloc[0] == 1 and not found.dependent
+    assert "tone: results avoid the group of their query (C below 0), which p does not look for." in found.warnings
+
+
+def test_items_that_are_returned_to_everybody_are_named() -> None:
+    labels = np.array(["a"] * 150 + ["b"] * 150)
+    hubs = {"a": range(5), "b": range(150, 155)}
+    rng = np.random.default_rng(0)
+    results = []
+    for query, label in enumerate(labels):
+        others = rng.choice(np.setdiff1d(np.arange(300), [query, *hubs["a"], *hubs["b"]]), 6, replace=False)
+        results.append([*[hub for hub in hubs[label] if hub != query][:4], *others])
+    table = pd.DataFrame({"item": range(300), "tone": labels})
+    found = audit(as_frame(np.array(results)), table, k=(10,), draws=99)
+    assert any(
+        "ten items that are returned most hold 41% of the results and 97% of C" in doubt for doubt in found.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        ({"tone": "a"}, {"sensitive_features": ("tone",)}, "has 1 different value"),
+        ({"s": lambda table: table["tone"]}, {"stratum": "s"}, "constant inside every stratum"),
+        ({"s": lambda table: table.index // 2}, {"block": "s"}, "s '[0-9]+' has two values of tone; a block keeps one"),
+        ({}, {"stratum": "none"}, "has no column 'none'"),
+        ({}, {"k": (0,)}, r"No audit has K = \[0\]"),
+        ({}, {"k": (30,)}, "K = 30 is more than the results has: at most 10"),
+        ({}, {"margin": 2.0}, "The margin is 2.0; give a share"),
+        ({}, {"draws": 3}, "needs 2 bins, 99 draws"),
+        ({}, {"weights": "dcg"}, "with weights 'dcg'"),
+    ],
+)
+def test_what_cannot_be_audited_is_one_sentence(change: dict, options: dict, sentence: str) -> None:
+    results, table = biased()
+    with pytest.raises(CompanionError, match=sentence):
+        audit(results, table.assign(**change), **options)
+
+
+def test_k_is_what_is_there_unless_it_is_asked_for() -> None:
+    results, table = biased()
+    assert audit(results, table, draws=99).overall["k"].tolist() == [5, 10]
+    few = results[results["rank"] <= 3]
+    assert audit(few, table, draws=99).overall["k"].tolist() == [3]
+    mine = np.flatnonzero(table["tone"] == "a")
+    kinds = table.assign(
+        kind=np.where(np.isin(table["item"], mine[:150]), "x", [f"k{place}" for place in table["item"]])
+    )
+    cut = audit(results, kinds, draws=99, sensitive_features=("tone",), exclude_same="kind")
+    assert any("of the query's own kind are left out" in note for note in cut.notes)
+    with pytest.raises(CompanionError, match="no results that can be counted"):
+        audit(results.assign(item=results["query"]), table)
+
+
+def test_a_plan_needs_only_sizes_and_shares() -> None:
+    plan = make_plan(1_000, [0.8, 0.2], [10], [0.01])
+    assert plan["detectable"].iloc[0] == pytest.approx(2.486 * 0.01, rel=1e-3)
+    assert plan["items_for_0.01"].iloc[0] == pytest.approx(6183, abs=2)
