@@ -49,7 +49,7 @@ def test_the_paper_profile_has_the_paper_s_sizes_and_the_usual_qlora_recipe() ->
     assert profile.model == "mistralai/Mistral-7B-v0.1" and re.fullmatch("[0-9a-f]{40}", profile.revision or "")
     assert (profile.dtype, profile.backend, settings.students) == ("nf4", "auto", "per_axis")
     sources = len(settings.sources)
-    assert (sources, len(settings.axes), len(settings.arms), len(settings.seeds)) == (6, 3, 10, 3)
+    assert (sources, len(settings.axes), len(settings.arms), len(settings.seeds)) == (6, 3, 10, 4)
     assert settings.train_items + settings.test_items == 2500
     assert (sources * settings.train_items, sources * settings.test_items) == (10_002, 4_998)
     assert asdict(settings.recipe) == {

@@ -44,6 +44,6 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Re-run a machine-learning paper: from text to tables, figures and claims with honest statistics."""
+    """Re-run machine-learning papers: from text to tables, figures and claims with honest statistics."""
     if debug:
         os.environ["COMPANION_DEBUG"] = "1"

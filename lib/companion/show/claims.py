@@ -17,7 +17,7 @@ SIDES = ("greater", "less", "equivalent")
 
 RULE = (
     "Supported: all of the interval lies where the claim puts the estimate; contradicted: all of it lies elsewhere; "
-    "undecided: neither, which is not evidence of no effect."
+    "undecided: neither, which is not evidence of no effect; p only describes."
 )
 
 

@@ -39,7 +39,7 @@ def loads(settings: ExplanationsSettings, name: str = "paper") -> tuple[Load, Lo
 
 def test_tokens_of_the_paper_s_scale() -> None:
     load, tuning = loads(settings_of("paper"))
-    students, examples, items = 3 * 3, 6 * 1667 * 3, 6 * 833  # axes x seeds, sources x conversations x epochs
+    students, examples, items = 3 * 4, 6 * 1667 * 3, 6 * 833  # axes x seeds, sources x conversations x epochs
     assert load.runs == 9 * students + 3
     assert load.trained == students * examples * (9 * 100 + 2 + 8 * (2 + 50))
     assert load.scored == load.runs * items * 100

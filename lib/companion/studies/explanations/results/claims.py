@@ -243,12 +243,13 @@ def _decide_equivalence(results: Results, margin: float) -> Claim:
     helped = paired.t_test(_pair_accuracy(results, "explanation", "label", learned)).low > 0
     shown = verdict(found, "equivalent", margin) == "supported"
     axes = ", ".join(NAMES.name("axis", axis) for axis in learned)
-    notes = [f"Axes on which true explanations beat {rival_name(results)}: {axes or 'none'}."]
+    where = axes or "none, so the numbers are of all"
+    notes = [f"Axes on which true explanations beat {rival_name(results)}: {where}."]
     if shown and not helped:
         notes.append("Labels alone were not shown to do worse than true explanations, so equal arms say nothing.")
     rated = beats_rival(results, "shuffled", learned)
     if shown and not rated:
-        notes.append(f"Shuffled explanations were not shown to beat {rival_name(results)} there.")
+        notes.append(f"Shuffled explanations were not shown to beat {rival_name(results)}.")
     supported = learned and shown and helped and rated
     decided: Verdict = "supported" if supported else "contradicted" if apart and learned else "undecided"
     return Claim(

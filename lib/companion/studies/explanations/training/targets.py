@@ -140,6 +140,8 @@ def _choose_words(example: Example, arm: str, seed: int, pool: Pool) -> list[str
             _raise_nothing_to_draw(example, arm)
         table = random_state.choices(tables, weights=[len(table) for table in tables])[0]
         return _split_words(random_state.choice(table))
+    if arm not in ("explanation", "label_weighted"):
+        raise CompanionError(f"The arm {arm!r} has no text to train on; write it in {__name__}.")
     return own
 
 
