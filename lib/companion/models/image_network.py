@@ -134,10 +134,9 @@ def _load_from(library: str, name: str, rest: str) -> Loaded:
 
 
 def _load_torchvision(model: str, weights: str) -> Loaded:
-    from torchvision.models import get_model, get_model_weights
-
-    chosen = get_model_weights(model)[weights or "IMAGENET1K_V1"]
-    network = get_model(model, weights=chosen)
+    models = importlib.import_module("torchvision.models")
+    chosen = models.get_model_weights(model)[weights or "IMAGENET1K_V1"]
+    network = models.get_model(model, weights=chosen)
     cut_classifier(network)
     preset = chosen.transforms()
     prepare = make_preparation((preset.crop_size[0], preset.crop_size[0]), preset.mean, preset.std)
@@ -157,8 +156,7 @@ def cut_classifier(network: nn.Module) -> None:
 
 
 def _load_timm(model: str, revision: str) -> Loaded:
-    import timm
-
+    timm = importlib.import_module("timm")
     _need_revision("timm", model, revision)
     hub = {"hf_hub_id": f"timm/{model}@{revision}"}
     network = timm.create_model(model, pretrained=True, num_classes=0, pretrained_cfg_overlay=hub)

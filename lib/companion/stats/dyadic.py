@@ -90,7 +90,8 @@ def _estimate(
     apart = pairs.retrieval.queries is None
     residual = (kernel - estimate) * values / total
     count = items + len(pairs.retrieval.results) if apart else items
-    influence = np.bincount(which[0], residual, count) + np.bincount(which[1], residual, count)
+    influence: Floats = np.bincount(which[0], residual, count).astype(np.float64)
+    influence += np.bincount(which[1], residual, count)
     by_item = pull[0] if apart else pull[0] + pull[1]
     influence[:items] += _catalogue_term(by_item, pairs.item_groups)
     if apart:
@@ -98,7 +99,7 @@ def _estimate(
     nodes = np.arange(count)
     if pairs.blocks is not None:
         nodes[:items] = np.unique(pairs.blocks, return_inverse=True)[1]
-        influence = np.bincount(nodes, influence)
+        influence = np.bincount(nodes, influence).astype(np.float64)
     one, other = np.sort(np.stack([nodes[which[0]], nodes[which[1]]]), axis=0)
     pair = sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()
     twice = float((pair.data**2).sum())

@@ -199,7 +199,7 @@ def stratified_moments(retrieval: Retrieval, groups: Groups, kernel: Floats, str
     for stratum in range(number):
         rows = np.flatnonzero(place == stratum)
         inside = retrieval.matrix[rows][:, rows].tocsr()
-        own = np.asarray(inside.sum(axis=1)).ravel()
+        own = np.asarray(inside.sum(axis=1), dtype=np.float64).ravel()
         linear = pull[rows] - np.outer(own, shares[stratum] @ kernel)
         part = _stratum_moments(inside, own, linear, sizes[stratum], kernel)
         # A result between two strata pulls on both and is counted in each.

@@ -15,7 +15,7 @@ from companion.studies.data import Data
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.garments import make_garments
 from companion.studies.parity.names import NAMES
-from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, choose_designs
+from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, Rendition, choose_designs
 from companion.studies.parity.record import make_record
 from companion.studies.parity.settings import ParitySettings
 from companion.studies.parity.simulation.experiment import Design, SimulationSpec
@@ -115,7 +115,7 @@ class ParityStudy(Study):
         """Searches of persons in every rendition, and of garments in every rendition and with confounding."""
         one, depth, version = self.settings.pictures, self.settings.depth, self.version(PictureSpec)
         frozen = self.frozen() or self.facts()
-        kinds: list[tuple[Literal["persons", "garments"], str, float, int]] = [
+        kinds: list[tuple[Literal["persons", "garments"], Rendition, float, int]] = [
             ("persons", rendition, 0.0, one.seeds[0]) for rendition in emoji.VARIANTS
         ]
         for seed in one.seeds:

@@ -1,7 +1,7 @@
 """One run of the picture study: draw a catalogue in one rendition, embed it, and search it with every erasure."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ Erasure = Literal["none", "one_direction", "all_directions", "leace", "random"]
 ERASURES: tuple[Erasure, ...] = ("none", "one_direction", "all_directions", "leace", "random")
 """What is done to the vectors of the rendition ``whole``: nothing; light minus dark, the differences of all group
 means, or all that correlates with the group taken out; or noise in their place. Others are searched as they are."""
+Rendition = Literal["whole", "skin_only", "skin_neutral", "skin_and_hair_neutral", "garment_only"]
 DRAWS = 199
 TONE_SHARES = (0.2,) * 5
 """Five groups of tones alike."""
@@ -40,7 +41,7 @@ class PictureSpec:
     """
 
     catalogue: Literal["persons", "garments"]
-    rendition: str
+    rendition: Rendition
     items: int
     confounding: float
     depth: int
@@ -87,10 +88,14 @@ def draw(spec: PictureSpec) -> Labelled:
     if spec.catalogue == "garments":
         made = make_catalogue(spec)
         kinds = np.unique(made.table["category"], return_inverse=True)[1]
-        return Labelled(garments.draw_garments(made, spec.rendition), made.table["group"].to_numpy(), kinds)
+        return Labelled(
+            garments.draw_garments(made, cast(garments.Variant, spec.rendition)), made.table["group"].to_numpy(), kinds
+        )
     persons = choose_designs(spec.items, spec.seed)
     kinds = np.unique(persons.table["design"], return_inverse=True)[1]
-    return Labelled(emoji.draw_persons(persons, spec.rendition), persons.table["tone"].to_numpy() - 1, kinds)
+    return Labelled(
+        emoji.draw_persons(persons, cast(emoji.Variant, spec.rendition)), persons.table["tone"].to_numpy() - 1, kinds
+    )
 
 
 def make_catalogue(spec: PictureSpec) -> garments.Garments:

@@ -155,8 +155,8 @@ def pool_estimates(estimates: Sequence[Estimate], level: float) -> Estimate:
 
 def _less(rate: dict[str, float], limit: float, level: float) -> Estimate:
     """A rejection rate less a limit."""
-    values = (rate[name] - limit for name in ("estimate", "low", "high"))
-    return Estimate(*values, np.nan, int(rate["n"]), "catalogue", "Clopper and Pearson", level)
+    estimate, low, high = (rate[name] - limit for name in ("estimate", "low", "high"))
+    return Estimate(estimate, low, high, np.nan, int(rate["n"]), "catalogue", "Clopper and Pearson", level)
 
 
 def _claim(

@@ -125,7 +125,7 @@ def tabulate_detectable(catalogues: pd.DataFrame, depth: int) -> tuple[pd.DataFr
     curves, slopes = [], []
     for (graph, shares), group in catalogues.groupby(["graph", "shares"], sort=False):
         found = fit_detectable(group, depth)
-        curves.append(found.curve.assign(graph=graph, shares=shares))
+        curves.append(found.curve.assign(graph=str(graph), shares=str(shares)))
         slope = found.slope
         slopes.append(
             {
@@ -148,7 +148,7 @@ def get_origin(study: ParityStudy, specs: Sequence[Spec]) -> Provenance:
 
 def draw_nulls(study: ParityStudy) -> pd.DataFrame:
     """C of a plain catalogue of each graph without dependence, observed (draw 0) and relabelled."""
-    parts = []
+    parts: list[pd.DataFrame] = []
     for spec in study.level_specs():
         if spec.design != "plain" or spec.graph in [part["graph"].iloc[0] for part in parts]:
             continue
