@@ -298,9 +298,12 @@ def test_ctrl_c_while_a_checkpoint_is_written_leaves_the_last_one(
 ) -> None:
     whole, place = digest(train()), Checkpoint(tmp_path / "c", 0)
     kill(train, 3, place)
+    # A process that was started in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("os.fsync", lambda _: signal.raise_signal(signal.SIGINT))
         train(place)
+    signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == [place.file]
     with killed_at(0) as calls:
         assert digest(train(place)) == whole
