@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from companion.stats.estimate import Estimate, from_error
-from companion.stats.joins import Joins
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 Floats = NDArray[np.float64]
@@ -40,16 +39,7 @@ def estimate_centred(pairs: Pairs, weights: Floats, mean: float, level: float = 
         weights: (K,) weight of each rank; 1 for the first d and 0 beyond gives the depth d.
         mean: of C over relabellings (see `join_moments`); it is not zero, since a query is not among its own results.
     """
-    item, query = _shares(pairs)
-    found, asked, values, which = _edges(pairs, weights)
-    centre = float(item @ query)
-    kernel = (found == asked) - item[asked] - query[found] + centre
-    total = values.sum()
-    found_share = np.bincount(found, values, len(item)) / total
-    asked_share = np.bincount(asked, values, len(item)) / total
-    # What a group's share in the catalogue moves: C falls by the shares of results and queries, and rises by pi itself.
-    pull = query - asked_share, item - found_share
-    return _estimate(pairs, kernel, values, which, pull, mean, level, "centred join count")
+    return _make_estimate(_linearise_centred(pairs, weights), mean, level, "centred join count")
 
 
 def estimate_excess(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
@@ -57,7 +47,53 @@ def estimate_excess(pairs: Pairs, weights: Floats, mean: float, level: float = 0
     item, query = _shares(pairs)
     found, asked, values, which = _edges(pairs, weights)
     kernel = (found == asked) - float(item @ query)
-    return _estimate(pairs, kernel, values, which, (-query, -item), mean, level, "excess share")
+    return _make_estimate(_linearise(pairs, kernel, values, which, (-query, -item)), mean, level, "excess share")
+
+
+def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
+    """C of ``new`` less C of ``old``, less ``mean`` (the same over relabellings), as `estimate_centred`.
+
+    Both are of the same items, groups and queries, so that what an item does to both is taken once: the error is that
+    of the difference of the influences.
+    """
+    now, then = (_linearise_centred(pairs, weights) for pairs in (new, old))
+    change = _Linearised(
+        now.estimate - then.estimate, now.influence - then.influence, now.residuals - then.residuals, now.unit
+    )
+    return _make_estimate(change, mean, level, "difference of C")
+
+
+@dataclass(frozen=True)
+class _Linearised:
+    """An estimate, the influence of each node on it, and the residuals of each pair of nodes."""
+
+    estimate: float
+    influence: Floats
+    residuals: sparse.csr_array
+    unit: str
+
+
+def _make_estimate(found: _Linearised, mean: float, level: float, what: str) -> Estimate:
+    squares, fourth = float((found.influence**2).sum()), float((found.influence**4).sum())
+    twice = float((found.residuals.data**2).sum())
+    # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
+    variance = max(squares - twice, twice)
+    effective = squares**2 / fourth if fourth else 1.0
+    error = np.sqrt(variance) if variance > 0 else np.nan
+    value = found.estimate - mean
+    low, high, _ = from_error(value, error, max(effective - 1, 1.0), level)
+    return Estimate(value, low, high, np.nan, len(found.influence), found.unit, f"{what}, dyadic-robust t", level)
+
+
+def _linearise_centred(pairs: Pairs, weights: Floats) -> _Linearised:
+    item, query = _shares(pairs)
+    found, asked, values, which = _edges(pairs, weights)
+    kernel = (found == asked) - item[asked] - query[found] + float(item @ query)
+    total = values.sum()
+    found_share = np.bincount(found, values, len(item)) / total
+    asked_share = np.bincount(asked, values, len(item)) / total
+    # What a group's share in the catalogue moves: C falls by the shares of results and queries, and rises by pi itself.
+    return _linearise(pairs, kernel, values, which, (query - asked_share, item - found_share))
 
 
 def _shares(pairs: Pairs) -> tuple[Floats, Floats]:
@@ -74,16 +110,9 @@ def _edges(pairs: Pairs, weights: Floats) -> tuple[Integers, Integers, Floats, t
     return pairs.item_groups.codes[items], pairs.query_groups.codes[rows], weights[ranks], (source, items)
 
 
-def _estimate(
-    pairs: Pairs,
-    kernel: Floats,
-    values: Floats,
-    which: tuple[Integers, Integers],
-    pull: tuple[Floats, Floats],
-    mean: float,
-    level: float,
-    what: str,
-) -> Estimate:
+def _linearise(
+    pairs: Pairs, kernel: Floats, values: Floats, which: tuple[Integers, Integers], pull: tuple[Floats, Floats]
+) -> _Linearised:
     """``pull`` is how the value moves with the groups' shares among items and, where they are apart, among queries."""
     total, items = float(values.sum()), pairs.retrieval.items
     estimate = float(kernel @ values) / total
@@ -101,22 +130,11 @@ def _estimate(
         nodes[:items] = np.unique(pairs.blocks, return_inverse=True)[1]
         influence = np.bincount(nodes, influence).astype(np.float64)
     one, other = np.sort(np.stack([nodes[which[0]], nodes[which[1]]]), axis=0)
-    pair = sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()
-    twice = float((pair.data**2).sum())
-    # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
-    variance = max(float((influence**2).sum()) - twice, twice)
-    effective = float((influence**2).sum() ** 2 / (influence**4).sum())
-    error = np.sqrt(variance) if variance > 0 else np.nan
-    low, high, _ = from_error(estimate - mean, error, max(effective - 1, 1.0), level)
+    residuals = sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()
     unit = "query" if apart else "item" if pairs.blocks is None else "block"
-    return Estimate(estimate - mean, low, high, np.nan, len(influence), unit, f"{what}, dyadic-robust t", level)
+    return _Linearised(estimate, influence, residuals, unit)
 
 
 def _catalogue_term(pull: Floats, groups: Groups) -> Floats:
     """Influence of each thing through the share of its group."""
     return (pull[groups.codes] - float(pull @ groups.shares)) / len(groups.codes)
-
-
-def null_mean(joins: Joins, weights: Floats) -> float:
-    """Mean of C over the relabellings that were drawn; `join_moments` gives it exactly where labels move freely."""
-    return float(joins.weigh(weights).centred[1:].mean())

@@ -5,6 +5,7 @@ and p are nan (never a zero-width interval and never p = 0), and a verdict built
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,12 @@ class Estimate:
     unit: str
     method: str
     level: float = 0.95
+
+
+def as_columns(estimate: Estimate, name: str = "") -> dict[str, Any]:
+    """The estimate as columns ``estimate``, ``low``, ``high``; under a name ``name``, ``name_low``, ``name_high``."""
+    keys = (name, f"{name}_low", f"{name}_high") if name else ("estimate", "low", "high")
+    return dict(zip(keys, (estimate.estimate, estimate.low, estimate.high), strict=True))
 
 
 @dataclass(frozen=True)

@@ -294,15 +294,26 @@ def sequential_p(
     Besag and Clifford (1991): exact, and quick where nothing is to be found. Raises CompanionError as `count_joins`.
     """
     relabelling = Relabelling(groups, exchange, generator)
-    observed, seen, reached = np.nan, 0, 0
-    while seen < most:
+    values = np.empty(0)
+    while len(values) <= most and not has_enough(values, enough):
         batch = count_joins(retrieval, groups, relabelling, BATCH * WORD - 1).weigh(np.ones(1)).centred
-        draws = batch if seen else batch[1:]
-        observed = batch[0] if not seen else observed
-        draws = draws[: most - seen]
-        as_large = np.flatnonzero(draws >= observed - 1e-12)
-        if reached + len(as_large) >= enough:
-            stop = seen + int(as_large[enough - reached - 1]) + 1
-            return enough / stop, stop
-        seen, reached = seen + len(draws), reached + len(as_large)
-    return (reached + 1) / (most + 1), most
+        values = np.concatenate([values, batch])
+    return stop_early(values[: most + 1], enough)
+
+
+def stop_early(values: Floats, enough: int = 20) -> tuple[float, int]:
+    """p of the first value among its relabellings up to the ``enough``-th as large as it, and the draws it took."""
+    places = np.flatnonzero(_reached(values))
+    if len(places) >= enough:
+        stop = int(places[enough - 1]) + 1
+        return enough / stop, stop
+    return (len(places) + 1) / len(values), len(values) - 1
+
+
+def has_enough(values: Floats, enough: int = 20) -> bool:
+    """Whether ``enough`` relabellings are as large as the first value."""
+    return len(values) > 0 and int(_reached(values).sum()) >= enough
+
+
+def _reached(values: Floats) -> NDArray[np.bool_]:
+    return values[1:] >= values[0] - 1e-12

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from companion.errors import CompanionError
-from companion.stats.joins import permutation_p
+from companion.stats.dyadic import estimate_change
+from companion.stats.joins import permutation_p, stop_early
 from companion.stats.relabelling import Exchange
 from companion.studies.parity.own import counts
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.audit import Audit, audit, make_plan
 from companion.studies.parity.own.counts import Case, centre, count_pairs, expect_pairs, make_case, rank_weights
-from companion.studies.parity.own.difference import estimate_change
 from companion.studies.parity.own.results import Ranking
 
 
@@ -250,7 +250,7 @@ def test_one_relabelling_after_another_stops_early_and_agrees(monkeypatch: pytes
 
 def test_early_stopping_keeps_the_level() -> None:
     rng = np.random.default_rng(0)
-    p = np.array([counts._stop_early(rng.normal(size=1_000))[0] for _ in range(2_000)])
+    p = np.array([stop_early(rng.normal(size=1_000))[0] for _ in range(2_000)])
     for level in (0.05, 0.1, 0.5):
         assert (p <= level).mean() <= level + 3 * (level / 2_000) ** 0.5
 

@@ -7,7 +7,7 @@ intervals are those of the paper's study with groups in the place of sources (``
 import pandas as pd
 
 from companion.stats import paired
-from companion.stats.estimate import Estimate
+from companion.stats.estimate import Estimate, as_columns
 from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.own.study import OwnStudy
 from companion.studies.explanations.results import estimates
@@ -56,12 +56,12 @@ def _arm_row(results: Results, arm: str) -> dict[str, object]:
     seeds = results.predictions.loc[results.predictions["arm"] == arm, "seed"].nunique()
     row: dict[str, object] = {"arm": arm, "n_seeds": seeds}
     for name, column in {"accuracy": "correct", "nll": "nll"}.items():
-        row |= estimates.as_columns(estimates.estimate_level(results, arm, column), name)
+        row |= as_columns(estimates.estimate_level(results, arm, column), name)
     if arm == "label":
         return row
     accuracy, loss = (estimate_difference(results, arm, "label", column) for column in ("correct", "nll"))
-    row |= estimates.as_columns(accuracy, "difference") | {"p": accuracy.p}
-    return row | estimates.as_columns(loss, "nll_difference")
+    row |= as_columns(accuracy, "difference") | {"p": accuracy.p}
+    return row | as_columns(loss, "nll_difference")
 
 
 def estimate_difference(results: Results, treated: str, control: str, column: str) -> Estimate:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from companion.stats import paired
+from companion.stats.estimate import as_columns
 from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
@@ -26,7 +27,7 @@ def compare_arms(results: Results, resamples: int) -> pd.DataFrame:
 def _arm_row(results: Results, arm: str, resamples: int) -> dict[str, object]:
     rows = results.predictions[results.predictions["arm"] == arm]
     row: dict[str, object] = {"arm": arm, "n_seeds": rows["seed"].nunique()}
-    row |= estimates.as_columns(estimates.estimate_level(results, arm, "correct", resamples), "accuracy")
+    row |= as_columns(estimates.estimate_level(results, arm, "correct", resamples), "accuracy")
     row |= _difference_to_label(results, arm, resamples)
     row |= {"accuracy_on_level": rows["correct_level"].mean()}
     return row | {"within_one": rows["within_one"].mean(), "mae": rows["absolute_error"].mean()}
@@ -39,7 +40,7 @@ def _difference_to_label(results: Results, arm: str, resamples: int) -> dict[str
     differences = estimates.pair_differences(results, arm, "label", "correct")
     estimate = estimates.clip_interval(estimates.bootstrap_differences(differences, resamples), -1.0, 1.0)
     p = paired.sign_flip(paired.source_by_seed(differences).mean(axis=1))
-    return {**estimates.as_columns(estimate, "difference"), "p": p, "p_holm": np.nan}
+    return {**as_columns(estimate, "difference"), "p": p, "p_holm": np.nan}
 
 
 def compute_arm_points(results: Results) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def compute_arm_intervals(results: Results, resamples: int | None = None) -> pd.
     for arm in results.predictions["arm"].unique():
         for axis in (*axes, "pooled") if len(axes) > 1 else axes:
             estimate = estimates.estimate_level(results, arm, "correct", resamples, None if axis == "pooled" else axis)
-            rows.append({"arm": arm, "axis": axis, **estimates.as_columns(estimate)})
+            rows.append({"arm": arm, "axis": axis, **as_columns(estimate)})
     return pd.DataFrame(rows)
 
 

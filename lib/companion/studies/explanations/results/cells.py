@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from companion.stats import paired
+from companion.stats.estimate import as_columns
 from companion.studies.explanations.results import estimates
 from companion.studies.explanations.results.results import Results
 
@@ -36,7 +37,7 @@ def compare_cells(results: Results, resamples: int) -> pd.DataFrame:
                 "n_seeds": group["seed"].nunique(),
                 **estimates.shortcut_accuracy(results.items, axis, source),
                 **{arm: accuracy.get((arm, axis, source), np.nan) for arm in ("base", "label", "explanation")},
-                **estimates.as_columns(estimates.clip_interval(estimate, -1.0, 1.0)),
+                **as_columns(estimates.clip_interval(estimate, -1.0, 1.0)),
                 "mcnemar_better": int((clear["difference"] > 0).sum()),
                 "mcnemar_worse": int((clear["difference"] < 0).sum()),
             }
@@ -73,5 +74,5 @@ def summarize_cells(results: Results, resamples: int) -> pd.DataFrame:
     rows = []
     for label, part in parts.items():
         estimate = estimates.clip_interval(estimates.bootstrap_differences(part, resamples), -1.0, 1.0)
-        rows.append({"label": label, **estimates.as_columns(estimate)})
+        rows.append({"label": label, **as_columns(estimate)})
     return pd.DataFrame(rows)

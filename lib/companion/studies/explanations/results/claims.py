@@ -18,14 +18,13 @@ import pandas as pd
 
 from companion.show.claims import Claim
 from companion.stats import paired
-from companion.stats.estimate import Estimate
+from companion.stats.estimate import Estimate, as_columns
 from companion.stats.ratio import gap_closed
 from companion.stats.verdict import Claim as Side
 from companion.stats.verdict import Verdict, verdict
 from companion.studies.explanations.names import NAMES
 from companion.studies.explanations.results import statements
 from companion.studies.explanations.results.estimates import (
-    as_columns,
     bootstrap_differences,
     clip_to_range,
     pair_differences,

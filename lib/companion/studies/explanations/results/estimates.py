@@ -6,7 +6,6 @@ axes, then tested over sources.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,12 +76,6 @@ def clip_interval(estimate: Estimate, lowest: float, highest: float) -> Estimate
     """The estimate with its interval cut at what is possible; a few seeds can make a t interval longer than that."""
     low, high = np.clip([estimate.low, estimate.high], lowest, highest)
     return replace(estimate, low=float(low), high=float(high))
-
-
-def as_columns(estimate: Estimate, name: str = "") -> dict[str, Any]:
-    """The estimate as columns ``estimate``, ``low``, ``high``; under a name ``name``, ``name_low``, ``name_high``."""
-    keys = (name, f"{name}_low", f"{name}_high") if name else ("estimate", "low", "high")
-    return dict(zip(keys, (estimate.estimate, estimate.low, estimate.high), strict=True))
 
 
 def clip_to_range(estimate: Estimate, column: str) -> Estimate:

@@ -9,6 +9,7 @@ import yaml
 
 from companion.show.figures import Stage
 from companion.stats import paired
+from companion.stats.estimate import as_columns
 from companion.stats.power import Design, cell_error, design_error, equivalence_power, minimal_effect, smallest_margin
 from companion.studies.explanations.data.annotate import merge_rules
 from companion.studies.explanations.results import estimates
@@ -102,7 +103,7 @@ def compare_merge_rules(study: ExplanationsStudy) -> pd.DataFrame:
         for measure in ("absolute_error", "squared_error"):
             values = group.rename(columns={measure: "difference"})
             estimate = estimates.bootstrap_differences(values, study.settings.resamples)
-            row |= estimates.as_columns(estimates.clip_interval(estimate, 0, np.inf), measure)
+            row |= as_columns(estimates.clip_interval(estimate, 0, np.inf), measure)
             row |= _worse_than_mean(test, str(rule), measure, study.settings.resamples)
         rows.append(row)
     return pd.DataFrame(rows).assign(n_items=test["item"].nunique())
@@ -116,7 +117,7 @@ def _worse_than_mean(errors: pd.DataFrame, rule: str, measure: str, resamples: i
     keys = ["rule", "axis", "source", "item", "seed", measure]
     arms = errors[keys].rename(columns={"rule": "arm", measure: "value"})
     estimate = estimates.bootstrap_differences(paired.differences(arms, rule, "mean"), resamples)
-    return estimates.as_columns(estimate, name)
+    return as_columns(estimate, name)
 
 
 def count_stages(study: ExplanationsStudy) -> dict[str, int]:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from companion.stats import paired
-from companion.studies.explanations.results.estimates import HIGHEST, as_columns, clip_interval
+from companion.stats.estimate import as_columns
+from companion.studies.explanations.results.estimates import HIGHEST, clip_interval
 from companion.studies.explanations.results.results import Results
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from companion.stats import paired
-from companion.stats.estimate import Estimate
+from companion.stats.estimate import Estimate, as_columns
 from companion.studies.explanations.names import NAMES
-from companion.studies.explanations.results.estimates import as_columns, clip_to_range
+from companion.studies.explanations.results.estimates import clip_to_range
 from companion.studies.explanations.results.results import Results
 
 

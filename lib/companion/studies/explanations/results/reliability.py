@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from companion.stats import paired
+from companion.stats.estimate import as_columns
 from companion.stats.metrics import reliability_curve
-from companion.studies.explanations.results.estimates import as_columns, clip_interval, compute_metrics, estimate_level
+from companion.studies.explanations.results.estimates import clip_interval, compute_metrics, estimate_level
 from companion.studies.explanations.results.results import Results, probability_names
 
 

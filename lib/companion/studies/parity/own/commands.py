@@ -84,9 +84,8 @@ def run_audit(
     if not is_built(folder, inputs):
         _build(folder, there, before, given, state, inputs, quiet)
     told = _read_state(folder)
-    if not quiet:
-        for doubt in told["warnings"]:
-            show_progress(quiet, f"Warning: {doubt}")
+    for doubt in told["warnings"]:
+        show_progress(quiet, f"Warning: {doubt}")
     failed = told["dependent"] if fail_on == "dependence" else not told["equivalent"] if fail_on else False
     return Outcome("\n".join([*told["summary"], f"{folder / 'index.html'} shows every table and figure."]), failed)
 
@@ -144,10 +143,10 @@ def _build(
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CompanionError(f"{folder / STATE} is damaged; delete the folder and run again.") from error
     return state
 

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from companion.errors import CompanionError
 from companion.stats.dyadic import Pairs
-from companion.stats.joins import BATCH, count_joins, max_p, permutation_p
+from companion.stats.joins import BATCH, count_joins, has_enough, max_p, permutation_p, stop_early
 from companion.stats.paired import holm
 from companion.stats.relabelling import WORD, Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
@@ -19,7 +19,6 @@ from companion.studies.parity.own.results import Ranking
 
 LARGE = 100_000
 """Labels above which relabellings are drawn until the answer is clear, instead of all of them."""
-ENOUGH = 20
 Floats = NDArray[np.float64]
 
 
@@ -134,7 +133,7 @@ def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed
     """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
 
     Up to ``LARGE`` labels all draws are made, and p is adjusted for depths by the largest standardized C. Above, they
-    stop when ``ENOUGH`` are as large as the observed one at every depth (Besag and Clifford 1991), and p is adjusted
+    stop when twenty are as large as the observed one at every depth (Besag and Clifford 1991), and p is adjusted
     by Holm. Raises CompanionError as `Relabelling`.
     """
     relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
@@ -152,28 +151,12 @@ def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed
         p = np.array([permutation_p(column) for column in values.T])
         return Drawn(values, p, max_p(values), np.full(len(depths), draws))
     batches = [draw(BATCH * WORD - 1)]
-    while sum(map(len, batches)) <= draws and not _is_clear(np.concatenate(batches)):
+    while sum(map(len, batches)) <= draws and not all(map(has_enough, np.concatenate(batches).T)):
         batches.append(draw(BATCH * WORD - 1))
     values = np.concatenate(batches)[: draws + 1]
-    stopped = [_stop_early(column) for column in values.T]
+    stopped = [stop_early(column) for column in values.T]
     p = np.array([each for each, _ in stopped])
     return Drawn(values, p, holm(p), np.array([used for _, used in stopped]))
-
-
-def _reached(values: Floats) -> NDArray[np.bool_]:
-    return values[1:] >= values[0] - 1e-12
-
-
-def _is_clear(values: Floats) -> bool:
-    return bool((_reached(values).sum(axis=0) >= ENOUGH).all())
-
-
-def _stop_early(column: Floats) -> tuple[float, int]:
-    """p and the draws it took."""
-    places = np.flatnonzero(_reached(column))
-    if len(places) >= ENOUGH:
-        return ENOUGH / float(places[ENOUGH - 1] + 1), int(places[ENOUGH - 1]) + 1
-    return (len(places) + 1) / len(column), len(column) - 1
 
 
 def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from companion.stats.detectable import bias_from_spread, catalogue_needed
-from companion.stats.dyadic import estimate_centred, estimate_excess
-from companion.stats.estimate import Estimate
+from companion.stats.dyadic import estimate_centred, estimate_change, estimate_excess
+from companion.stats.estimate import Estimate, as_columns
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
 from companion.stats.verdict import verdict
@@ -26,7 +26,6 @@ from companion.studies.parity.own.counts import (
     measure_hubs,
     rank_weights,
 )
-from companion.studies.parity.own.difference import estimate_change
 from companion.studies.parity.own.options import Options
 from companion.studies.parity.own.results import Ranking
 
@@ -83,8 +82,8 @@ class Part:
             size = {"k": depth, "n_queries": len(self.case.retrieval.results), "n_results": counted}
             made.append(
                 {"attribute": self.case.name, **size, "n_groups": len(self.case.labels)}
-                | _columns(other, "difference")
-                | _columns(one, "centred")
+                | as_columns(other, "difference")
+                | as_columns(one, "centred")
                 | {"p": self.drawn.p[place], "draws": self.drawn.draws[place], "p_depths": self.drawn.p_depths[place]}
                 | {"equivalent": equal}
             )
@@ -125,7 +124,7 @@ class Part:
                 found.append(
                     (label, depth, self._estimate(case, weights, centre(expect_pairs(case, weights), case)[0]))
                 )
-        rows = [{"group": label, "k": depth} | _columns(one, "centred") for label, depth, one in found]
+        rows = [{"group": label, "k": depth} | as_columns(one, "centred") for label, depth, one in found]
         return pd.DataFrame(rows).assign(attribute=self.case.name)
 
     @property
@@ -157,7 +156,7 @@ class Part:
                 drawn = self._draw(case, self.depths[-1:])
                 mean = self._mean(case, drawn, 0, expect_pairs(case, self.weights[-1]))[0]
                 one = self._estimate(case, self.weights[-1], mean)
-                row |= _columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
+                row |= as_columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
             made.append(row)
         frame = pd.DataFrame(made)
         frame["p_holm"] = holm(frame["p"])
@@ -178,7 +177,7 @@ class Part:
             told = {"greater": "more dependent", "less": "less dependent"}
             said = [word for claim, word in told.items() if verdict(moved, claim) == "supported"]  # type: ignore[arg-type]
             row = {"attribute": self.case.name, "k": depth, "baseline": then.estimate, "now": now}
-            made.append(row | _columns(moved, "change") | {"verdict": said[0] if said else "undecided"})
+            made.append(row | as_columns(moved, "change") | {"verdict": said[0] if said else "undecided"})
         return pd.DataFrame(made)
 
     @property
@@ -234,7 +233,3 @@ def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -
         f"{name} is missing for {share.min():.0%} to {share.max():.0%} of a stratum, more unevenly than by chance; "
         "what holds of the others may not hold of those."
     ]
-
-
-def _columns(estimate: Estimate, name: str) -> dict[str, float]:
-    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

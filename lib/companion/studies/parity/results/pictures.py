@@ -8,7 +8,7 @@ import pandas as pd
 
 from companion.runs.store import Record
 from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
-from companion.stats.estimate import Estimate
+from companion.stats.estimate import Estimate, as_columns
 from companion.stats.joins import count_joins, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval
@@ -104,23 +104,19 @@ def tabulate_searches(tested: list[Tested], stratified: list[Tested]) -> pd.Data
             "confounding": spec.confounding,
             "seed": spec.seed,
             "items": one.search.retrieval.items,
-            **_columns("excess", one.excess),
-            **_columns("centred", one.centred),
+            **as_columns(one.excess, "excess"),
+            **as_columns(one.centred, "centred"),
             "p": one.p,
             "draws": len(one.draws) - 1,
         }
         within = fixed.get(id(one.search))
-        row |= _columns("within", within.centred) if within else dict.fromkeys(_names("within"), np.nan)
+        row |= as_columns(within.centred, "within") if within else dict.fromkeys(_names("within"), np.nan)
         rows.append(row | {"p_within": within.p if within else np.nan})
     return pd.DataFrame(rows)
 
 
 def _names(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
-
-
-def _columns(name: str, found: Estimate) -> dict[str, float]:
-    return dict(zip(_names(name), (found.estimate, found.low, found.high), strict=True))
 
 
 def tabulate_subsets(study: ParityStudy) -> pd.DataFrame:
