@@ -16,6 +16,7 @@ from companion.errors import CompanionError
 from companion.models.base import load_base
 from companion.models.batches import epoch_batches
 from companion.profiles import Profile
+from companion.runs.engine import Report
 from companion.runs.log import get_log_file, parse_events
 from companion.runs.spec import spec_id
 from companion.studies.explanations.data import dataset, texts
@@ -133,10 +134,17 @@ def test_a_cluster_is_given_the_texts_and_misspelt_refused(
     study: ExplanationsStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("companion.runs.store.Store.is_valid", lambda store, run_id: False)
-    monkeypatch.setattr("companion.runs.ray_engine.run_all", lambda *settings, **more: (settings, more))
+    asked: list[tuple[list[object], list[Path]]] = []
+
+    def pretend(specs: list[object], *_: object, needed: list[Path]) -> Report:
+        asked.append((specs, needed))
+        return Report(done=tuple(map(spec_id, specs)), skipped=(), failed={})
+
+    monkeypatch.setattr("companion.runs.ray_engine.run_all", pretend)
     monkeypatch.setenv("COMPANION_RAY", "head:6379")
-    settings, more = run(study, quiet=True)
-    assert settings[0] == study.specs() and [file.is_file() for file in more["needed"]] == [True]
+    assert run(study, quiet=True).done == tuple(map(spec_id, study.specs()))
+    [(specs, needed)] = asked
+    assert specs == study.specs() and [file.is_file() for file in needed] == [True]
     monkeypatch.setenv("COMPANION_RAY", "yes")
     with pytest.raises(CompanionError, match="give HOST:PORT"):
         run(study, quiet=True)
