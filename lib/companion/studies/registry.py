@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STUDIES = (
     # One line for each, in the order of every page.
     "explanations",
+    "parity",
 )
 """Names of the studies; each is a folder here, whose ``study.py`` holds its `Study`."""
 REQUIRED = ("paper", "title", "statement", "main_figure", "settings_class", "spec_classes")
