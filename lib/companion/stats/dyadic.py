@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from companion.stats.estimate import Estimate, from_error
+from companion.stats.estimate import NO_SPREAD, Estimate, from_error
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 Floats = NDArray[np.float64]
@@ -79,8 +79,8 @@ def _make_estimate(found: _Linearised, mean: float, level: float, what: str) -> 
     # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
     variance = max(squares - twice, twice)
     effective = squares**2 / fourth if fourth else 1.0
-    error = np.sqrt(variance) if variance > 0 else np.nan
     value = found.estimate - mean
+    error = float(np.sqrt(variance)) if variance > NO_SPREAD**2 * max(1.0, value**2) else np.nan
     low, high, _ = from_error(value, error, max(effective - 1, 1.0), level)
     return Estimate(value, low, high, np.nan, len(found.influence), found.unit, f"{what}, dyadic-robust t", level)
 

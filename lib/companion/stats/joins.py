@@ -152,8 +152,9 @@ def count_joins(
         results = labels if item_groups is None else _spread(item_groups, labels.shape[1])
         parts["matches"].append(np.stack([run.count_matches(labels, results) for run in runs], axis=1))
         parts["found"].append(np.stack([_count_groups(results, run.found, groups.number) for run in runs], axis=1))
-        parts["asked"].append(np.stack([_count_groups(labels, run.asked, groups.number) for run in runs], axis=1))
-        parts["labelled"].append(_count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number))
+        labelled = _count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number)
+        parts["labelled"].append(labelled)
+        parts["asked"].append(np.stack([run.count_asked(labels, labelled) for run in runs], axis=1))
         if table:
             tables = [run.count_table(labels, results, groups.number) for run in runs]
             parts["table"].append(np.stack(tables, axis=1))
@@ -189,6 +190,11 @@ class _Run:
             unlike = unlike.reshape(-1, labels.shape[2])
             counts += len(unlike) - count_bits(unlike)
         return counts
+
+    def count_asked(self, labels: Words, labelled: Integers) -> Integers:
+        """Results by group of their query (draws, G), from how many nodes have each label where all ask alike."""
+        least, most = int(self.asked.min()), int(self.asked.max())
+        return labelled * least if least == most else _count_groups(labels, self.asked, labelled.shape[1])
 
     def count_table(self, labels: Words, results: Words, number: int) -> Integers:
         """Results by group of query and item, the first group of each left to `_complete`: (draws, G, G)."""

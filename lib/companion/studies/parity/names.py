@@ -1,4 +1,4 @@
-"""The names of this study: tests with their colours and markers, kinds of search, designs and headings."""
+"""The names of this study and of its tool: tests and groups with their looks, kinds of search, designs, headings."""
 
 from pathlib import Path
 
@@ -21,3 +21,8 @@ NAMES = Names(
     },
     headings=_TABLES["headings"],
 )
+AUDIT_NAMES = Names(headings=_TABLES["audit"])
+LOOKS = tuple(
+    Style("", look["colour"], look["marker"], (0, tuple(look.get("dashes", ())))) for look in _TABLES["groups"]
+)
+"""Looks of groups, seeds or kinds of search, in their order."""

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from companion.profiles import STRICT, Count
-from companion.studies.parity.simulation.experiment import PHOTOS, Design
+from companion.studies.parity.simulation.experiment import PHOTOS, Design, Search
 from companion.studies.parity.simulation.graphs import Graph
 
 Positive = Annotated[float, Field(gt=0)]
@@ -47,7 +47,7 @@ class PowerSettings:
         seed: of all runs.
     """
 
-    graphs: tuple[Graph, ...]
+    graphs: tuple[Search, ...]
     items: tuple[Count, ...]
     shares: tuple[Shares, ...]
     factors: tuple[Positive, ...]
@@ -64,6 +64,7 @@ class PictureSettings:
         persons: designs of OpenMoji, each in five tones.
         subsets: catalogues of persons in which each design occurs once.
         garments: items of a drawn catalogue.
+        size: height and width of all pictures, in pixels.
         confounding: share of garments whose category goes with the tone, in the confounded catalogue.
         seeds: of the drawn catalogues; the first also chooses the persons.
         margin: an excess share within this of zero is no leak.
@@ -73,6 +74,7 @@ class PictureSettings:
     persons: Annotated[int, Field(ge=10)]
     subsets: Annotated[int, Field(ge=0)]
     garments: Annotated[int, Field(ge=50)]
+    size: Annotated[int, Field(ge=32)]
     confounding: Share
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     margin: Share

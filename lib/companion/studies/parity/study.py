@@ -18,8 +18,7 @@ from companion.studies.parity.names import NAMES
 from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, Rendition, choose_designs
 from companion.studies.parity.record import make_record
 from companion.studies.parity.settings import ParitySettings
-from companion.studies.parity.simulation.experiment import Design, SimulationSpec
-from companion.studies.parity.simulation.graphs import Graph
+from companion.studies.parity.simulation.experiment import Design, Search, SimulationSpec
 from companion.studies.study import Study
 
 Spec = SimulationSpec | PictureSpec
@@ -100,7 +99,7 @@ class ParityStudy(Study):
 
     def _spec(
         self,
-        graph: Graph,
+        graph: Search,
         design: Design,
         items: int,
         shares: tuple[float, ...],
@@ -129,6 +128,7 @@ class ParityStudy(Study):
                 confounding,
                 depth,
                 one.subsets if catalogue == "persons" else 0,
+                one.size,
                 one.network,
                 frozen["weights"],
                 frozen["data"],

@@ -7,7 +7,15 @@ pytest.importorskip("faiss")
 
 
 def spec(**changes) -> PictureSpec:
-    fixed = {"catalogue": "persons", "rendition": "whole", "items": 10, "confounding": 0.0, "depth": 5, "subsets": 2}
+    fixed = {
+        "catalogue": "persons",
+        "rendition": "whole",
+        "items": 10,
+        "confounding": 0.0,
+        "depth": 5,
+        "subsets": 2,
+        "size": 128,
+    }
     return PictureSpec(
         **(fixed | {"network": "efficientnet-lite0", "weights": "w", "drawings": "d", "seed": 0} | changes)
     )

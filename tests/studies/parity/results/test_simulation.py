@@ -39,11 +39,13 @@ def test_the_slope_and_the_detectable_bias_are_recovered(slope: float) -> None:
     assert middle["low"] < detectable_bias(400, 10, [0.5, 0.5]) < middle["high"]
 
 
-def test_the_table_of_levels_has_a_row_for_each_kind() -> None:
+def test_the_table_of_levels_has_a_row_for_each_design_and_test() -> None:
     generator = np.random.default_rng(1)
     frame = pd.DataFrame({test: generator.random(40) for test in TESTS})
-    frame = frame.assign(design=["plain"] * 20 + ["strata"] * 20, graph="random")
+    frame = frame.assign(design=["plain"] * 20 + ["strata"] * 20, graph=["random", "hubs"] * 20)
     table = tabulate_levels(frame)
-    assert list(table["n"]) == [20, 20] and list(table.columns[3:]) == list(TESTS)
-    rates = count_rejections(frame, ["design", "graph"]).set_index(["design", "test"])
-    assert rates.loc[("plain", "centred"), "estimate"] == table.loc[0, "centred"]
+    assert list(table["arm"]) == [*TESTS, *TESTS] and set(table["design"]) == {"plain", "strata"}
+    rates = count_rejections(frame, ["design", "graph"]).set_index(["design", "graph", "test"])
+    row = table.set_index(["design", "arm"]).loc[("strata", "normal")]
+    expected = rates.loc[("strata", "hubs", "normal")]
+    assert list(row[["hubs", "hubs_low", "hubs_high"]]) == list(expected[["estimate", "low", "high"]])

@@ -1,24 +1,20 @@
 """Pictures of an audit: relabellings and what was seen, pairs of groups, and C by the number of results."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from companion.show import panels
-from companion.show.names import Names, Style
+from companion.show.names import Style
 from companion.show.style import GREY, INK, fix_layout, in_style, new_figure
 from companion.show.text import format_number, one_line
+from companion.studies.parity.names import LOOKS
 from companion.studies.parity.own.audit import Audit
 from companion.studies.parity.own.part import SHOWN_GROUPS
 
-_TABLES = yaml.safe_load((Path(__file__).parents[1] / "names.yaml").read_text(encoding="utf-8"))
-_LOOKS = [Style("", each["colour"], each["marker"], (0, tuple(each.get("dashes", ())))) for each in _TABLES["groups"]]
-NAMES = Names(headings=_TABLES["audit"])
 ALL = Style("all groups", INK, "o")
 
 
@@ -34,7 +30,7 @@ def plot_null(found: Audit, note: str) -> Figure:
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes, (name, values) in zip(grid.flat, found.null.items(), strict=False):
         axes.hist(values[1:], bins=min(40, 5 + len(values) // 25), color=GREY, alpha=0.6)
-        axes.axvline(values[0], color=_LOOKS[1].colour, linewidth=1.8)
+        axes.axvline(values[0], color=LOOKS[1].colour, linewidth=1.8)
         reach = 1.1 * np.abs(values).max() or 1.0
         axes.set(xlim=(-reach, reach), title=one_line(name), yticks=())
         axes.locator_params(axis="x", nbins=4)
@@ -116,7 +112,7 @@ def _draw_depths(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     for place, group in enumerate(groups):
         own = rows[rows["group"] == group].sort_values("k")
-        look = ALL if not place else _LOOKS[(place - 1) % len(_LOOKS)]
+        look = ALL if not place else LOOKS[(place - 1) % len(LOOKS)]
         x = np.arange(len(depths)) + 0.6 * ((place + 0.5) / len(groups) - 0.5)
         axes.vlines(x, own["centred_low"], own["centred_high"], color=look.colour, linewidth=1.3)
         axes.plot(x, own["centred"], look.marker, color=look.colour, markersize=4, label=_shorten(group))

@@ -10,8 +10,9 @@ from companion.show.provenance import Provenance
 from companion.show.style import save_figure
 from companion.show.tables import view, write_table
 from companion.show.text import format_interval, format_number, format_p_value, one_line
+from companion.studies.parity.names import AUDIT_NAMES as NAMES
 from companion.studies.parity.own.audit import Audit
-from companion.studies.parity.own.figures import NAMES, plot_depths, plot_null, plot_pairs
+from companion.studies.parity.own.figures import plot_depths, plot_null, plot_pairs
 from companion.studies.parity.own.options import ALPHA, CAUSE
 
 TABLES = {

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from companion.show import panels
+from companion.show.names import Style
 from companion.show.style import GREY, INK, fix_layout, in_style, new_figure
-from companion.studies.parity.names import NAMES
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = "os^Dv<"
+from companion.studies.parity.names import LOOKS, NAMES
 
 
 @in_style()
@@ -26,9 +26,9 @@ def plot_levels(rates: pd.DataFrame, *, note: str) -> Figure:
         for place, graph in enumerate(graphs):
             chosen = rates[(rates["design"] == design) & (rates["graph"] == graph)].set_index("test").loc[tests]
             y = np.arange(len(tests)) + (place - (len(graphs) - 1) / 2) * 0.17
-            spread = np.abs(chosen[["low", "high"]].to_numpy().T - chosen["estimate"].to_numpy())
-            look = {"color": COLOURS[place], "marker": MARKERS[place], "label": NAMES.name("graph", graph)}
-            axes.errorbar(chosen["estimate"], y, xerr=spread, linestyle="none", markersize=3.5, linewidth=1, **look)
+            spread = _spread(chosen, "estimate", "low", "high")
+            look = _look(LOOKS[place], NAMES.name("graph", graph))
+            axes.errorbar(chosen["estimate"], y, xerr=spread, linestyle="none", **look)
         axes.axvline(0.05, color=INK, linewidth=0.8)
         axes.set(title=NAMES.name("design", design), xlabel="rejected at 0.05 (share)", xlim=(-0.03, 1.03))
         axes.set_yticks(range(len(tests)), [NAMES.name("arm", test) for test in tests])
@@ -46,11 +46,11 @@ def plot_power(power: pd.DataFrame, *, note: str) -> Figure:
     for axes, graph in zip(grid.flat, graphs, strict=True):
         for place, size in enumerate(sizes):
             chosen = power[(power["graph"] == graph) & (power["items"] == size)].sort_values("strength")
-            spread = np.abs(chosen[["power_low", "power_high"]].to_numpy().T - chosen["power"].to_numpy())
-            look = {"color": COLOURS[place], "marker": MARKERS[place], "label": f"N = {size:,}"}
-            axes.errorbar(chosen["strength"], chosen["power"], yerr=spread, markersize=3.5, linewidth=1, **look)
+            spread = _spread(chosen, "power", "power_low", "power_high")
+            axes.errorbar(chosen["strength"], chosen["power"], yerr=spread, **_look(LOOKS[place], f"N = {size:,}"))
         axes.axhline(0.8, color=GREY, linewidth=0.8)
         axes.set(title=NAMES.name("graph", graph), xlabel="bias b", xscale="log", ylim=(-0.02, 1.02))
+        _write_numbers(axes.xaxis)
     grid[0, 0].set_ylabel("power of C")
     panels.draw_legend(figure, grid[0, 0].get_legend_handles_labels()[0])
     return fix_layout(figure)
@@ -65,11 +65,12 @@ def plot_detectable(curve: pd.DataFrame, *, note: str) -> Figure:
     for axes, share in zip(grid.flat, shares, strict=True):
         for place, graph in enumerate(graphs):
             chosen = curve[(curve["graph"] == graph) & (curve["shares"] == share)].sort_values("items")
-            spread = np.abs(chosen[["low", "high"]].to_numpy().T - chosen["estimate"].to_numpy())
-            look = {"color": COLOURS[place], "marker": MARKERS[place], "label": NAMES.name("graph", graph)}
-            axes.errorbar(chosen["items"], chosen["estimate"], yerr=spread, markersize=4, linewidth=1, **look)
-            axes.plot(chosen["items"], chosen["planned"], color=COLOURS[place], linestyle=":", linewidth=1.2)
+            spread, look = _spread(chosen, "estimate", "low", "high"), LOOKS[place]
+            axes.errorbar(chosen["items"], chosen["estimate"], yerr=spread, **_look(look, NAMES.name("graph", graph)))
+            axes.plot(chosen["items"], chosen["planned"], color=look.colour, linestyle=":", linewidth=1.2)
         axes.set(title=f"groups {share} %", xlabel="items in the catalogue (N)", xscale="log", yscale="log")
+        _write_numbers(axes.xaxis)
+        _write_numbers(axes.yaxis)
     grid[0, 0].set_ylabel("detectable bias b*")
     panels.draw_legend(figure, grid[0, 0].get_legend_handles_labels()[0])
     return fix_layout(figure)
@@ -83,9 +84,27 @@ def plot_nulls(draws: pd.DataFrame, *, note: str) -> Figure:
     grid = figure.subplots(1, len(graphs), sharex=True, squeeze=False)
     for axes, graph in zip(grid.flat, graphs, strict=True):
         chosen = draws[draws["graph"] == graph].sort_values("draw")["centred"].to_numpy()
-        axes.hist(chosen[1:], bins=30, color=COLOURS[0], alpha=0.6, density=True)
-        axes.axvline(chosen[0], color=COLOURS[1], linewidth=1.5)
-        axes.set(title=NAMES.name("graph", graph), xlabel="C")
-        axes.set_yticks([])
+        axes.hist(chosen[1:], bins=30, color=LOOKS[0].colour, alpha=0.6, density=True)
+        axes.axvline(chosen[0], color=LOOKS[1].colour, linewidth=1.5)
+        axes.set_title(NAMES.name("graph", graph).replace(", ", ",\n"))
+        axes.set(xlabel="C (share of results)", yticks=[])
+        axes.locator_params(axis="x", nbins=3)
     grid[0, 0].set_ylabel("density")
     return fix_layout(figure)
+
+
+def _spread(rows: pd.DataFrame, middle: str, low: str, high: str) -> np.ndarray:
+    """(2, n) lengths of the bars below and above."""
+    values = rows[middle].to_numpy()
+    return np.abs(np.stack([values - rows[low].to_numpy(), rows[high].to_numpy() - values]))
+
+
+def _look(style: Style, label: str) -> dict[str, object]:
+    return {"color": style.colour, "marker": style.marker, "label": label, "markersize": 3.5, "linewidth": 1}
+
+
+def _write_numbers(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,6 +1,7 @@
 """Pictures for a reader: results of a few queries, and the skin that is measured in them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from companion.studies.parity.pictures.experiment import draw, make_catalogue
 from companion.studies.parity.results.pictures import Search
 from companion.studies.parity.study import ParityStudy
 
+SHOWN = 500
+"""Garments whose skin is measured, at most."""
 ResultList = tuple[str, Images, list[int]]
 
 
@@ -32,9 +35,9 @@ def draw_lists(searches: Sequence[Search], variants: Sequence[str], query: int) 
 
 
 def measure_garments(study: ParityStudy) -> pd.DataFrame:
-    """Angle of each garment's skin in the first drawn catalogue: known, under the true mask, by a rule of colour."""
+    """Angle of the skin of ``SHOWN`` garments of the first seed: known, under the true mask, by a rule of colour."""
     spec = next(one for one in study.picture_specs() if one.catalogue == "garments")
-    made = make_catalogue(spec)
+    made = make_catalogue(replace(spec, items=min(spec.items, SHOWN)))
     images = garments.draw_garments(made)
     return pd.DataFrame(
         {

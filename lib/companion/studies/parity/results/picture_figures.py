@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from companion.show.style import GREY, INK, fix_layout, in_style, new_figure
 from companion.studies.parity.data.drawing import Images
 from companion.studies.parity.data.skin import BOUNDS
-from companion.studies.parity.names import NAMES
-from companion.studies.parity.results.figures import COLOURS, MARKERS
+from companion.studies.parity.names import LOOKS, NAMES
 
 TONES = ("#F7DECE", "#F3D2A2", "#D5AB88", "#AF7E57", "#7C533E")
 """Colours that stand for the five tones, light to dark."""
@@ -46,7 +45,10 @@ def plot_variants(table: pd.DataFrame, *, note: str) -> Figure:
     """F6: Delta of every variant with its interval, a panel for each catalogue, each seed beside the others."""
     catalogues = list(dict.fromkeys(table["catalogue"]))
     counts = [table.loc[table["catalogue"] == name, "variant"].nunique() for name in catalogues]
-    figure = new_figure(0.6 + 0.24 * max(counts), f"{note} Intervals: 95 %, not adjusted.")
+    figure = new_figure(
+        0.6 + 0.24 * max(counts),
+        f"{note} \u0394: results of the query's tone, less chance. Intervals: 95 %, not adjusted.",
+    )
     grid = figure.subplots(1, len(catalogues), squeeze=False)
     for axes, catalogue in zip(grid.flat, catalogues, strict=True):
         chosen = table[table["catalogue"] == catalogue]
@@ -54,14 +56,12 @@ def plot_variants(table: pd.DataFrame, *, note: str) -> Figure:
         for place, (_, rows) in enumerate(chosen.groupby("seed")):
             y = np.array([variants.index(variant) for variant in rows["variant"]]) + 0.12 * place
             spread = np.abs(rows[["excess_low", "excess_high"]].to_numpy().T - rows["excess"].to_numpy())
-            look = {"color": COLOURS[place % 6], "marker": MARKERS[place % 6]}
+            look = {"color": LOOKS[place % 6].colour, "marker": LOOKS[place % 6].marker}
             axes.errorbar(rows["excess"], y, xerr=spread, linestyle="none", markersize=4, linewidth=1.2, **look)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(range(len(variants)), [NAMES.name("variant", variant) for variant in variants])
         axes.invert_yaxis()
-        axes.set(
-            title=NAMES.name("catalogue", catalogue), xlabel="\u0394: share of results of the query's tone, less chance"
-        )
+        axes.set(title=NAMES.name("catalogue", catalogue), xlabel="\u0394 (share of results)")
     return fix_layout(figure)
 
 
@@ -97,9 +97,13 @@ def plot_angles(angles: pd.DataFrame, *, note: str) -> Figure:
     for place, (column, label) in enumerate(
         {"known": "as drawn", "oracle": "true mask", "rule": "rule of colour"}.items()
     ):
-        left.hist(angles[column].dropna(), bins=bins, histtype="step", color=COLOURS[place], label=label, linewidth=1.2)
+        left.hist(
+            angles[column].dropna(), bins=bins, histtype="step", color=LOOKS[place].colour, label=label, linewidth=1.2
+        )
         if column != "known":
-            right.plot(angles["known"], angles[column], MARKERS[place], color=COLOURS[place], markersize=2, alpha=0.5)
+            right.plot(
+                angles["known"], angles[column], LOOKS[place].marker, color=LOOKS[place].colour, markersize=2, alpha=0.5
+            )
     for border in BOUNDS:
         left.axvline(border, color=GREY, linewidth=0.5)
     right.plot([-60, 90], [-60, 90], color=INK, linewidth=0.8)

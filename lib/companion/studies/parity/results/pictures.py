@@ -1,5 +1,6 @@
 """What the picture searches say: does a query's tone decide the tone of what is returned?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ from companion.runs.store import Record
 from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
 from companion.stats.joins import count_joins, permutation_p
+from companion.stats.paired import t_test
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval
 from companion.studies.parity.pictures.experiment import ERASURES, PictureSpec
+from companion.studies.parity.results.simulation import estimate_rate
 from companion.studies.parity.study import ParityStudy
 from companion.studies.publish import read_records
 
@@ -119,17 +122,29 @@ def _names(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
-def tabulate_subsets(study: ParityStudy) -> pd.DataFrame:
-    """T5: persons with each design once: mean Delta over catalogues, and the share of catalogues with p <= 0.05."""
+def load_subsets(study: ParityStudy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Delta less its mean over relabellings, and p, of catalogues of persons with each design once, by variant."""
     specs = [spec for spec in study.picture_specs() if spec.subsets]
-    rows = []
+    found = {}
     for spec, record in zip(specs, read_records(study, specs), strict=True):
         for erasure in ERASURES:
             if f"p_{erasure}" in record.arrays:
-                p = record.arrays[f"p_{erasure}"]
                 variant = spec.rendition if erasure == "none" else erasure
-                delta = float(record.arrays[f"delta_{erasure}"].mean())
-                rows.append({"variant": variant, "n": len(p), "excess": delta, "rejected": float((p <= 0.05).mean())})
+                found[variant] = record.arrays[f"delta_{erasure}"], record.arrays[f"p_{erasure}"]
+    return found
+
+
+def tabulate_subsets(subsets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """T5: one row for each variant: mean Delta over catalogues, and the share of them with p <= 0.05.
+
+    Given the pictures, catalogues are independent draws of a tone for each design: Delta has a t interval over them,
+    the share the exact one of Clopper and Pearson.
+    """
+    rows = []
+    for variant, (delta, p) in subsets.items():
+        found, rate = t_test(delta, unit="catalogue"), estimate_rate(pd.Series(p))
+        rejected = {"rejected": rate["estimate"], "rejected_low": rate["low"], "rejected_high": rate["high"]}
+        rows.append({"variant": variant, "n": found.n, **as_columns(found, "excess"), **rejected})
     return pd.DataFrame(rows)
 
 

@@ -14,7 +14,7 @@ from companion.stats.detectable import detectable_bias
 from companion.stats.estimate import Estimate
 from companion.stats.joins import count_joins
 from companion.stats.relabelling import Relabelling
-from companion.studies.parity.simulation.experiment import TESTS, SimulationSpec, make_catalogue
+from companion.studies.parity.simulation.experiment import TESTS, SimulationSpec, make_catalogue, seed_generator
 from companion.studies.parity.study import ParityStudy, Spec
 from companion.studies.publish import read_records, records_origin
 
@@ -57,11 +57,13 @@ def estimate_rate(p: pd.Series, level: float = 0.95) -> dict[str, float]:
 
 
 def tabulate_levels(catalogues: pd.DataFrame) -> pd.DataFrame:
-    """T1: one row for each design and graph, one column for each test."""
-    rates = count_rejections(catalogues, ["design", "graph"])
-    wide = rates.pivot_table(index=["design", "graph"], columns="test", values="estimate", sort=False)[list(TESTS)]
-    counts = catalogues.groupby(["design", "graph"], sort=False).size().rename("n")
-    return pd.concat([counts, wide], axis=1).reset_index()
+    """T1: one row for each design and test, with the rate and its interval for each graph."""
+    rates = count_rejections(catalogues, ["design", "graph"]).rename(columns={"test": "arm"})
+    tables = []
+    for graph, group in rates.groupby("graph", sort=False):
+        names = {"estimate": str(graph), "low": f"{graph}_low", "high": f"{graph}_high"}
+        tables.append(group.set_index(["design", "arm"])[list(names)].rename(columns=names))
+    return pd.concat(tables, axis=1).reset_index()
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def draw_nulls(study: ParityStudy) -> pd.DataFrame:
     for spec in study.level_specs():
         if spec.design != "plain" or spec.graph in [part["graph"].iloc[0] for part in parts]:
             continue
-        generator = np.random.default_rng([spec.seed, 0])
+        generator = seed_generator(spec, 0)
         one = make_catalogue(generator, spec)
         relabelling = Relabelling(one.groups, one.exchange, generator)
         values = count_joins(one.retrieval, one.groups, relabelling, 10 * spec.draws).weigh(np.ones(1)).centred

@@ -1,15 +1,12 @@
 """Put a known dependence on the query's group into results, and draw labels that strata or blocks explain."""
 
-from typing import Literal, get_args
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.simulation.graphs import draw_weighted, redraw_repeats
-
-Kind = Literal["mixture", "tilt"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def inject_mixture(generator: np.random.Generator, retrieval: Retrieval, groups: Groups, strength: float) -> Retrieval:
@@ -39,9 +36,41 @@ def inject_tilt(generator: np.random.Generator, values: NDArray[np.float64], str
     return Retrieval(results, len(values), np.arange(len(values)))
 
 
+def match_tilt(strength: float, shares: tuple[float, ...], points: int = 400) -> float:
+    """Strength of a tilt of normal numbers that moves C as much as a mixture of ``strength`` does, in expectation.
+
+    Groups are ranges of the number, in the order of their shares. Large catalogues are assumed; the law is taken at
+    ``points`` quantiles.
+    """
+    levels = (np.arange(points) + 0.5) / points
+    values = norm.ppf(levels)
+    distance = np.abs(np.subtract.outer(values, values))
+    member = np.searchsorted(np.cumsum(shares)[:-1], levels)[:, None] == np.arange(len(shares))
+    share = member.mean(axis=0)
+
+    def miss(tilt: float) -> float:
+        weight = np.exp(-tilt * distance)
+        found = weight @ member / weight.sum(axis=1, keepdims=True)
+        gain = (found * member).sum(axis=1).mean() - found.mean(axis=0) @ share
+        return float(gain - strength * (1 - share @ share))
+
+    return float(brentq(miss, 0.0, 100.0)) if strength else 0.0
+
+
+def cut_into_groups(values: NDArray[np.float64], shares: tuple[float, ...]) -> Groups:
+    """Groups of ``shares`` by the order of ``values`` (n,), the smallest first."""
+    order = np.argsort(np.argsort(values))
+    return Groups(np.repeat(np.arange(len(shares)), _round_sizes(shares, len(values)))[order], len(shares))
+
+
 def draw_groups(generator: np.random.Generator, shares: tuple[float, ...], count: int) -> Groups:
     """Labels whose numbers are as near to the shares as can be, in a random order; no group is empty."""
+    sizes = _round_sizes(shares, count)
+    return Groups(generator.permutation(np.repeat(np.arange(len(shares)), sizes)), len(shares))
+
+
+def _round_sizes(shares: tuple[float, ...], count: int) -> Integers:
     borders = np.round(np.cumsum(shares) * count).astype(int)
     sizes = np.maximum(np.diff(borders, prepend=0), 1)
     sizes[np.argmax(sizes)] -= sizes.sum() - count
-    return Groups(generator.permutation(np.repeat(np.arange(len(shares)), sizes)), len(shares))
+    return sizes

@@ -1,6 +1,6 @@
 """One run of the simulation study: many made-up catalogues of one kind, each tested in every way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,27 +8,33 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from companion.origin import describe_origin
+from companion.runs.spec import spec_id
 from companion.stats.dyadic import Pairs, estimate_centred
 from companion.stats.join_moments import centred_kernel, join_moments
-from companion.stats.joins import count_joins, permutation_p
+from companion.stats.joins import Weighted, count_joins, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.simulation import naive
-from companion.studies.parity.simulation.bias import draw_groups, inject_mixture
-from companion.studies.parity.simulation.graphs import make_retrieval
+from companion.studies.parity.simulation.bias import (
+    cut_into_groups,
+    draw_groups,
+    inject_mixture,
+    inject_tilt,
+    match_tilt,
+)
+from companion.studies.parity.simulation.graphs import Graph, make_retrieval
 
 Design = Literal["plain", "strata", "blocks"]
+Search = Literal[Graph, "tilt"]
 STRATA, PULL = 5, 0.5
 """Strata of that design, and the share of results that are drawn from the query's own stratum."""
 PHOTOS = 4
 """Items of a block."""
-TESTS = (
-    "centred", "share", "chi_square", "parity", "unrestricted",
-    "pearson", "normal", "naive_chi_square", "naive_parity", "random_results",
-)  # fmt: skip
-"""Names of the p-values: three statistics and parity to the catalogue by permutation as the design asks; C by
-unrestricted permutation; C by its exact moments and the Pearson III law; S by its exact moments and the normal law; and
-three tests that take results for independent draws."""
+PERMUTED = ("centred", "share", "chi_square", "parity")
+"""Names of the p-values by permutation as the design asks: of three statistics, and of parity to the catalogue."""
+TESTS = (*PERMUTED, "unrestricted", "pearson", "normal", "naive_chi_square", "naive_parity", "random_results")
+"""Beside them, where no bias is put in: C by unrestricted permutation; C by its exact moments and the Pearson III law;
+S by its exact moments and the normal law; and three tests that take results for independent draws."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,18 @@ class SimulationSpec:
     """All that can change the result of one run.
 
     Attributes:
-        graph: kind of search, see `graphs.make_retrieval`.
+        graph: kind of search, see `graphs.make_retrieval`; ``tilt``: results are drawn by nearness of a number, whose
+            ranges are the groups (see `bias.match_tilt`).
         design: ``plain``; ``strata``: the group and half of the results depend on a stratum; ``blocks``: four items
             share a label and nearly a place.
         items, depth: N and K.
         shares: of the groups.
-        strength: of the bias by mixture that is injected.
+        strength: of the bias by mixture that is injected, or that the tilt is as strong as.
         repetitions: catalogues.
         draws: relabellings of each.
     """
 
-    graph: Literal["random", "near_low", "near_high", "hubs"]
+    graph: Search
     design: Design
     items: int
     depth: int
@@ -72,16 +79,34 @@ class Catalogue:
 
 
 def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Make one record: p of each of ``TESTS`` and the estimates of C, one row for each catalogue, and the facts."""
+    """Make one record: p-values and the estimate of C, one row for each catalogue, and the facts.
+
+    Without a bias there is a p of each of ``TESTS``, with one of ``PERMUTED`` alone.
+    """
     rows = []
     for repetition in range(spec.repetitions):
-        generator = np.random.default_rng([spec.seed, repetition])
-        rows.append(compute_p_values(make_catalogue(generator, spec), generator, spec.draws))
+        generator = seed_generator(spec, repetition)
+        catalogue = make_catalogue(generator, spec)
+        joins = count(catalogue, generator, spec.draws)
+        rows.append(run_permutation_tests(catalogue, joins))
+        if not spec.strength:
+            free = catalogue.exchange.free
+            unrestricted = joins if free else count(replace(catalogue, exchange=Exchange()), generator, spec.draws)
+            rows[-1] |= {"unrestricted": permutation_p(unrestricted.centred), **run_other_tests(catalogue, joins)}
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}, describe_origin()
+
+
+def seed_generator(spec: SimulationSpec, repetition: int) -> np.random.Generator:
+    """Random numbers of one catalogue; those of two kinds of catalogue are independent even with one seed."""
+    return np.random.default_rng([spec.seed, repetition, int(spec_id(spec), 16)])
 
 
 def make_catalogue(generator: np.random.Generator, spec: SimulationSpec) -> Catalogue:
     """Draw a catalogue of the kind that the spec asks for."""
+    if spec.graph == "tilt":
+        values = generator.normal(size=spec.items)
+        retrieval = inject_tilt(generator, values, match_tilt(spec.strength, spec.shares), spec.depth)
+        return Catalogue(retrieval, cut_into_groups(values, spec.shares), Exchange())
     if spec.design == "blocks":
         blocks = np.arange(spec.items) // PHOTOS
         labels = draw_groups(generator, spec.shares, int(blocks[-1]) + 1)
@@ -107,35 +132,39 @@ def _draw_strata(generator: np.random.Generator, groups: Groups) -> Integers:
     return np.where(generator.random(len(groups.codes)) < 0.5, favourite, anywhere)
 
 
-def compute_p_values(catalogue: Catalogue, generator: np.random.Generator, draws: int) -> dict[str, float]:
-    """p of each of ``TESTS``, and C less its mean over relabellings with its interval."""
+def count(catalogue: Catalogue, generator: np.random.Generator, draws: int) -> Weighted:
+    """Counts of the catalogue as it is, and relabelled."""
     retrieval, groups = catalogue.retrieval, catalogue.groups
     relabelling = Relabelling(groups, catalogue.exchange, generator)
-    joins = count_joins(retrieval, groups, relabelling, draws, table=True).weigh(np.ones(1))
-    free = joins
-    if not catalogue.exchange.free:
-        free = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), draws).weigh(np.ones(1))
-    mean = float(joins.centred[1:].mean())
-    estimate = estimate_centred(
-        Pairs(retrieval, groups, groups, catalogue.exchange.blocks), np.ones(retrieval.results.shape[1]), mean
-    )
-    exact = join_moments(retrieval, groups, centred_kernel(groups.shares))
-    share = join_moments(retrieval, groups, np.eye(groups.number))
-    score = (joins.matches[0] - share.mean) / np.sqrt(share.variance)
+    return count_joins(retrieval, groups, relabelling, draws, table=True).weigh(np.ones(1))
+
+
+def run_permutation_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
+    """p of each of ``PERMUTED``, and C less its mean over relabellings with its interval."""
+    retrieval, groups = catalogue.retrieval, catalogue.groups
+    pairs = Pairs(retrieval, groups, groups, catalogue.exchange.blocks)
+    estimate = estimate_centred(pairs, np.ones(retrieval.results.shape[1]), float(joins.centred[1:].mean()))
     return {
         "centred": permutation_p(joins.centred),
         "share": permutation_p(joins.same_share),
         "chi_square": permutation_p(joins.chi_square),
         "parity": permutation_p(joins.parity_distance),
-        "unrestricted": permutation_p(free.centred),
-        "pearson": exact.p(float(joins.centred[0] * joins.total)),
-        "normal": float(stats.norm.sf(score)),
-        "naive_chi_square": naive.chi_square_p(retrieval, groups),
-        "naive_parity": naive.parity_p(retrieval, groups),
-        "random_results": naive.random_results_p(retrieval, groups),
         "estimate": estimate.estimate,
         "low": estimate.low,
         "high": estimate.high,
-        "spread": float(np.sqrt(exact.variance)) / joins.total,
         "reciprocity": retrieval.reciprocity,
+    }
+
+
+def run_other_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
+    """p of the tests of ``TESTS`` that need no relabelling."""
+    retrieval, groups = catalogue.retrieval, catalogue.groups
+    exact = join_moments(retrieval, groups, centred_kernel(groups.shares))
+    share = join_moments(retrieval, groups, np.eye(groups.number))
+    return {
+        "pearson": exact.p(float(joins.centred[0] * joins.total)),
+        "normal": float(stats.norm.sf((joins.matches[0] - share.mean) / np.sqrt(share.variance))),
+        "naive_chi_square": naive.chi_square_p(retrieval, groups),
+        "naive_parity": naive.parity_p(retrieval, groups),
+        "random_results": naive.random_results_p(retrieval, groups),
     }

@@ -24,8 +24,8 @@ def make_retrieval(
 
     ``random``: each other item is as likely as any. ``near_low``, ``near_high``: nearest neighbours of points from a
     normal law in 2 and 100 dimensions; in many dimensions some items are near to very many. ``hubs``: items are drawn
-    in proportion to a popularity with a heavy tail. Items of one of ``blocks`` (n,) have nearly one place, or one
-    popularity.
+    in proportion to a popularity with a heavy tail, and repeats are drawn again. Items of one of ``blocks`` (n,) have
+    nearly one place, or one popularity.
     """
     block = np.arange(items) if blocks is None else blocks
     if graph in DIMENSIONS:
@@ -33,10 +33,12 @@ def make_retrieval(
         near = places if blocks is None else places + NOISE * generator.normal(size=places.shape)
         results = find_neighbours(near, depth)
     elif graph == "hubs":
-        popularity = generator.exponential(size=items)[block] ** 2
-        results = draw_weighted(generator, np.broadcast_to(popularity, (items, items)), depth)
+        popularity = np.cumsum(generator.exponential(size=items)[block] ** 2)
+        results = draw_different(
+            items, depth, lambda rows: np.searchsorted(popularity, generator.random(len(rows)) * popularity[-1])
+        )
     else:
-        results = draw_random(generator, items, depth)
+        results = draw_different(items, depth, lambda rows: generator.integers(0, items, len(rows)))
     return Retrieval(results, items, np.arange(items))
 
 
@@ -61,12 +63,10 @@ def draw_weighted(generator: np.random.Generator, weights: NDArray[np.float64], 
     return np.take_along_axis(first, order, axis=1)
 
 
-def draw_random(generator: np.random.Generator, items: int, depth: int) -> Integers:
-    """Draw ``depth`` different others for each item, each as likely as any."""
-    results = generator.integers(0, items, (items, depth))
-    return redraw_repeats(
-        results, np.ones(results.shape, dtype=bool), lambda rows: generator.integers(0, items, len(rows))
-    )
+def draw_different(items: int, depth: int, draw: Draw) -> Integers:
+    """Draw ``depth`` different others for each item; what is drawn twice is drawn again."""
+    results = draw(np.repeat(np.arange(items), depth)).reshape(items, depth)
+    return redraw_repeats(results, np.ones(results.shape, dtype=bool), draw)
 
 
 def redraw_repeats(results: Integers, drawn: NDArray[np.bool_], draw: Draw) -> Integers:
