@@ -252,15 +252,16 @@ def _spread(groups: Groups, bits: int) -> Words:
 def _count_groups(labels: Words, times: Integers, number: int) -> Integers:
     """How many rows are in each group, row i counted ``times[i]`` times: (draws, G).
 
-    The times are split into powers of two, so that nothing is counted twice.
+    The times are split into powers of two.
     """
     counts = np.zeros((labels.shape[2] * WORD, number), dtype=np.int64)
-    for level in range(int(times.max(initial=0)).bit_length()):
-        rows = np.flatnonzero(times >> level & 1)
-        for start in range(0, len(rows), ROWS):
-            part = labels[rows[start : start + ROWS]]
-            for group in range(1, number):
-                counts[:, group] += count_bits(_choose(part, group)) << level
+    powers = range(int(times.max(initial=1)).bit_length())
+    for start in range(0, len(labels), ROWS):
+        part, often = labels[start : start + ROWS], times[start : start + ROWS]
+        rows = [np.flatnonzero(often >> power & 1) for power in powers]
+        for group in range(1, number):
+            chosen = _choose(part, group)
+            counts[:, group] += count_bits(*(chosen[each] for each in rows))
     counts[:, 0] = times.sum() - counts[:, 1:].sum(axis=1)
     return counts
 

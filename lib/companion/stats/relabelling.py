@@ -119,12 +119,17 @@ def _check_constant(values: Integers, first: Integers, unit: Integers, what: str
         raise CompanionError(f"block number {block} has {what}: a block keeps one")
 
 
-def count_bits(rows: Words) -> Integers:
-    """How many rows have each bit set: (n, words) -> (64 x words,), by carry-save addition of the rows."""
-    width = rows.shape[1] * WORD
-    total = np.zeros(width, dtype=np.int64)
+def count_bits(*levels: Words) -> Integers:
+    """How many rows have each bit set, (n, words) -> (64 x words,), by carry-save addition of the rows.
+
+    Rows of the second array count twice, those of the third four times, and so on.
+    """
+    total = np.zeros(levels[0].shape[1] * WORD, dtype=np.int64)
+    rows = levels[0][:0]
     level = 0
-    while len(rows):
+    while len(rows) or level < len(levels):
+        if level < len(levels):
+            rows = np.concatenate([rows, levels[level]]) if len(rows) else levels[level]
         carries = []
         while (third := len(rows) // 3) > 0:
             one, two, three = rows[:third], rows[third : 2 * third], rows[2 * third : 3 * third]

@@ -66,6 +66,7 @@ class PictureSettings:
         garments: items of a drawn catalogue.
         size: height and width of all pictures, in pixels.
         confounding: share of garments whose category goes with the tone, in the confounded catalogue.
+        draws: relabellings of each search.
         seeds: of the drawn catalogues; the first also chooses the persons.
         margin: an excess share within this of zero is no leak.
     """
@@ -76,6 +77,7 @@ class PictureSettings:
     garments: Annotated[int, Field(ge=50)]
     size: Annotated[int, Field(ge=32)]
     confounding: Share
+    draws: Count
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     margin: Share
 

@@ -3,34 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from companion.studies.parity.data import garments
 from companion.studies.parity.data.drawing import Images
+from companion.studies.parity.data.emoji import draw_persons
 from companion.studies.parity.data.skin import measure_tones
 from companion.studies.parity.names import NAMES
-from companion.studies.parity.pictures.experiment import draw, make_catalogue
+from companion.studies.parity.pictures.experiment import choose_designs, make_catalogue
 from companion.studies.parity.results.pictures import Search
 from companion.studies.parity.study import ParityStudy
 
-SHOWN = 500
+SHOWN = 200
 """Garments whose skin is measured, at most."""
 ResultList = tuple[str, Images, list[int]]
 
 
 def draw_lists(searches: Sequence[Search], variants: Sequence[str], query: int) -> list[ResultList]:
-    """Name, pictures (1 + K, h, w, 3) and tones of a query and its results in each variant of one catalogue.
+    """Name, pictures (1 + K, h, w, 3) and tones of a person and its results in each variant of the search.
 
     The pictures are whole, whatever the search saw of them.
     """
-    images = draw(next(one for one in searches if one.variant == "whole").spec).images
     chosen = {one.variant: one for one in searches}
+    spec = chosen["whole"].spec
+    persons = choose_designs(spec.items, spec.seed)
     lists = []
     for variant in variants:
-        rows = np.concatenate([[query], chosen[variant].retrieval.results[query]])
+        rows = [query, *chosen[variant].retrieval.results[query]]
         tones = [int(tone) for tone in chosen[variant].groups.codes[rows]]
-        lists.append((NAMES.name("variant", variant), images[rows], tones))
+        shown = replace(persons, table=persons.table.iloc[rows], drawings=[persons.drawings[row] for row in rows])
+        lists.append((NAMES.name("variant", variant), draw_persons(shown), tones))
     return lists
 
 

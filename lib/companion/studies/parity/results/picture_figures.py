@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from companion.show.style import GREY, INK, fix_layout, in_style, new_figure
 from companion.studies.parity.data.drawing import Images
@@ -21,22 +22,20 @@ def plot_results(lists: Sequence[tuple[str, Images, Sequence[int]]], *, note: st
 
     ``lists`` holds for each search its name, the pictures (1 + K, h, w, 3), the query first, and their tones from 0.
     """
-    columns = len(lists[0][1])
     figure = new_figure(0.2 + 0.78 * len(lists), f"{note} Left of the line: the query. Bars: tone, light to dark.")
-    grid = figure.subplots(len(lists), columns, squeeze=False)
-    for row, (name, images, tones) in zip(grid, lists, strict=True):
-        for place, (axes, image, tone) in enumerate(zip(row, images, tones, strict=True)):
-            axes.imshow(image)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.grid(visible=False)
-            for side in axes.spines.values():
-                side.set_visible(False)
-            axes.axhspan(image.shape[0] + 4, image.shape[0] + 16, color=TONES[tone], clip_on=False)
-            axes.set_ylim(image.shape[0] + 18, 0)
-            if place == 0:
-                axes.set_title(name, loc="left", size=7.5)
-                axes.spines["right"].set(visible=True, color=GREY, linewidth=1.2)
+    rows = figure.subplots(len(lists), 1, squeeze=False)[:, 0]
+    for axes, (name, images, tones) in zip(rows, lists, strict=True):
+        side, gap = images.shape[1], images.shape[1] // 8
+        strip = np.full((side, len(images) * (side + gap) - gap, 3), 255, dtype=np.uint8)
+        for place, (image, tone) in enumerate(zip(images, tones, strict=True)):
+            left = place * (side + gap)
+            strip[:, left : left + side] = image
+            axes.add_patch(Rectangle((left, side + gap / 2), side, gap / 1.5, color=TONES[tone]))
+        axes.imshow(strip)
+        axes.axvline(side + gap / 2, color=GREY, linewidth=1.2)
+        axes.set_title(name, loc="left", size=7.5)
+        axes.set(ylim=(side + 1.5 * gap, 0), xticks=(), yticks=())
+        axes.set_axis_off()
     return fix_layout(figure)
 
 

@@ -19,8 +19,6 @@ from companion.studies.parity.results.simulation import estimate_rate
 from companion.studies.parity.study import ParityStudy
 from companion.studies.publish import read_records
 
-DRAWS = 9_999
-
 
 @dataclass(frozen=True)
 class Search:
@@ -73,7 +71,7 @@ class Tested:
     draws: np.ndarray
 
 
-def run_test(search: Search, stratified: bool, draws: int = DRAWS, level: float = 0.95) -> Tested:
+def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) -> Tested:
     """Test one search by relabelling.
 
     Tones of persons are exchanged within a design, and their intervals take the drawings of a design as one. Tones of
