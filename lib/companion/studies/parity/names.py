@@ -18,6 +18,8 @@ NAMES = Names(
         "design": _TABLES["designs"],
         "catalogue": _TABLES["catalogues"],
         "variant": _TABLES["variants"],
+        "situation": _TABLES["situations"],
+        "exchange": _TABLES["exchanges"],
     },
     headings=_TABLES["headings"],
 )

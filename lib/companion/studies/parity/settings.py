@@ -56,6 +56,36 @@ class PowerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ConfoundedSettings:
+    """Catalogues of garments whose category goes with the tone of who wears them.
+
+    Attributes:
+        items: garments of each catalogue.
+        share: of garments whose category is one of their tone's own.
+        seeds: one catalogue for each.
+    """
+
+    items: Annotated[int, Field(ge=50)]
+    share: Share
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class PhotographSettings:
+    """A catalogue with several pictures of each person.
+
+    Attributes:
+        persons: how many.
+        each: pictures of each.
+        labellings: how often tones are drawn for the persons, each time tested.
+    """
+
+    persons: Annotated[int, Field(ge=10)]
+    each: Annotated[int, Field(ge=2)]
+    labellings: Count
+
+
+@dataclass(frozen=True, config=STRICT)
 class PictureSettings:
     """Search by pictures.
 
@@ -65,9 +95,9 @@ class PictureSettings:
         subsets: catalogues of persons in which each design occurs once.
         garments: items of a drawn catalogue.
         size: height and width of all pictures, in pixels.
-        confounding: share of garments whose category goes with the tone, in the confounded catalogue.
         draws: relabellings of each search.
         seeds: of the drawn catalogues; the first also chooses the persons.
+        confounded, photographs: further catalogues of garments.
         margin: an excess share within this of zero is no leak.
     """
 
@@ -76,9 +106,10 @@ class PictureSettings:
     subsets: Annotated[int, Field(ge=0)]
     garments: Annotated[int, Field(ge=50)]
     size: Annotated[int, Field(ge=32)]
-    confounding: Share
     draws: Count
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    confounded: ConfoundedSettings
+    photographs: PhotographSettings
     margin: Share
 
 

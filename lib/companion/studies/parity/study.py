@@ -22,7 +22,7 @@ from companion.studies.parity.simulation.experiment import Design, Search, Simul
 from companion.studies.study import Study
 
 Spec = SimulationSpec | PictureSpec
-DATA_SETTINGS = ("persons", "garments", "confounding", "seeds")
+DATA_SETTINGS = ("persons", "garments", "seeds", "confounded", "photographs")
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,16 @@ class ParityStudy(Study):
         """The persons and the garments of the picture searches, without their drawings."""
         one = self.settings.pictures
         persons = choose_designs(one.persons, one.seeds[0])
+        kinds = [
+            *((one.garments, 1, 0.0, seed) for seed in one.seeds),
+            *((one.confounded.items, 1, one.confounded.share, seed) for seed in one.confounded.seeds),
+            (one.photographs.persons * one.photographs.each, one.photographs.each, 0.0, one.seeds[0]),
+        ]
         drawn = [
-            make_garments(one.garments, shares=TONE_SHARES, confounding=tied, seed=seed).table.assign(
-                seed=seed, confounding=tied
+            make_garments(count, shares=TONE_SHARES, photos=photos, confounding=tied, seed=seed).table.assign(
+                seed=seed, confounding=tied, photos=photos
             )
-            for seed in one.seeds
-            for tied in (0.0, one.confounding)
+            for count, photos, tied, seed in kinds
         ]
         frames = {"persons": persons.table, "garments": pd.concat(drawn, ignore_index=True)}
         text = "".join(frame.to_csv(index=False, float_format="%.9g") for frame in frames.values())
@@ -110,37 +114,64 @@ class ParityStudy(Study):
         depth, draws, version = self.settings.depth, self.settings.draws, self.version(SimulationSpec)
         return SimulationSpec(graph, design, items, depth, shares, strength, repetitions, draws, seed, version)
 
-    def picture_specs(self) -> list[PictureSpec]:
-        """Searches of persons in every rendition, and of garments in every rendition and with confounding."""
-        one, depth, version = self.settings.pictures, self.settings.depth, self.version(PictureSpec)
-        frozen = self.frozen() or self.facts()
-        kinds: list[tuple[Literal["persons", "garments"], Rendition, float, int]] = [
-            ("persons", rendition, 0.0, one.seeds[0]) for rendition in emoji.VARIANTS
+    def search_specs(self) -> list[PictureSpec]:
+        """Searches of persons and of garments in every rendition."""
+        one = self.settings.pictures
+        persons = [
+            self._picture_spec("persons", rendition, one.persons, one.seeds[0], labellings=one.subsets)
+            for rendition in emoji.VARIANTS
         ]
-        for seed in one.seeds:
-            kinds += [("garments", rendition, 0.0, seed) for rendition in garments.VARIANTS]
-            kinds += [("garments", "garment_only", one.confounding, seed)]
+        return persons + [
+            self._picture_spec("garments", rendition, one.garments, seed)
+            for seed in one.seeds
+            for rendition in garments.VARIANTS
+        ]
+
+    def design_specs(self) -> list[PictureSpec]:
+        """Searches of garments without skin whose category goes with the tone, and of several pictures of each."""
+        one = self.settings.pictures
+        tied, photos = one.confounded, one.photographs
+        count = photos.persons * photos.each
         return [
-            PictureSpec(
-                catalogue,
-                rendition,
-                one.persons if catalogue == "persons" else one.garments,
-                confounding,
-                depth,
-                one.subsets if catalogue == "persons" else 0,
-                one.size,
-                one.network,
-                frozen["weights"],
-                frozen["data"],
-                seed,
-                version,
+            self._picture_spec("garments", "garment_only", tied.items, seed, confounding=tied.share)
+            for seed in tied.seeds
+        ] + [
+            self._picture_spec(
+                "garments", "garment_only", count, one.seeds[0], photos=photos.each, labellings=photos.labellings
             )
-            for catalogue, rendition, confounding, seed in kinds
         ]
+
+    def _picture_spec(
+        self,
+        catalogue: Literal["persons", "garments"],
+        rendition: Rendition,
+        items: int,
+        seed: int,
+        *,
+        photos: int = 1,
+        confounding: float = 0.0,
+        labellings: int = 0,
+    ) -> PictureSpec:
+        one, frozen = self.settings.pictures, self.frozen() or self.facts()
+        return PictureSpec(
+            catalogue,
+            rendition,
+            items,
+            photos,
+            confounding,
+            self.settings.depth,
+            labellings,
+            one.size,
+            one.network,
+            frozen["weights"],
+            frozen["data"],
+            seed,
+            self.version(PictureSpec),
+        )
 
     def specs(self) -> list[Spec]:
         """Every run behind the tables."""
-        return [*self.picture_specs(), *self.level_specs(), *self.power_specs()]
+        return [*self.search_specs(), *self.design_specs(), *self.level_specs(), *self.power_specs()]
 
     @property
     def work(self) -> Work:

@@ -59,12 +59,13 @@ def test_the_seed_determines_everything_and_smaller_catalogues_are_parts_of_larg
     assert make_garments(20, shares=FIVE, seed=5).drawings != again.drawings
 
 
-def test_photos_of_a_model_share_skin_hair_and_build() -> None:
+def test_photos_of_a_model_share_skin_hair_build_and_garment() -> None:
     made = make_garments(10, photos=4, seed=2)
     table = made.table
     assert table["model"].tolist() == [0] * 4 + [1] * 4 + [2] * 2
-    assert (table.groupby("model")[["group", "tone", "ita"]].nunique() == 1).all().all()
-    assert table["category"].nunique() > 2 and len(set(made.drawings)) == 10
+    same = ["group", "tone", "ita", "category", "colour", "pattern"]
+    assert (table.groupby("model")[same].nunique() == 1).all().all()
+    assert table["category"].nunique() > 1 and table["gain"].nunique() == len(set(made.drawings)) == 10
 
 
 def test_confounding_ties_the_category_and_nothing_else() -> None:

@@ -11,9 +11,10 @@ def spec(**changes) -> PictureSpec:
         "catalogue": "persons",
         "rendition": "whole",
         "items": 10,
+        "photos": 1,
         "confounding": 0.0,
         "depth": 5,
-        "subsets": 2,
+        "labellings": 2,
         "size": 128,
     }
     return PictureSpec(
@@ -38,7 +39,7 @@ def test_a_search_of_persons_leaves_out_their_own_design() -> None:
 
 
 def test_a_search_of_garments_keeps_their_groups() -> None:
-    arrays, _ = embed_and_search(spec(catalogue="garments", rendition="garment_only", items=50, subsets=0))
+    arrays, _ = embed_and_search(spec(catalogue="garments", rendition="garment_only", items=50, labellings=0))
     assert set(arrays) == {"tone", "kind", "results_none"} and arrays["tone"].max() == 4
 
 

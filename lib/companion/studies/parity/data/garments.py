@@ -2,8 +2,8 @@
 
 Everything but the skin is drawn independently of it, unless ``confounding`` ties the category to the tone: then the
 tone can be told from the garment alone, as in a catalogue that shows some clothes on some people. A person ("model")
-may be seen in several pictures, with one skin, hair and build. All is determined by the seed, and the first items of a
-larger catalogue are those of a smaller one.
+may be seen in several pictures, with one skin, hair, build and garment. All is determined by the seed, and the first
+items of a larger catalogue are those of a smaller one.
 """
 
 import colorsys
@@ -96,7 +96,7 @@ def make_garments(
         count: how many items.
         shares: share of models in each group of tones, from light to dark; the groups divide the palette evenly, so
             that (0.2,) * 5 draws all tones alike.
-        photos: pictures of each model; the last may have fewer.
+        photos: pictures of each model, in one garment; the last may have fewer.
         confounding: share of items whose category is drawn from their group's own part of the categories, 0 to 1.
         seed: of everything.
 
@@ -113,11 +113,15 @@ def make_garments(
     rows, drawings = [], []
     for number in range(count):
         model = _draw_model(np.random.default_rng([seed, 0, number // photos]), shares)
-        item = _draw_item(np.random.default_rng([seed, 1, number]), model["group"], len(shares), confounding)
+        garment = np.random.default_rng([seed, 1, number // photos])
+        item = _draw_item(garment, model["group"], len(shares), confounding)
+        photo = np.random.default_rng([seed, 2, number])
+        gain, pose = float(photo.uniform(*GAIN)), Pose(**_draw_pose(photo), build=model["build"])
         look = Look(model["skin"], model["hair"], model["hairstyle"], item["category"], item["pattern"], item["cloth"])
-        drawings.append(draw_figure(look, Pose(**item["pose"], build=model["build"])))
-        facts = {key: item[key] for key in ("category", "colour", "pattern", "tied", "gain")}
-        rows.append({"model": number // photos, **facts, **{key: model[key] for key in ("group", "tone", "ita")}})
+        drawings.append(draw_figure(look, pose))
+        facts = {key: item[key] for key in ("category", "colour", "pattern", "tied")}
+        known = {key: model[key] for key in ("group", "tone", "ita")}
+        rows.append({"model": number // photos, **facts, "gain": gain, **known})
     return Garments(pd.DataFrame(rows), drawings)
 
 
@@ -179,8 +183,6 @@ def _draw_item(generator: np.random.Generator, group: int, groups: int, confound
         "colour": colour,
         "pattern": PATTERNS[generator.integers(len(PATTERNS))],
         "cloth": _mix_cloth(hue, saturation, value),
-        "gain": float(generator.uniform(*GAIN)),
-        "pose": _draw_pose(generator),
     }
 
 

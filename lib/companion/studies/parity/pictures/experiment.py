@@ -14,6 +14,7 @@ from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.drawing import Images
 from companion.studies.parity.data.erase import fit_class_means, fit_leace
+from companion.studies.parity.simulation.bias import draw_groups
 
 Erasure = Literal["none", "one_direction", "all_directions", "leace", "random"]
 ERASURES: tuple[Erasure, ...] = ("none", "one_direction", "all_directions", "leace", "random")
@@ -33,9 +34,11 @@ class PictureSpec:
         catalogue: ``persons`` (OpenMoji, every design in five tones) or ``garments`` (drawn by code).
         rendition: what of the picture is left, see ``emoji.PAINTS`` and ``garments.PAINTS``.
         items: designs of persons, or garments.
+        photos: pictures of each person of a catalogue of garments.
         confounding: share of garments whose category goes with the tone.
         depth: K.
-        subsets: catalogues of persons in which each design occurs once, in a tone drawn at random.
+        labellings: how often tones are drawn at random: one for each design of persons, or for each person with
+            several photos.
         size: height and width of the pictures, in pixels.
         network, weights: image network and the sha256 of its weights.
         drawings: sha256 of the drawings.
@@ -44,9 +47,10 @@ class PictureSpec:
     catalogue: Literal["persons", "garments"]
     rendition: Rendition
     items: int
+    photos: int
     confounding: float
     depth: int
-    subsets: int
+    labellings: int
     size: int
     network: str
     weights: str
@@ -56,20 +60,26 @@ class PictureSpec:
 
     def __str__(self) -> str:
         tied = f", confounding {self.confounding:g}" if self.confounding else ""
-        return f"{self.catalogue}, {self.rendition}, {self.items}{tied}, seed {self.seed}"
+        several = f", {self.photos} photos of each" if self.photos > 1 else ""
+        return f"{self.catalogue}, {self.rendition}, {self.items}{tied}{several}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with their tone (n,) from 0, and what is held fixed: design of a person or category of a garment."""
+    """Pictures with their tone (n,) from 0, what is held fixed (design or category), and the person that is seen."""
 
     images: Images
     tone: Integers
     kind: Integers
+    person: Integers
 
 
 def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Make one record: results of each erasure, tones and kinds; and for subsets of persons Delta and p."""
+    """Make one record: results of each erasure, tones and kinds; and for each labelling Delta and p.
+
+    Labellings of persons are catalogues in which each design occurs once. With several photos, ``p_items`` exchanges
+    the labels of photos and ``p_persons`` those of persons.
+    """
     from companion.models.image_network import load_image_network
 
     drawn = draw(spec)
@@ -80,8 +90,10 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
         changed = erase(vectors, drawn.tone, erasure, spec.seed)
         found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)
         arrays[f"results_{erasure}"] = found.indices.astype(np.int32)
-        if spec.subsets:
+        if spec.catalogue == "persons" and spec.labellings:
             arrays |= {f"{name}_{erasure}": values for name, values in search_subsets(changed, drawn, spec).items()}
+        elif spec.photos > 1:
+            arrays |= run_labellings(found.indices, drawn.person, spec)
     return arrays, describe_origin()
 
 
@@ -94,6 +106,7 @@ def draw(spec: PictureSpec) -> Labelled:
             garments.draw_garments(made, cast(garments.Variant, spec.rendition), spec.size),
             made.table["group"].to_numpy(),
             kinds,
+            made.table["model"].to_numpy(),
         )
     persons = choose_designs(spec.items, spec.seed)
     kinds = np.unique(persons.table["design"], return_inverse=True)[1]
@@ -101,12 +114,15 @@ def draw(spec: PictureSpec) -> Labelled:
         emoji.draw_persons(persons, cast(emoji.Variant, spec.rendition), spec.size),
         persons.table["tone"].to_numpy() - 1,
         kinds,
+        kinds,
     )
 
 
 def make_catalogue(spec: PictureSpec) -> garments.Garments:
-    """The garments of a run: five groups of tones alike, one picture of each model."""
-    return garments.make_garments(spec.items, shares=TONE_SHARES, confounding=spec.confounding, seed=spec.seed)
+    """The garments of a run: five groups of tones alike."""
+    return garments.make_garments(
+        spec.items, shares=TONE_SHARES, photos=spec.photos, confounding=spec.confounding, seed=spec.seed
+    )
 
 
 def choose_designs(count: int, seed: int) -> emoji.Persons:
@@ -134,7 +150,7 @@ def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: 
 def search_subsets(vectors: NDArray[np.float64], drawn: Labelled, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
     """Delta less its mean over relabellings, and p, of each catalogue in which every design occurs once."""
     designs, found = int(drawn.kind.max()) + 1, []
-    for subset in range(spec.subsets):
+    for subset in range(spec.labellings):
         generator = np.random.default_rng([spec.seed, subset])
         order = generator.permutation(len(vectors))
         rows = np.sort(order[np.unique(drawn.kind[order], return_index=True)[1]])
@@ -145,3 +161,21 @@ def search_subsets(vectors: NDArray[np.float64], drawn: Labelled, spec: PictureS
         found.append((joins.excess[0] - joins.excess[1:].mean(), permutation_p(joins.centred)))
     delta, p = np.array(found).T
     return {"delta": delta, "p": p}
+
+
+def run_labellings(results: Integers, person: Integers, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
+    """Delta of tones drawn at random for each person, and p by exchanging labels of photos and of persons."""
+    retrieval = Retrieval(results, len(results), np.arange(len(results)))
+    found = []
+    for labelling in range(spec.labellings):
+        generator = np.random.default_rng([spec.seed, labelling])
+        tones = draw_groups(generator, TONE_SHARES, int(person.max()) + 1)
+        groups = Groups(tones.codes[person], tones.number)
+        free, by_person = (
+            count_joins(retrieval, groups, Relabelling(groups, exchange, generator), DRAWS).weigh(np.ones(1))
+            for exchange in (Exchange(), Exchange(blocks=person))
+        )
+        delta = by_person.excess[0] - by_person.excess[1:].mean()
+        found.append((delta, permutation_p(free.centred), permutation_p(by_person.centred)))
+    delta, items, persons = np.array(found).T
+    return {"delta": delta, "p_items": items, "p_persons": persons}

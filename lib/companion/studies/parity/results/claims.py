@@ -104,12 +104,7 @@ def decide_picture_claims(
             found = t_test(once[variant][0], unit="catalogue", level=family)
             n, test = f"{found.n} catalogues", "t interval of the excess share over catalogues"
         else:
-            chosen = [
-                one
-                for one in tested
-                if (one.search.spec.catalogue, one.search.variant, one.search.spec.confounding)
-                == (catalogue, variant, 0)
-            ]
+            chosen = [one for one in tested if (one.search.spec.catalogue, one.search.variant) == (catalogue, variant)]
             found = pool_estimates([one.excess for one in chosen], family)
             n = f"{len(chosen)} \u00d7 {chosen[0].search.retrieval.items} pictures"
             test = "excess share less its mean over relabellings; dyadic-robust t"

@@ -38,7 +38,7 @@ def draw_lists(searches: Sequence[Search], variants: Sequence[str], query: int) 
 
 def measure_garments(study: ParityStudy) -> pd.DataFrame:
     """Angle of the skin of ``SHOWN`` garments of the first seed: known, under the true mask, by a rule of colour."""
-    spec = next(one for one in study.picture_specs() if one.catalogue == "garments")
+    spec = next(one for one in study.search_specs() if one.catalogue == "garments")
     made = make_catalogue(replace(spec, items=min(spec.items, SHOWN)))
     images = garments.draw_garments(made)
     return pd.DataFrame(

@@ -1,6 +1,6 @@
 """What the picture searches say: does a query's tone decide the tone of what is returned?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,8 @@ class Search:
 
 
 def load_searches(study: ParityStudy) -> list[Search]:
-    """Every search of the plan; raises CompanionError for a record that is missing or damaged."""
-    specs = study.picture_specs()
+    """Every search by variant; raises CompanionError for a record that is missing or damaged."""
+    specs = study.search_specs()
     pairs = list(zip(specs, read_records(study, specs), strict=True))
     return [search for spec, record in pairs for search in _read_searches(spec, record)]
 
@@ -102,7 +102,6 @@ def tabulate_searches(tested: list[Tested], stratified: list[Tested]) -> pd.Data
         row: dict[str, Any] = {
             "catalogue": spec.catalogue,
             "variant": one.search.variant,
-            "confounding": spec.confounding,
             "seed": spec.seed,
             "items": one.search.retrieval.items,
             **as_columns(one.excess, "excess"),
@@ -122,8 +121,8 @@ def _names(name: str) -> tuple[str, str, str]:
 
 def load_subsets(study: ParityStudy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Delta less its mean over relabellings, and p, of catalogues of persons with each design once, by variant."""
-    specs = [spec for spec in study.picture_specs() if spec.subsets]
-    found = {}
+    specs = [spec for spec in study.search_specs() if spec.labellings]
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for spec, record in zip(specs, read_records(study, specs), strict=True):
         for erasure in ERASURES:
             if f"p_{erasure}" in record.arrays:
@@ -140,10 +139,44 @@ def tabulate_subsets(subsets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pd
     """
     rows = []
     for variant, (delta, p) in subsets.items():
-        found, rate = t_test(delta, unit="catalogue"), estimate_rate(pd.Series(p))
-        rejected = {"rejected": rate["estimate"], "rejected_low": rate["low"], "rejected_high": rate["high"]}
+        found, rejected = t_test(delta, unit="catalogue"), dict(zip(_names("rejected"), _rate(p), strict=True))
         rows.append({"variant": variant, "n": found.n, **as_columns(found, "excess"), **rejected})
     return pd.DataFrame(rows)
+
+
+def tabulate_designs(study: ParityStudy) -> pd.DataFrame:
+    """T6: tests that keep to the design and tests that don't, where tone goes with category and with the person.
+
+    One row for each situation and test: catalogues (or draws of tones for the persons), mean Delta, and the share with
+    p <= 0.05 with its exact interval.
+    """
+    *tied, several = study.design_specs()
+    draws = study.settings.pictures.draws
+    searches = [_read_searches(spec, record)[0] for spec, record in zip(tied, read_records(study, tied), strict=True)]
+    arrays = read_records(study, [several])[0].arrays
+    free, within = ([run_test(one, stratified, draws) for one in searches] for stratified in (False, True))
+    return pd.DataFrame(
+        [
+            _row("tied", "free", [one.excess.estimate for one in free], [one.p for one in free]),
+            _row("tied", "within_categories", [one.excess.estimate for one in within], [one.p for one in within]),
+            _row("several", "free", arrays["delta"], arrays["p_items"]),
+            _row("several", "by_person", arrays["delta"], arrays["p_persons"]),
+        ]
+    )
+
+
+Values = Sequence[float] | np.ndarray
+
+
+def _row(situation: str, exchange: str, delta: Values, p: Values) -> dict[str, Any]:
+    ends = {"smallest_p": float(np.min(p)), "largest_p": float(np.max(p))}
+    rejected = dict(zip(_names("rejected"), _rate(p), strict=True))
+    return {"situation": situation, "exchange": exchange, "n": len(p), "excess": np.mean(delta), **rejected, **ends}
+
+
+def _rate(p: Values) -> tuple[float, float, float]:
+    rate = estimate_rate(pd.Series(p))
+    return rate["estimate"], rate["low"], rate["high"]
 
 
 def count_by_tone(search: Search) -> np.ndarray:
