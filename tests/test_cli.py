@@ -27,7 +27,7 @@ def companion(*arguments: str, **environment: str) -> subprocess.CompletedProces
             ("figures", "--profile", "quikc"),
             "There is no profile 'quikc'; choose one of cpu, gpu, paper, paper-t4, quick, smoke.",
         ),
-        (("status", "--study", "paritee"), "There is no study 'paritee'; choose one of explanations."),
+        (("status", "--study", "paritee"), "There is no study 'paritee'; choose one of explanations, parity."),
     ],
 )
 def test_mistake_is_one_sentence_and_code_2(arguments: tuple[str, ...], sentence: str) -> None:
@@ -138,7 +138,7 @@ def test_a_home_that_is_a_file_is_told(
     assert said == f"companion: COMPANION_HOME names the file {tmp_path / 'file'}; let it name a folder.\n"
 
 
-@pytest.mark.parametrize(("command", "missing"), [("figures", "notebooks"), ("readme", "README.md")])
+@pytest.mark.parametrize(("command", "missing"), [("figures", "notebooks/00_overview.ipynb"), ("readme", "README.md")])
 def test_a_home_that_is_no_clone_is_told(
     main: Main,
     command: str,

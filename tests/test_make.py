@@ -24,7 +24,7 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("verify", "PROFILE="), "There is no profile ''; choose one of"),
         (
             ("figures", "STUDY=explanation"),
-            "There is no study 'explanation'; choose one of explanations, or leave",
+            "There is no study 'explanation'; choose one of explanations parity, or leave",
         ),
         (("figures", "STUDY=explanations other"), "There is no study 'explanations other'; choose one of"),
         (("figures", "PROFILE=cpu gpu"), "There is no profile 'cpu gpu'; choose one of"),

@@ -96,8 +96,8 @@ def test_unknown_profile_names_the_known_ones() -> None:
 
 
 def test_unknown_study_names_the_known_ones() -> None:
-    with pytest.raises(CompanionError, match="no study 'parity'.*explanations"):
-        load_settings(load_profile("quick"), "parity", ExplanationsSettings)
+    with pytest.raises(CompanionError, match="no study 'paritee'; is 'parity' meant"):
+        load_settings(load_profile("quick"), "paritee", ExplanationsSettings)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from companion.studies.explanations.data import dataset
 from companion.studies.explanations.results.results import load_results
 from companion.studies.explanations.study import ExplanationsStudy
 from companion.studies.publish import published
+from companion.studies.registry import studies_of
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def planned(tiny_study: ExplanationsStudy, tmp_path: Path, monkeypatch: pytest.M
     settings = replace(tiny_study.settings, arms=("label", "explanation"), seeds=(0,))
     study = ExplanationsStudy(replace(tiny_study.profile, name="smoke"), settings, tiny_study.folder)
     study.freeze()
+    monkeypatch.setattr(commands, "studies_of", lambda profile, name="": studies_of(profile, name or "explanations"))
     monkeypatch.setattr(commands, "open_study", lambda name, profile, rerun: again(study))
     return study
 
@@ -227,6 +229,10 @@ def test_a_folder_without_notebooks_is_told_before_training(
 ) -> None:
     monkeypatch.setattr(commands, "run", None)
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    with pytest.raises(CompanionError, match="There is no .*00_overview.ipynb; let COMPANION_HOME"):
+        commands.make_figures("smoke")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "00_overview.ipynb").touch()
     with pytest.raises(CompanionError, match="notebooks/explanations holds no notebooks; let COMPANION_HOME"):
         commands.make_figures("smoke")
 

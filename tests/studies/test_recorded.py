@@ -28,8 +28,8 @@ def test_the_recorded_comparison_is_whole() -> None:
 def test_a_small_run_is_shown_beside_the_recorded_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPANION_HOME", str(tmp_path))
     (tmp_path / "figures").symlink_to(Path(__file__).resolve().parents[2] / "figures")
-    (one,) = read_overview("smoke")
-    assert [result.profile for result in one.results] == ["smoke", "cpu", "gpu"]
-    assert one.clearest.profile == "cpu"
-    table = one.table().set_index("claim")
+    explanations, parity = read_overview("smoke")
+    assert [result.profile for result in explanations.results] == ["smoke", "cpu", "gpu"]
+    assert explanations.clearest.profile == parity.clearest.profile == "cpu"
+    table = explanations.table().set_index("claim")
     assert table.loc["1a", "cpu"].endswith("contradicted") and table.loc["1a", "gpu"].endswith("undecided")

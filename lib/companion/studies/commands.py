@@ -36,6 +36,7 @@ def make_figures(profile: str, study: str = "", rerun: bool = False, quiet: bool
     building its folder; of several studies the others are finished first.
     """
     names = studies_of(profile, study)
+    paths.overview_notebook()  # a folder that is no clone is told once, not by every study
     sentences, failed = _for_each(
         names, lambda name: build(open_study(name, profile, rerun), profile, rerun, quiet), quiet
     )
@@ -57,6 +58,7 @@ def make_records(profile: str, study: str = "", rerun: bool = False, quiet: bool
         return f"{name}: {len(report.done)} runs made, {len(report.skipped)} were there already."
 
     names = studies_of(profile, study)
+    paths.home()
     sentences, failed = _for_each(names, make, quiet)
     _raise_if_failed(names, failed)
     return "\n".join(sentences)

@@ -99,6 +99,7 @@ class PictureSettings:
         seeds: of the drawn catalogues; the first also chooses the persons.
         confounded, photographs: further catalogues of garments.
         margin: an excess share within this of zero is no leak.
+        deepfashion: also search the photographs of ``$COMPANION_DATA/deepfashion``.
     """
 
     network: str
@@ -111,6 +112,7 @@ class PictureSettings:
     confounded: ConfoundedSettings
     photographs: PhotographSettings
     margin: Share
+    deepfashion: bool = False
 
 
 @dataclass(frozen=True, config=STRICT)

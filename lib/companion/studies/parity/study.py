@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -15,13 +15,15 @@ from companion.studies.data import Data
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.garments import make_garments
 from companion.studies.parity.names import NAMES
-from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, Rendition, choose_designs
+from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, Rendition, Source, choose_designs
+from companion.studies.parity.pictures.photographs import list_photographs
 from companion.studies.parity.record import make_record
 from companion.studies.parity.settings import ParitySettings
 from companion.studies.parity.simulation.experiment import Design, Search, SimulationSpec
 from companion.studies.study import Study
 
 Spec = SimulationSpec | PictureSpec
+PHOTOGRAPHS: tuple[Rendition, ...] = ("whole", "garment_only")
 DATA_SETTINGS = ("persons", "garments", "seeds", "confounded", "photographs")
 
 
@@ -59,6 +61,8 @@ class ParityStudy(Study):
             for count, photos, tied, seed in kinds
         ]
         frames = {"persons": persons.table, "garments": pd.concat(drawn, ignore_index=True)}
+        if one.deepfashion:
+            frames["deepfashion"] = list_photographs()
         text = "".join(frame.to_csv(index=False, float_format="%.9g") for frame in frames.values())
         digest = hashlib.sha256(f"{emoji.SHA256}{text}".encode()).hexdigest()[:16]
         return Data(frames, {"hash": digest, "dropped": persons.dropped, "commit": get_commit()})
@@ -121,11 +125,18 @@ class ParityStudy(Study):
             self._picture_spec("persons", rendition, one.persons, one.seeds[0], labellings=one.subsets)
             for rendition in emoji.VARIANTS
         ]
-        return persons + [
-            self._picture_spec("garments", rendition, one.garments, seed)
-            for seed in one.seeds
-            for rendition in garments.VARIANTS
-        ]
+        return (
+            persons
+            + [
+                self._picture_spec("garments", rendition, one.garments, seed)
+                for seed in one.seeds
+                for rendition in garments.VARIANTS
+            ]
+            + [
+                self._picture_spec("deepfashion", rendition, 0, one.seeds[0])
+                for rendition in (PHOTOGRAPHS if one.deepfashion else ())
+            ]
+        )
 
     def design_specs(self) -> list[PictureSpec]:
         """Searches of garments without skin whose category goes with the tone, and of several pictures of each."""
@@ -143,7 +154,7 @@ class ParityStudy(Study):
 
     def _picture_spec(
         self,
-        catalogue: Literal["persons", "garments"],
+        catalogue: Source,
         rendition: Rendition,
         items: int,
         seed: int,

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from companion.models.image_network import ImageNetwork, load_image_network
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
 from companion.stats.joins import count_joins, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.data import emoji, garments
-from companion.studies.parity.data.drawing import Images
 from companion.studies.parity.data.erase import fit_class_means, fit_leace
+from companion.studies.parity.pictures.photographs import embed_photographs
 from companion.studies.parity.simulation.bias import draw_groups
 
 Erasure = Literal["none", "one_direction", "all_directions", "leace", "random"]
@@ -21,6 +23,7 @@ ERASURES: tuple[Erasure, ...] = ("none", "one_direction", "all_directions", "lea
 """What is done to the vectors of the rendition ``whole``: nothing; light minus dark, the differences of all group
 means, or all that correlates with the group taken out; or noise in their place. Others are searched as they are."""
 Rendition = Literal["whole", "skin_only", "skin_neutral", "skin_and_hair_neutral", "garment_only"]
+Source = Literal["persons", "garments", "deepfashion"]
 DRAWS = 199
 TONE_SHARES = (0.2,) * 5
 """Five groups of tones alike."""
@@ -31,9 +34,10 @@ class PictureSpec:
     """All that can change the result of one run.
 
     Attributes:
-        catalogue: ``persons`` (OpenMoji, every design in five tones) or ``garments`` (drawn by code).
+        catalogue: ``persons`` (OpenMoji, every design in five tones), ``garments`` (drawn by code) or ``deepfashion``
+            (photographs of a shop, see `photographs`).
         rendition: what of the picture is left, see ``emoji.PAINTS`` and ``garments.PAINTS``.
-        items: designs of persons, or garments.
+        items: designs of persons, or garments; 0 of photographs, all of which are taken.
         photos: pictures of each person of a catalogue of garments.
         confounding: share of garments whose category goes with the tone.
         depth: K.
@@ -44,7 +48,7 @@ class PictureSpec:
         drawings: sha256 of the drawings.
     """
 
-    catalogue: Literal["persons", "garments"]
+    catalogue: Source
     rendition: Rendition
     items: int
     photos: int
@@ -65,13 +69,14 @@ class PictureSpec:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Pictures with their tone (n,) from 0, what is held fixed (design or category), and the person that is seen."""
+class Embedded:
+    """Pictures with their vectors (n, d), tone (n,) from 0, what is held fixed (design or category), and the person."""
 
-    images: Images
+    vectors: NDArray[np.float64]
     tone: Integers
     kind: Integers
     person: Integers
+    dropped: int = 0
 
 
 def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -80,42 +85,46 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
     Labellings of persons are catalogues in which each design occurs once. With several photos, ``p_items`` exchanges
     the labels of photos and ``p_persons`` those of persons.
     """
-    from companion.models.image_network import load_image_network
-
-    drawn = draw(spec)
-    vectors = load_image_network(spec.network).embed(drawn.images).astype(np.float64)
-    own = drawn.kind if spec.catalogue == "persons" else np.arange(len(vectors))
-    arrays: dict[str, NDArray[Any]] = {"tone": drawn.tone, "kind": drawn.kind}
+    embedded = embed(spec, load_image_network(spec.network))
+    tone, person = embedded.tone, embedded.person
+    arrays: dict[str, NDArray[Any]] = {"tone": tone, "kind": embedded.kind}
+    if spec.catalogue == "deepfashion":
+        arrays["person"] = person
     for erasure in ERASURES if spec.rendition == "whole" else ERASURES[:1]:
-        changed = erase(vectors, drawn.tone, erasure, spec.seed)
+        changed = erase(embedded.vectors, tone, erasure, spec.seed)
+        own = np.arange(len(tone)) if spec.catalogue == "garments" else person
         found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)
         arrays[f"results_{erasure}"] = found.indices.astype(np.int32)
         if spec.catalogue == "persons" and spec.labellings:
-            arrays |= {f"{name}_{erasure}": values for name, values in search_subsets(changed, drawn, spec).items()}
+            arrays |= {f"{name}_{erasure}": values for name, values in search_subsets(changed, embedded, spec).items()}
         elif spec.photos > 1:
-            arrays |= run_labellings(found.indices, drawn.person, spec)
-    return arrays, describe_origin()
+            arrays |= run_labellings(found.indices, person, spec)
+    return arrays, describe_origin() | ({"dropped": embedded.dropped} if embedded.dropped else {})
 
 
-def draw(spec: PictureSpec) -> Labelled:
-    """The pictures of a run."""
+def embed(spec: PictureSpec, network: ImageNetwork) -> Embedded:
+    """The pictures of a run as the network sees them."""
+    if spec.catalogue == "deepfashion":
+        found, table, dropped = embed_photographs(network, spec.size, spec.rendition == "garment_only")
+        tone, kind, item = (_number(table[column]) for column in ("tone", "category", "item"))
+        return Embedded(found.astype(np.float64), tone, kind, item, dropped)
     if spec.catalogue == "garments":
         made = make_catalogue(spec)
-        kinds = np.unique(made.table["category"], return_inverse=True)[1]
-        return Labelled(
-            garments.draw_garments(made, cast(garments.Variant, spec.rendition), spec.size),
-            made.table["group"].to_numpy(),
-            kinds,
-            made.table["model"].to_numpy(),
-        )
+        images = garments.draw_garments(made, cast(garments.Variant, spec.rendition), spec.size)
+        vectors = network.embed(images).astype(np.float64)
+        tones, model = (made.table[column].to_numpy() for column in ("group", "model"))
+        return Embedded(vectors, tones, _number(made.table["category"]), model)
     persons = choose_designs(spec.items, spec.seed)
-    kinds = np.unique(persons.table["design"], return_inverse=True)[1]
-    return Labelled(
-        emoji.draw_persons(persons, cast(emoji.Variant, spec.rendition), spec.size),
-        persons.table["tone"].to_numpy() - 1,
-        kinds,
-        kinds,
-    )
+    images = emoji.draw_persons(persons, cast(emoji.Variant, spec.rendition), spec.size)
+    design = _number(persons.table["design"])
+    vectors = network.embed(images).astype(np.float64)
+    return Embedded(vectors, persons.table["tone"].to_numpy() - 1, design, design)
+
+
+def _number(values: pd.Series) -> Integers:
+    """Values as numbers from 0, in their order."""
+    numbers: Integers = np.unique(values, return_inverse=True)[1]
+    return numbers
 
 
 def make_catalogue(spec: PictureSpec) -> garments.Garments:
@@ -147,7 +156,7 @@ def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: 
     return fit_leace(vectors, tone).erase(vectors) if erasure == "leace" else vectors
 
 
-def search_subsets(vectors: NDArray[np.float64], drawn: Labelled, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
+def search_subsets(vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
     """Delta less its mean over relabellings, and p, of each catalogue in which every design occurs once."""
     designs, found = int(drawn.kind.max()) + 1, []
     for subset in range(spec.labellings):

@@ -58,5 +58,5 @@ def describe_selection(angles: pd.DataFrame) -> str:
     return (
         f"{len(angles)} garments. The rule of colour keeps {100 * kept.iloc[0]:.0f} % of the lightest and "
         f"{100 * kept.iloc[-1]:.0f} % of the darkest. Rank correlation with the tone as drawn: {close[0]:.3f} under "
-        f"the true mask, {close[1]:.3f} by the rule; pictures differ in light."
+        f"the true mask, {close[1]:.3f} by the rule; pictures differ in light. Grey lines part the six classes of skin."
     )

@@ -46,7 +46,7 @@ def plot_variants(table: pd.DataFrame, *, note: str) -> Figure:
     counts = [table.loc[table["catalogue"] == name, "variant"].nunique() for name in catalogues]
     figure = new_figure(
         0.6 + 0.24 * max(counts),
-        f"{note} \u0394: results of the query's tone, less chance. Intervals: 95 %, not adjusted.",
+        f"{note} Colours: catalogues. \u0394: results of the query's tone, less chance. Intervals: 95 %.",
     )
     grid = figure.subplots(1, len(catalogues), squeeze=False)
     for axes, catalogue in zip(grid.flat, catalogues, strict=True):
@@ -106,7 +106,7 @@ def plot_angles(angles: pd.DataFrame, *, note: str) -> Figure:
     for border in BOUNDS:
         left.axvline(border, color=GREY, linewidth=0.5)
     right.plot([-60, 90], [-60, 90], color=INK, linewidth=0.8)
-    left.set(xlabel="typology angle of the skin (degrees)", ylabel="items")
+    left.set(xlabel="typology angle (ITA) of the skin (degrees)", ylabel="items")
     right.set(xlabel="as drawn (degrees)", ylabel="measured (degrees)")
     left.legend(fontsize=7)
     return fix_layout(figure)

@@ -22,13 +22,14 @@ from companion.studies.publish import read_records
 
 @dataclass(frozen=True)
 class Search:
-    """One search of one catalogue: its spec, what was erased from its vectors, and the results."""
+    """One search of one catalogue: its spec, what was erased from its vectors, the results, and what is held fixed."""
 
     spec: PictureSpec
     erasure: str
     retrieval: Retrieval
     groups: Groups
     kind: np.ndarray
+    person: np.ndarray
 
     @property
     def variant(self) -> str:
@@ -54,6 +55,7 @@ def _read_searches(spec: PictureSpec, record: Record) -> list[Search]:
             Retrieval(arrays[f"results_{erasure}"].astype(np.int64), len(tone), np.arange(len(tone))),
             groups,
             arrays["kind"].astype(np.int64),
+            arrays.get("person", arrays["kind"]).astype(np.int64),
         )
         for erasure in ERASURES
         if f"results_{erasure}" in arrays
@@ -74,15 +76,17 @@ class Tested:
 def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) -> Tested:
     """Test one search by relabelling.
 
-    Tones of persons are exchanged within a design, and their intervals take the drawings of a design as one. Tones of
-    garments are exchanged freely or, if ``stratified``, within a category.
+    Tones of drawn persons are exchanged within a design, and their intervals take the drawings of a design as one.
+    Tones of garments are exchanged freely or, if ``stratified``, within a category; those of photographs by item, which
+    are one in the interval.
     """
-    persons = search.spec.catalogue == "persons"
-    exchange = Exchange(strata=search.kind) if persons or stratified else Exchange()
+    catalogue = search.spec.catalogue
+    strata = search.kind if catalogue == "persons" or stratified else None
+    exchange = Exchange(strata, search.person if catalogue == "deepfashion" else None)
     generator = np.random.default_rng(search.spec.seed)
     relabelling = Relabelling(search.groups, exchange, generator)
     joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
-    pairs = Pairs(search.retrieval, search.groups, search.groups, search.kind if persons else None)
+    pairs = Pairs(search.retrieval, search.groups, search.groups, None if catalogue == "garments" else search.person)
     weights = np.ones(search.retrieval.results.shape[1])
     return Tested(
         search,

@@ -122,6 +122,20 @@ def tabulate_power(catalogues: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(keys, ignore_index=True)
 
 
+def tabulate_coverage(catalogues: pd.DataFrame) -> pd.DataFrame:
+    """T2_coverage: how often the 95 % interval of C holds the true C, by graph, shares and N; all strengths together.
+
+    Truth is b (1 - s), what a mixture adds in expectation. A tilt is not counted: its truth is known for large N only.
+    """
+    rows = []
+    for values, group in catalogues[catalogues["graph"] != "tilt"].groupby(["graph", "shares", "items"], sort=False):
+        held = int(((group["low"] <= group["truth"]) & (group["truth"] <= group["high"])).sum())
+        low, high = proportion_confint(held, len(group), method="beta")
+        fixed = dict(zip(("graph", "shares", "items"), values, strict=True))
+        rows.append(fixed | {"n": len(group), "estimate": held / len(group), "low": float(low), "high": float(high)})
+    return pd.DataFrame(rows)
+
+
 def tabulate_detectable(catalogues: pd.DataFrame, depth: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """T3: the detectable bias of each graph, set of shares and N beside the planner's; and the slopes."""
     curves, slopes = [], []
@@ -148,8 +162,8 @@ def get_origin(study: ParityStudy, specs: Sequence[Spec]) -> Provenance:
     return records_origin(study, read_records(study, specs))
 
 
-def draw_nulls(study: ParityStudy) -> pd.DataFrame:
-    """C of a plain catalogue of each graph without dependence, observed (draw 0) and relabelled."""
+def draw_nulls(study: ParityStudy, draws: int) -> pd.DataFrame:
+    """C of a plain catalogue of each graph without dependence, observed (draw 0) and in ``draws`` relabellings."""
     parts: list[pd.DataFrame] = []
     for spec in study.level_specs():
         if spec.design != "plain" or spec.graph in [part["graph"].iloc[0] for part in parts]:
@@ -157,6 +171,6 @@ def draw_nulls(study: ParityStudy) -> pd.DataFrame:
         generator = seed_generator(spec, 0)
         one = make_catalogue(generator, spec)
         relabelling = Relabelling(one.groups, one.exchange, generator)
-        values = count_joins(one.retrieval, one.groups, relabelling, 10 * spec.draws).weigh(np.ones(1)).centred
+        values = count_joins(one.retrieval, one.groups, relabelling, draws).weigh(np.ones(1)).centred[: draws + 1]
         parts.append(pd.DataFrame({"graph": spec.graph, "draw": range(len(values)), "centred": values}))
     return pd.concat(parts, ignore_index=True)
