@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from companion.corpora.originals import FOLDER_VARIABLE
 from companion.origin import get_commit
 from companion.runs.engine import Work
 from companion.stats.detectable import detectable_bias
@@ -16,7 +17,7 @@ from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.garments import make_garments
 from companion.studies.parity.names import NAMES
 from companion.studies.parity.pictures.experiment import TONE_SHARES, PictureSpec, Rendition, Source, choose_designs
-from companion.studies.parity.pictures.photographs import list_photographs
+from companion.studies.parity.pictures.photographs import has_photographs, list_photographs
 from companion.studies.parity.record import make_record
 from companion.studies.parity.settings import ParitySettings
 from companion.studies.parity.simulation.experiment import Design, Search, SimulationSpec
@@ -61,7 +62,7 @@ class ParityStudy(Study):
             for count, photos, tied, seed in kinds
         ]
         frames = {"persons": persons.table, "garments": pd.concat(drawn, ignore_index=True)}
-        if one.deepfashion:
+        if one.deepfashion and has_photographs():
             frames["deepfashion"] = list_photographs()
         text = "".join(frame.to_csv(index=False, float_format="%.9g") for frame in frames.values())
         digest = hashlib.sha256(f"{emoji.SHA256}{text}".encode()).hexdigest()[:16]
@@ -76,7 +77,19 @@ class ParityStudy(Study):
         """Facts frozen beside the settings: the data and the weights of the image network."""
         from companion.models.image_network import load_image_network
 
-        return {"data": self.data.hash, "weights": load_image_network(self.settings.pictures.network).sha256}
+        one = self.settings.pictures
+        weights = load_image_network(one.network).sha256
+        there = {"deepfashion": True} if one.deepfashion and has_photographs() else {}
+        return {"data": self.data.hash, "weights": weights, **there}
+
+    def left_out(self) -> str:
+        """A study keeps the photographs that it began with, or does without."""
+        if not self.settings.pictures.deepfashion or (self.frozen() or self.facts()).get("deepfashion"):
+            return ""
+        return (
+            f"DeepFashion's photographs are left out: let {FOLDER_VARIABLE} name a folder that holds 'deepfashion', "
+            f"move {self.folder} away if it is there, and run again to have them"
+        )
 
     def model_settings(self) -> dict[str, Any]:
         """The image network."""
@@ -120,7 +133,7 @@ class ParityStudy(Study):
 
     def search_specs(self) -> list[PictureSpec]:
         """Searches of persons and of garments in every rendition."""
-        one = self.settings.pictures
+        one, frozen = self.settings.pictures, self.frozen() or self.facts()
         persons = [
             self._picture_spec("persons", rendition, one.persons, one.seeds[0], labellings=one.subsets)
             for rendition in emoji.VARIANTS
@@ -134,7 +147,7 @@ class ParityStudy(Study):
             ]
             + [
                 self._picture_spec("deepfashion", rendition, 0, one.seeds[0])
-                for rendition in (PHOTOGRAPHS if one.deepfashion else ())
+                for rendition in (PHOTOGRAPHS if frozen.get("deepfashion") else ())
             ]
         )
 

@@ -76,5 +76,5 @@ def test_what_decides_the_result_is_hashed_and_mistakes_are_one_sentence(
     with pytest.raises(CompanionError, match="columns file, left, top, right, bottom"):
         photographs.list_photographs()
     monkeypatch.delenv("COMPANION_DATA")
-    with pytest.raises(CompanionError, match="set 'deepfashion: false'"):
+    with pytest.raises(CompanionError, match="name a folder that holds 'deepfashion'"):
         photographs.find_folder()

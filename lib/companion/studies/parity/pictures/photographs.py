@@ -30,12 +30,14 @@ PIECE = 512
 
 def find_folder() -> Path:
     """Folder of the photographs; raises CompanionError where the environment names none."""
-    if not (named := os.environ.get(FOLDER_VARIABLE)) or not (Path(named) / "deepfashion").is_dir():
-        raise CompanionError(
-            f"This profile searches DeepFashion's photographs: let {FOLDER_VARIABLE} name a folder with 'deepfashion' "
-            "in it, or set 'deepfashion: false' in the profile."
-        )
-    return Path(named) / "deepfashion"
+    if not has_photographs():
+        raise CompanionError(f"There are no photographs: let {FOLDER_VARIABLE} name a folder that holds 'deepfashion'.")
+    return Path(os.environ[FOLDER_VARIABLE]) / "deepfashion"
+
+
+def has_photographs() -> bool:
+    """Whether the environment names a folder that holds them."""
+    return (Path(os.environ.get(FOLDER_VARIABLE) or os.devnull) / "deepfashion").is_dir()
 
 
 def list_photographs() -> pd.DataFrame:
