@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from companion.models.backend import get_device
 from companion.models.image_network import ImageNetwork, load_image_network
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
@@ -85,7 +86,7 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
     Labellings of persons are catalogues in which each design occurs once. With several photos, ``p_items`` exchanges
     the labels of photos and ``p_persons`` those of persons.
     """
-    embedded = embed(spec, load_image_network(spec.network))
+    embedded = embed(spec, load_image_network(spec.network, get_device()))
     tone, person = embedded.tone, embedded.person
     arrays: dict[str, NDArray[Any]] = {"tone": tone, "kind": embedded.kind}
     if spec.catalogue == "deepfashion":
