@@ -147,4 +147,6 @@ class ParitySettings:
     def _has_enough_items(self) -> Self:
         if (least := min(self.level.items, *self.power.items)) < 2 * self.depth + PHOTOS:
             raise ValueError(f"a catalogue of {least} items is too small for {self.depth} results of each")
+        if (persons := self.pictures.persons) <= self.depth:
+            raise ValueError(f"{persons} persons are too few for {self.depth} results of each: ask for more of them")
         return self

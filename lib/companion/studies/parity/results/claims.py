@@ -17,7 +17,7 @@ from companion.stats.paired import t_test
 from companion.stats.verdict import Claim as Side
 from companion.stats.verdict import verdict
 from companion.studies.parity.names import NAMES
-from companion.studies.parity.results.pictures import Tested
+from companion.studies.parity.results.pictures import SearchEffect
 from companion.studies.parity.results.simulation import ALPHA, estimate_rate, fit_detectable
 from companion.studies.parity.settings import ParitySettings
 
@@ -89,7 +89,7 @@ def decide_power_claims(catalogues: pd.DataFrame, settings: ParitySettings) -> l
 
 
 def decide_picture_claims(
-    tested: Sequence[Tested], once: Mapping[str, tuple[np.ndarray, np.ndarray]], settings: ParitySettings
+    tested: Sequence[SearchEffect], once: Mapping[str, tuple[np.ndarray, np.ndarray]], settings: ParitySettings
 ) -> list[Claim]:
     """4: a search by pixels returns by tone where tone is seen; 5: not where it was removed; 6: nor is erasing enough.
 

@@ -63,7 +63,7 @@ def _read_searches(spec: PictureSpec, record: Record) -> list[Search]:
 
 
 @dataclass(frozen=True)
-class Tested:
+class SearchEffect:
     """Delta and C of a search, each less its mean over relabellings, with intervals, and p with its relabellings."""
 
     search: Search
@@ -73,7 +73,7 @@ class Tested:
     draws: np.ndarray
 
 
-def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) -> Tested:
+def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) -> SearchEffect:
     """Test one search by relabelling.
 
     Tones of drawn persons are exchanged within a design, and their intervals take the drawings of a design as one.
@@ -88,7 +88,7 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
     pairs = Pairs(search.retrieval, search.groups, search.groups, None if catalogue == "garments" else search.person)
     weights = np.ones(search.retrieval.results.shape[1])
-    return Tested(
+    return SearchEffect(
         search,
         estimate_excess(pairs, weights, float(joins.excess[1:].mean()), level),
         estimate_centred(pairs, weights, float(joins.centred[1:].mean()), level),
@@ -97,7 +97,7 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     )
 
 
-def tabulate_searches(tested: list[Tested], stratified: list[Tested]) -> pd.DataFrame:
+def tabulate_searches(tested: list[SearchEffect], stratified: list[SearchEffect]) -> pd.DataFrame:
     """T4: one row for each search: items, Delta and C with intervals, p; and C and p within categories, if tested."""
     fixed = {id(one.search): one for one in stratified}
     rows = []

@@ -7,11 +7,11 @@ import pandas as pd
 from companion.show.claims import claims_view, sort_claims
 from companion.show.ledger import write_claims
 from companion.studies.parity.results import claims, simulation
-from companion.studies.parity.results.pictures import Tested, load_subsets
+from companion.studies.parity.results.pictures import SearchEffect, load_subsets
 from companion.studies.parity.study import ParityStudy
 
 
-def publish_claims(study: ParityStudy, tested: Sequence[Tested]) -> pd.DataFrame:
+def publish_claims(study: ParityStudy, tested: Sequence[SearchEffect]) -> pd.DataFrame:
     """Write the claims as picture, table and page, and return what a reader sees of the table.
 
     ``tested`` are the picture searches. Raises CompanionError where runs of the simulations are missing.
