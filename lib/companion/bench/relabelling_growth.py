@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from companion.bench.relabellings import DEPTH, DRAWS, GROUPS, LARGE, SIZES, clock, load_case, prepare_ours
 from companion.bench.turns import SECONDS, Way
@@ -65,5 +65,8 @@ def growth_figure(table: pd.DataFrame) -> Figure:
         axes.set_xlabel(quantity)
         axes.set_xticks(values, [f"{value:,}" for value in values])
         axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylabel("seconds")
     return fix_layout(figure)

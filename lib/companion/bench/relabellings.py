@@ -24,7 +24,7 @@ from companion.studies.parity.simulation.graphs import Graph, make_retrieval
 
 SIZES = (10**3, 10**4, 10**5)
 LARGE = (10**6,)
-"""Sizes for this project and numpy alone; 10**7 works too, in minutes and some 5 GB."""
+"""Sizes for this project and numpy alone; 10**7 can be added and would take minutes."""
 SHOWN: tuple[Graph, ...] = ("random", "near_low")
 DEPTH, DRAWS, GROUPS = 10, 999, 2
 FEW, LONG = 19, 20.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from companion.bench.turns import SECONDS, Way, forget_peak
 
 SIZES = (10**3, 10**4)
-"""Numbers of vectors; 10**5 takes minutes by any exact way."""
+"""Numbers of vectors; 10**5 would take minutes by both ways."""
 WIDTH, DEPTH = 512, 10
 BLOCK = 1024
 """Queries whose similarities numpy holds at a time."""
