@@ -36,7 +36,7 @@ def kept_files() -> set[Path]:
 KEPT = kept_files()
 PLACES = KEPT | {folder for file in KEPT for folder in file.parents}
 GENERATED = {file for file in KEPT if file.suffix == ".md" and (ROOT / "figures") in file.parents[1:]} | {
-    ROOT / "figures" / "bench.md"
+    ROOT / "figures" / name for name in ("bench.md", "bench_parity.md")
 }
 """Pages that are written by a program."""
 WRITTEN = sorted(file for file in KEPT if file.suffix == ".md" and file not in GENERATED)

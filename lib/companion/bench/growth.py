@@ -66,9 +66,13 @@ def plan_growth(quantity: str, value: int) -> tuple[list[Run], int]:
 
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """Write bench_growth.png and bench_growth.pdf from the rows of this part."""
-    made = growth_figure(table)
-    write_whole(folder / "bench_growth.png", render_figure(made, "png", {"Software": None}))
-    write_whole(folder / "bench_growth.pdf", render_figure(made, "pdf", {"Producer": None, "CreationDate": None}))
+    write_figure(growth_figure(table), folder / "bench_growth")
+
+
+def write_figure(made: Figure, file: Path) -> None:
+    """Write a figure as .png and .pdf, without date and version."""
+    write_whole(file.with_suffix(".png"), render_figure(made, "png", {"Software": None}))
+    write_whole(file.with_suffix(".pdf"), render_figure(made, "pdf", {"Producer": None, "CreationDate": None}))
 
 
 @in_style()

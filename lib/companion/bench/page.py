@@ -40,7 +40,9 @@ def run(parts: Sequence[str] = (), rounds: int = 5, folder: Path | None = None) 
     """
     for name in parts:
         if name not in PARTS:
-            raise CompanionError(f"There is no part {name!r} of the benchmark; choose from {', '.join(PARTS)}.")
+            raise CompanionError(
+                f"There is no part {name!r} of the benchmark; choose from {', '.join(PARTS)}; or parity alone."
+            )
     os.environ.update(OFFLINE)
     os.environ.setdefault("COMPANION_CACHE", str(cache()))
     target = folder or home() / "figures"
@@ -90,9 +92,9 @@ def publish(folder: Path) -> str:
     return text
 
 
-def machine() -> str:
+def machine(packages: Sequence[str] = LIBRARIES) -> str:
     """Processor, cores, memory, and versions of the libraries whose speed is measured."""
-    found = get_versions(LIBRARIES)
+    found = get_versions(packages)
     libraries = ", ".join(f"{package} {version}" for package, version in found.items())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
@@ -103,7 +105,7 @@ def machine() -> str:
 def page(table: pd.DataFrame) -> str:
     """The Markdown page: the machine, and a table for each part that was measured."""
     parts = [
-        _part(heading, introduce(name), table[table["part"] == name])
+        describe_part(heading, introduce(name), table[table["part"] == name])
         for name, (heading, _) in PARTS.items()
         if (table["part"] == name).any()
     ]
@@ -117,7 +119,8 @@ def introduce(part: str) -> str:
     return text.format(workload=workload, grid=grid, growth=growth, examples=grid.Run.train * workload.VERSIONS)
 
 
-def _part(heading: str, introduction: str, table: pd.DataFrame) -> str:
+def describe_part(heading: str, introduction: str, table: pd.DataFrame) -> str:
+    """Heading, introduction and table of a part."""
     made_by, _, changed = table["commit"].iloc[0].partition("-")
     commit = f"*Commit {made_by[:8]}{' with changes' if changed else ''}.*"
     return f"## {heading}\n\n{introduction} {commit}\n\n{_format_ways(table)}\n"
@@ -146,10 +149,11 @@ def _compare_ways(rows: list[Any]) -> str:
             lines.setdefault((row.way, _describe_way(row)), {})[row.task] = _times(row)
     named = [{"times as fast as": way, **figures, "how": how} for (way, how), figures in lines.items()]
     named[0]["times as fast as"] = f"**{first[0].way}** itself"
-    return _markdown(pd.DataFrame(named).fillna(""))
+    return make_markdown(pd.DataFrame(named).fillna(""))
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def make_markdown(table: pd.DataFrame) -> str:
+    """A table as it stands, numbers included."""
     return str(table.to_markdown(index=False, disable_numparse=True))
 
 
@@ -177,7 +181,7 @@ def _format_ways(table: pd.DataFrame) -> str:
         "MiB": [_memory(row) for row in rows],
         "how": table["note"],
     }
-    return _markdown(pd.DataFrame(shown))
+    return make_markdown(pd.DataFrame(shown))
 
 
 def _layout(row: Any) -> str:

@@ -149,10 +149,15 @@ def _start(threads: int, scratch: str, ready: Any, parent: int) -> None:
 
 def _measure_task(measure: Callable[[str], float], task: str) -> tuple[float, int]:
     """The figure, and this process's highest memory meanwhile in MiB; memory is given back before and after."""
-    release_memory()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: forget the peak so far
+    forget_peak()
     value = measure(task)
     peak = get_peak_memory() // 2**20
     release_memory()
     return value, peak
+
+
+def forget_peak() -> None:
+    """Give memory back, and count the most of this process from here on; a measure may call it when it is prepared."""
+    release_memory()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: forget the peak so far

@@ -116,12 +116,20 @@ def readme() -> None:
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="Of training, profile, scoring, grid, commands, statistics, growth; all if none is named."),
+        typer.Argument(
+            help="Of training, profile, scoring, grid, commands, statistics, growth; all if none is named. Or parity "
+            "alone: the relabellings of that study, on a page of their own."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often every way has its turn.")] = 5,
     to: Annotated[Path | None, typer.Option(help="Folder of bench.csv, bench.md and figure; else figures.")] = None,
 ) -> None:
     """Measure speed and memory beside the usual tools, side by side (figures/bench.md)."""
+    if parts == ["parity"]:
+        from companion.bench import parity
+
+        typer.echo(parity.run(rounds, to))
+        return
     from companion.bench.page import run
 
     typer.echo(run(parts or (), rounds, to))
