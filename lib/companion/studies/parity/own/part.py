@@ -31,8 +31,6 @@ from companion.studies.parity.own.results import Ranking
 
 SHOWN_GROUPS = 12
 """Most groups of which every pair is shown."""
-MOST_MUTUAL = 20_000_000
-"""Results above which those that are returned both ways are not counted, to save memory."""
 
 
 class Part:
@@ -131,8 +129,7 @@ class Part:
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
         retrieval, shares = self.case.retrieval, self.case.items.shares
-        small = retrieval.queries is not None and retrieval.results.size <= MOST_MUTUAL
-        mutual = retrieval.reciprocity if small else np.nan
+        mutual = np.nan if retrieval.queries is None else retrieval.reciprocity
         spread = self.drawn.values[1:].std(axis=0)
         # The share of results that, drawn from the query's own group, would give the C that was seen.
         bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))
