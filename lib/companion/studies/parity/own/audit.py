@@ -278,9 +278,7 @@ def _stack(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def _tell_options(given: Options) -> list[str]:
     said = []
     if given.stratum:
-        said.append(
-            f"Labels are exchanged inside {given.stratum}; intervals are too wide where it decides the attribute."
-        )
+        said.append(f"Labels are exchanged inside {given.stratum}, and intervals are of what is left inside it.")
     if given.margin is not None:
         said.append(f"Equivalent: the {given.level:.0%} interval of C lies inside \u00b1{given.margin:g}.")
     return said

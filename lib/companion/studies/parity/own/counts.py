@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -51,11 +52,11 @@ class Case:
         """Groups of the N items."""
         return self.groups if self.item_groups is None else self.item_groups
 
-    @property
+    @cached_property
     def pairs(self) -> Pairs:
         """What an interval is made from."""
         blocks = self.exchange.blocks if self.item_groups is None else None
-        return Pairs(self.retrieval, self.items, self.queries, blocks)
+        return Pairs(self.retrieval, self.items, self.queries, blocks, self.exchange.strata)
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""

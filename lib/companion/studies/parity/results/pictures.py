@@ -82,7 +82,8 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     generator = np.random.default_rng(search.spec.seed)
     relabelling = Relabelling(search.groups, exchange, generator)
     joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
-    pairs = Pairs(search.retrieval, search.groups, search.groups, search.kind if persons else None)
+    blocks = search.kind if persons else None
+    pairs = Pairs(search.retrieval, search.groups, search.groups, blocks, exchange.strata)
     weights = np.ones(search.retrieval.results.shape[1])
     return Tested(
         search,
