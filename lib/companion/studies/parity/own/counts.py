@@ -11,9 +11,8 @@ from scipy import sparse
 
 from companion.errors import CompanionError
 from companion.stats.dyadic import Pairs
-from companion.stats.joins import BATCH, count_joins, has_enough, max_p, permutation_p, stop_early
-from companion.stats.paired import holm
-from companion.stats.relabelling import WORD, Exchange, Relabelling
+from companion.stats.joins import Drawn, draw_joins
+from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.results import Ranking
@@ -114,50 +113,19 @@ def rank_weights(depths: tuple[int, ...], kind: str) -> Floats:
     return np.stack([np.where(ranks <= depth, discount, 0.0) for depth in depths])
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """C of the observed labels (first row) and of relabellings, (draws + 1, K), with what follows from them.
-
-    Attributes:
-        p: (K,) one-sided: like attracts like.
-        p_depths: (K,) the same, adjusted for all depths.
-        draws: (K,) relabellings behind each p.
-    """
-
-    values: Floats
-    p: Floats
-    p_depths: Floats
-    draws: Integers
-
-
 def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed: Sequence[int]) -> Drawn:
     """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
 
-    Up to ``LARGE`` labels all draws are made, and p is adjusted for depths by the largest standardized C. Above, they
-    stop when twenty are as large as the observed one at every depth (Besag and Clifford 1991), and p is adjusted
-    by Holm. Raises CompanionError as `Relabelling`.
+    Up to ``LARGE`` labels all draws are made. Above, they stop when twenty are as large as the observed one at every
+    depth. Raises CompanionError as `Relabelling`.
     """
     relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
     weights = rank_weights(depths, kind)
     # Ranks of one weight are counted together.
     runs = depths if kind == "none" else tuple(range(1, depths[-1] + 1))
+    enough = None if len(case.groups.codes) <= LARGE else 20
     by_run = weights[:, np.array(runs) - 1]
-
-    def draw(number: int) -> Floats:
-        joins = count_joins(case.retrieval, case.groups, relabelling, number, runs, case.item_groups)
-        return np.stack([joins.weigh(each).centred for each in by_run], axis=1)
-
-    if len(case.groups.codes) <= LARGE:
-        values = draw(draws)[: draws + 1]
-        p = np.array([permutation_p(column) for column in values.T])
-        return Drawn(values, p, max_p(values), np.full(len(depths), draws))
-    batches = [draw(BATCH * WORD - 1)]
-    while sum(map(len, batches)) <= draws and not all(map(has_enough, np.concatenate(batches).T)):
-        batches.append(draw(BATCH * WORD - 1))
-    values = np.concatenate(batches)[: draws + 1]
-    stopped = [stop_early(column) for column in values.T]
-    p = np.array([each for each, _ in stopped])
-    return Drawn(values, p, holm(p), np.array([used for _, used in stopped]))
+    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, draws, enough, case.item_groups)
 
 
 def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:

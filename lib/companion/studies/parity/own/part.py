@@ -11,13 +11,13 @@ from scipy.stats import chi2_contingency
 from companion.stats.detectable import bias_from_spread, catalogue_needed
 from companion.stats.dyadic import estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
+from companion.stats.joins import Drawn
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
 from companion.stats.verdict import verdict
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.counts import (
     Case,
-    Drawn,
     centre,
     count_pairs,
     draw_counts,
@@ -86,6 +86,14 @@ class Part:
                 | {"equivalent": equal}
             )
         return pd.DataFrame(made)
+
+    @property
+    def parity(self) -> pd.DataFrame:
+        """T1b: distance of all results from the shares of the catalogue, a row for each depth."""
+        drawn = self.drawn
+        size = {"attribute": self.case.name, "k": self.depths, "n_groups": len(self.case.labels)}
+        found = {"distance": drawn.parity, "expected_distance": drawn.parity_mean, "p": drawn.p_parity}
+        return pd.DataFrame(size | found | {"draws": drawn.parity_draws})
 
     @property
     def by_group(self) -> pd.DataFrame:
