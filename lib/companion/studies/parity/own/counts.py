@@ -128,11 +128,12 @@ def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed
     return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, draws, enough, case.item_groups)
 
 
-def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """Row of the query, item, and weight of each result that has one, of ``piece`` queries at a time."""
+def list_results(case: Case, weights: Floats, piece: int = 2**20) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Row of the query, item, and weight of each result that has one, about ``piece`` results at a time."""
     depth = int(np.flatnonzero(weights)[-1]) + 1
-    for start in range(0, len(case.retrieval.results), piece):
-        results = case.retrieval.results[start : start + piece, :depth]
+    step = max(1, piece // depth)
+    for start in range(0, len(case.retrieval.results), step):
+        results = case.retrieval.results[start : start + step, :depth]
         rows, ranks = np.nonzero(results >= 0)
         yield rows + start, results[rows, ranks], weights[ranks]
 
@@ -197,7 +198,7 @@ def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, 
     for rows, items, values in list_results(case, weights):
         asked, found = case.queries.codes[rows], case.items.codes[items]
         each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
-        degree += np.bincount(items, values, case.retrieval.items)
-        carried += np.bincount(items, each, case.retrieval.items)
+        np.add.at(degree, items, values)
+        np.add.at(carried, items, each)
     popular = np.argsort(degree)[-number:]
     return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum() / carried.sum())
