@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import CompanionError
-from companion.stats.joins import Joins, count_joins, max_p, permutation_p, sequential_p
+from companion.stats.joins import Drawn, Joins, count_joins, draw_joins, max_p, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval, make_groups
 
@@ -161,20 +161,66 @@ def test_the_largest_of_several_is_compared_with_the_largest() -> None:
     assert max_p(same) == pytest.approx([permutation_p(draws[:, 0])] * 3)
 
 
-def test_stopping_early_gives_the_p_of_going_on() -> None:
+def drawn(retrieval: Retrieval, groups: Groups, seed: int, **options) -> Drawn:
+    """At depths 2 and 5."""
+    relabelling = Relabelling(groups, Exchange(), np.random.default_rng(seed))
+    return draw_joins(retrieval, groups, relabelling, [2, 5], np.array([[1.0, 0.0], [1.0, 1.0]]), **options)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_stopping_early_gives_the_p_of_going_on(apart: bool) -> None:
     generator = np.random.default_rng(11)
     retrieval, groups = random_results(generator, 60, 5), make_groups(generator.integers(0, 2, 60))
-    whole = permutation_p(counted(retrieval, groups, 9_999, seed=2)[0].weigh(ALL).centred)
-    p, draws = sequential_p(retrieval, groups, Exchange(), np.random.default_rng(2))
-    assert draws < 2_000 and p == pytest.approx(whole, abs=4 * p / np.sqrt(20))
+    if apart:
+        retrieval = Retrieval(retrieval.results, 60)
+    options = {"item_groups": groups if apart else None}
+    whole = drawn(retrieval, groups, 2, enough=None, **options)
+    early = drawn(retrieval, groups, 2, **options)
+    assert (whole.draws == 9_999).all() and (early.draws < 2_000).all()
+    assert early.p == pytest.approx(whole.p, rel=4 / np.sqrt(20))
+    assert early.p_depths == pytest.approx(whole.p_depths, rel=4 / np.sqrt(20))
+    assert (whole.p_depths >= whole.p).all() and len(early.values) % 512 == 0
+    together, _ = counted(retrieval, groups, 99, seed=2, **options)
+    assert early.values[:64, 1] == pytest.approx(together.weigh(ALL).centred[:64])
 
 
 def test_stopping_early_goes_to_the_end_where_there_is_something() -> None:
     codes = np.arange(60) % 2
-    results = np.array([[(query + 2 * step) % 60 for step in (1, 2, 3)] for query in range(60)])
-    retrieval = Retrieval(results, 60, np.arange(60))
-    p, draws = sequential_p(retrieval, make_groups(codes), Exchange(), np.random.default_rng(2), most=999)
-    assert (p, draws) == (1 / 1000, 999)
+    results = np.array([[(query + 2 * step) % 60 for step in range(1, 6)] for query in range(60)])
+    found = drawn(Retrieval(results, 60, np.arange(60)), make_groups(codes), 2, most=999)
+    assert found.p.tolist() == [1 / 1000] * 2 and found.draws.tolist() == [999] * 2
+    # Those that it is measured by do not count.
+    assert found.p_depths.tolist() == [1 / (1000 - 63)] * 2
+
+
+def test_the_largest_of_depths_keeps_its_level_when_it_stops_early() -> None:
+    generator = np.random.default_rng(13)
+    retrieval, smallest = random_results(generator, 80, 5), []
+    for seed in range(400):
+        groups = make_groups(generator.permutation(np.repeat([0, 1], [50, 30])))
+        smallest.append(drawn(retrieval, groups, seed, most=1_100, enough=5).p_depths.min())
+    for level in (0.05, 0.2, 0.5):
+        rate = np.mean(np.array(smallest) <= level)
+        assert rate <= level + 3 * np.sqrt(level / 400)
+        assert rate >= level - 4 * np.sqrt(level / 400)
+
+
+def test_parity_asks_who_is_returned_and_not_to_whom() -> None:
+    generator = np.random.default_rng(14)
+    groups = make_groups(np.repeat([0, 1], [70, 30]))
+    likely = np.where(groups.codes == 1, 4.0, 1.0)
+    results = []
+    for query in range(100):
+        weight = np.where(np.arange(100) == query, 0.0, likely)
+        results.append(generator.choice(100, 5, replace=False, p=weight / weight.sum()))
+    retrieval = Retrieval(np.array(results), 100, np.arange(100))
+    found = drawn(retrieval, groups, 0, most=999)
+    shares = np.bincount(groups.codes[retrieval.results.ravel()]) / 500
+    assert found.parity[1] == pytest.approx(0.5 * np.abs(shares - groups.shares).sum())
+    assert (found.p > 0.05).all() and found.p_parity.tolist() == [1 / 512] * 2 and found.parity_draws == 511
+    assert (found.parity_mean < 0.1).all() and (found.parity > 0.2).all()
+    apart = drawn(Retrieval(retrieval.results, 100), groups, 0, most=999, item_groups=groups)
+    assert np.isnan(apart.p_parity).all() and apart.parity == pytest.approx(found.parity)
 
 
 @pytest.mark.parametrize("make", [random_results, popular_results, lambda *given: near_results(*given, 2)])

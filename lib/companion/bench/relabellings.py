@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from companion.bench.turns import SECONDS, Way, forget_peak
 from companion.runs.worker import die_with_parent
+from companion.stats.graphs import Graph, make_retrieval
 from companion.stats.join_moments import centred_kernel, join_moments
 from companion.stats.joins import Weighted, count_joins
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval, make_groups
-from companion.studies.parity.simulation.graphs import Graph, make_retrieval
 
 SIZES = (10**3, 10**4, 10**5)
 LARGE = (10**6,)

@@ -1,19 +1,26 @@
 """Intervals for join counts: results that share a query or an item are alike, which a bootstrap over queries misses.
 
 The standard error is dyadic-robust (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): each item's influence
-gathers all results that it takes part in, as query or as result, and what its group's share in the catalogue moves.
+gathers all results that it takes part in, as query or as result, and what its group's share moves: in the catalogue
+and, where labels are exchanged inside strata only, in its stratum. Results are looked at some queries at a time, so
+that what is needed beside them grows with the items alone and with the results that are returned both ways.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from companion.stats.estimate import NO_SPREAD, Estimate, from_error
+from companion.stats.join_moments import centred_kernel
+from companion.stats.mutual import PIECE, Shared, Side, find_shared
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-13
+"""Share of the summed squares below which sums that cancel are rounding noise."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,46 @@ class Pairs:
         retrieval: the results.
         item_groups, query_groups: groups of all items, and of the M queries; the same groups where queries are items.
         blocks: (N,) things that count as one, such as all photographs of one model; ``None``: every item for itself.
+        strata: inside which labels are exchanged, of the N items or, where queries are no items, of the M queries; the
+            mean over relabellings is then that of these exchanges. ``None``: labels are exchanged freely.
     """
 
     retrieval: Retrieval
     item_groups: Groups
     query_groups: Groups
     blocks: Integers | None = None
+    strata: Integers | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether queries are no items."""
+        return self.retrieval.queries is None
+
+    @property
+    def labelled(self) -> Groups:
+        """Groups of what carries a label: the items or, where they are others, the queries."""
+        return self.query_groups if self.apart else self.item_groups
+
+    @cached_property
+    def side(self) -> Side:
+        """The results as links between nodes: items or blocks, then queries that are no items."""
+        own = self.retrieval.queries
+        units = None if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
+        if own is None:
+            own = self.retrieval.items + np.arange(len(self.retrieval.results))
+        elif units is not None:
+            own = units[own]
+        return Side(self.retrieval.results, own, units)
+
+    @property
+    def count(self) -> int:
+        """Number of items and, where these are others, queries."""
+        return self.retrieval.items + (len(self.retrieval.results) if self.apart else 0)
+
+    @cached_property
+    def shared(self) -> Shared:
+        """Results that are not alone between their two nodes."""
+        return self.retrieval.mutual if self.blocks is None else find_shared([self.side], self.count)
 
 
 def estimate_centred(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
@@ -39,15 +80,15 @@ def estimate_centred(pairs: Pairs, weights: Floats, mean: float, level: float = 
         weights: (K,) weight of each rank; 1 for the first d and 0 beyond gives the depth d.
         mean: of C over relabellings (see `join_moments`); it is not zero, since a query is not among its own results.
     """
-    return _make_estimate(_linearise_centred(pairs, weights), mean, level, "centred join count")
+    found = _linearise_centred(pairs, weights)
+    return _make_estimate([found], pairs.shared, mean, level, "centred join count")
 
 
 def estimate_excess(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
     """Delta, the share of results in the query's group beyond that of the catalogue, as `estimate_centred`."""
     item, query = _shares(pairs)
-    found, asked, values, which = _edges(pairs, weights)
-    kernel = (found == asked) - float(item @ query)
-    return _make_estimate(_linearise(pairs, kernel, values, which, (-query, -item)), mean, level, "excess share")
+    kernel = np.eye(len(item)) - float(item @ query)
+    return _make_estimate([_Linearised(pairs, weights, kernel)], pairs.shared, mean, level, "excess share")
 
 
 def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
@@ -56,85 +97,206 @@ def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level:
     Both are of the same items, groups and queries, so that what an item does to both is taken once: the error is that
     of the difference of the influences.
     """
-    now, then = (_linearise_centred(pairs, weights) for pairs in (new, old))
-    change = _Linearised(
-        now.estimate - then.estimate, now.influence - then.influence, now.residuals - then.residuals, now.unit
-    )
-    return _make_estimate(change, mean, level, "difference of C")
+    sides = [_linearise_centred(pairs, weights) for pairs in (new, old)]
+    shared = find_shared([new.side, old.side], new.count)
+    return _make_estimate(sides, shared, mean, level, "difference of C")
 
 
-@dataclass(frozen=True)
-class _Linearised:
-    """An estimate, the influence of each node on it, and the residuals of each pair of nodes."""
-
-    estimate: float
-    influence: Floats
-    residuals: sparse.csr_array
-    unit: str
-
-
-def _make_estimate(found: _Linearised, mean: float, level: float, what: str) -> Estimate:
-    squares, fourth = float((found.influence**2).sum()), float((found.influence**4).sum())
-    twice = float((found.residuals.data**2).sum())
-    # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
-    variance = max(squares - twice, twice)
-    effective = squares**2 / fourth if fourth else 1.0
-    value = found.estimate - mean
-    error = float(np.sqrt(variance)) if variance > NO_SPREAD**2 * max(1.0, value**2) else np.nan
-    low, high, _ = from_error(value, error, max(effective - 1, 1.0), level)
-    return Estimate(value, low, high, np.nan, len(found.influence), found.unit, f"{what}, dyadic-robust t", level)
-
-
-def _linearise_centred(pairs: Pairs, weights: Floats) -> _Linearised:
-    item, query = _shares(pairs)
-    found, asked, values, which = _edges(pairs, weights)
-    kernel = (found == asked) - item[asked] - query[found] + float(item @ query)
-    total = values.sum()
-    found_share = np.bincount(found, values, len(item)) / total
-    asked_share = np.bincount(asked, values, len(item)) / total
-    # What a group's share in the catalogue moves: C falls by the shares of results and queries, and rises by pi itself.
-    return _linearise(pairs, kernel, values, which, (query - asked_share, item - found_share))
+def _linearise_centred(pairs: Pairs, weights: Floats) -> "_Linearised":
+    return _Linearised(pairs, weights, centred_kernel(*_shares(pairs)), centred=True)
 
 
 def _shares(pairs: Pairs) -> tuple[Floats, Floats]:
     item = pairs.item_groups.shares
-    return item, item if pairs.retrieval.queries is not None else pairs.query_groups.shares
+    return item, pairs.query_groups.shares if pairs.apart else item
 
 
-def _edges(pairs: Pairs, weights: Floats) -> tuple[Integers, Integers, Floats, tuple[Integers, Integers]]:
-    """Groups of result and query of each result, its weight, and the numbers of query and item as nodes."""
-    results, queries = pairs.retrieval.results, pairs.retrieval.queries
-    rows, ranks = np.nonzero((results >= 0) & (weights > 0))
-    items = results[rows, ranks].astype(np.int64)
-    source = rows + pairs.retrieval.items if queries is None else queries[rows]
-    return pairs.item_groups.codes[items], pairs.query_groups.codes[rows], weights[ranks], (source, items)
+def _make_estimate(sides: Sequence["_Linearised"], shared: Shared, mean: float, level: float, what: str) -> Estimate:
+    """Of the first side or, where there are two, of the first less the second."""
+    first, *others = sides
+    influence = first.influence - others[0].influence if others else first.influence
+    value = first.estimate - (others[0].estimate if others else 0.0) - mean
+    squared = np.square(influence)
+    squares, fourth = float(squared.sum()), float(np.square(squared, out=squared).sum())
+    twice = _sum_pairs(sides, shared)
+    # In small catalogues the difference can vanish; pairs of items without anything in common are the least it can be.
+    variance = max(squares - twice, twice)
+    effective = squares**2 / fourth if fourth else 1.0
+    error = float(np.sqrt(variance)) if variance > NO_SPREAD**2 * max(1.0, value**2) else np.nan
+    low, high, _ = from_error(value, error, max(effective - 1, 1.0), level)
+    unit = "query" if first.pairs.apart else "item" if first.pairs.blocks is None else "block"
+    return Estimate(value, low, high, np.nan, len(influence), unit, f"{what}, dyadic-robust t", level)
 
 
-def _linearise(
-    pairs: Pairs, kernel: Floats, values: Floats, which: tuple[Integers, Integers], pull: tuple[Floats, Floats]
-) -> _Linearised:
-    """``pull`` is how the value moves with the groups' shares among items and, where they are apart, among queries."""
-    total, items = float(values.sum()), pairs.retrieval.items
-    estimate = float(kernel @ values) / total
-    apart = pairs.retrieval.queries is None
-    residual = (kernel - estimate) * values / total
-    count = items + len(pairs.retrieval.results) if apart else items
-    influence: Floats = np.bincount(which[0], residual, count).astype(np.float64)
-    influence += np.bincount(which[1], residual, count)
-    by_item = pull[0] if apart else pull[0] + pull[1]
-    influence[:items] += _catalogue_term(by_item, pairs.item_groups)
-    if apart:
-        influence[items:] += _catalogue_term(pull[1], pairs.query_groups)
-    nodes = np.arange(count)
-    if pairs.blocks is not None:
-        nodes[:items] = np.unique(pairs.blocks, return_inverse=True)[1]
-        influence = np.bincount(nodes, influence).astype(np.float64)
-    one, other = np.sort(np.stack([nodes[which[0]], nodes[which[1]]]), axis=0)
-    residuals = sparse.coo_array((residual, (one, other)), shape=(count, count)).tocsr()
-    unit = "query" if apart else "item" if pairs.blocks is None else "block"
-    return _Linearised(estimate, influence, residuals, unit)
+def _sum_pairs(sides: Sequence["_Linearised"], shared: Shared) -> float:
+    """Sum over pairs of nodes of the squared sum of their results' residuals.
+
+    Most pairs have one result, whose square it is; what the others' sums make of it is added.
+    """
+    squares = total = sum(side.squares for side in sides)
+    for places, starts in shared.runs():
+        residuals = np.empty(len(places))
+        offset = 0
+        for sign, side in zip((1.0, -1.0), sides, strict=False):
+            size = side.pairs.retrieval.results.size
+            own = (places >= offset) & (places < offset + size)
+            residuals[own] = sign * side.find_residuals(places[own].astype(np.int64) - offset)
+            offset += size
+        total += float(np.square(np.add.reduceat(residuals, starts)).sum() - np.square(residuals).sum())
+    return total if total > ROUNDING * squares else 0.0
+
+
+class _Linearised:
+    """An estimate, the influence of each node on it, and the residual of any result.
+
+    ``kernel`` (G, G) is by the group of the query (row) and of the result; ``centred`` if the shares in the catalogue
+    are part of it.
+
+    What matters is the mean of the kernel less its mean over relabellings. Between the strata s and t of query and
+    result that is p_s' k p_t, so a result's residual is its kernel less this, less the mean of all residuals; p_s moves
+    with the labels of a stratum, and the shares in the catalogue move the kernel. Without strata all are one, and p_s'
+    k p_t is a constant that the estimate holds.
+    """
+
+    def __init__(self, pairs: Pairs, weights: Floats, kernel: Floats, centred: bool = False) -> None:
+        self.pairs, self._weights, self._kernel = pairs, weights, kernel
+        self._strata = None if pairs.strata is None else _Strata(pairs, pairs.strata, kernel)
+        counted = np.zeros(kernel.shape)
+        baseline = 0.0
+        for rows, items, values in self._pieces():
+            cells = pairs.query_groups.codes[rows] * len(kernel) + pairs.item_groups.codes[items]
+            counted += np.bincount(cells, values, kernel.size).reshape(kernel.shape)
+            if self._strata:
+                baseline += self._strata.add(rows, items, values)
+        self._total = float(counted.sum())
+        self.estimate = float((kernel * counted).sum()) / self._total
+        self._centre = self.estimate - baseline / self._total
+        self.squares, self.influence = self._gather()
+        self._add_shares(counted / self._total, centred)
+        if pairs.side.units is not None:
+            units = np.arange(len(self.influence))
+            units[: pairs.retrieval.items] = pairs.side.units
+            self.influence = np.bincount(units, self.influence).astype(np.float64)
+
+    def _pieces(self) -> Iterator[tuple[Integers, Integers, Floats]]:
+        """Row of the query, item and weight of each result that has one, some queries at a time."""
+        results = self.pairs.retrieval.results
+        step = max(1, PIECE // results.shape[1])
+        for start in range(0, len(results), step):
+            part = results[start : start + step]
+            rows, ranks = np.nonzero((part >= 0) & (self._weights > 0))
+            yield rows + start, part[rows, ranks].astype(np.int64), self._weights[ranks]
+
+    def _residuals(self, rows: Integers, items: Integers, values: Floats) -> Floats:
+        asked, found = self.pairs.query_groups.codes[rows], self.pairs.item_groups.codes[items]
+        gaps: Floats = self._kernel[asked, found] - self._centre
+        if self._strata:
+            gaps -= self._strata.expect(rows, items)
+        gaps *= values / self._total
+        return gaps
+
+    def find_residuals(self, places: Integers) -> Floats:
+        """Residuals of the results at these places, row by row; 0 for one that has no weight."""
+        rows, ranks = np.divmod(places, self.pairs.retrieval.results.shape[1])
+        items = self.pairs.retrieval.results[rows, ranks].astype(np.int64)
+        return self._residuals(rows, items, self._weights[ranks])
+
+    def _gather(self) -> tuple[float, Floats]:
+        """Sum of the squared residuals, and the sum of those of each item and query."""
+        queries, items = self.pairs.retrieval.queries, self.pairs.retrieval.items
+        squares, influence = 0.0, np.zeros(self.pairs.count)
+        for rows, found, values in self._pieces():
+            residuals = self._residuals(rows, found, values)
+            squares += float(np.square(residuals).sum())
+            np.add.at(influence, rows + items if queries is None else queries[rows], residuals)
+            np.add.at(influence, found, residuals)
+        return squares, influence
+
+    def _add_shares(self, counted: Floats, centred: bool) -> None:
+        """Add what the shares of groups move: in the catalogue, among queries that are no items, and in strata."""
+        pairs, split = self.pairs, self.pairs.retrieval.items
+        item, query = _shares(pairs)
+        asked, found = counted.sum(axis=1), counted.sum(axis=0)
+        if self._strata:
+            moved = self._strata.pull(self._total)
+            self.influence[len(self.influence) - len(moved) :] += moved
+            # What shares in the catalogue do to the kernel they do to its mean over relabellings, too.
+            by_item, by_query = (each / self._total for each in self._strata.margins)
+            by_item, by_query = by_item - asked, by_query - found
+            if not centred:
+                return
+        elif centred:
+            # C falls by the shares of results and queries, and rises by pi itself.
+            by_item, by_query = query - asked, item - found
+        else:
+            by_item, by_query = -query, -item
+        if pairs.apart:
+            self.influence[split:] += _catalogue_term(by_query, pairs.query_groups)
+        else:
+            by_item = by_item + by_query
+        self.influence[:split] += _catalogue_term(by_item, pairs.item_groups)
 
 
 def _catalogue_term(pull: Floats, groups: Groups) -> Floats:
     """Influence of each thing through the share of its group."""
-    return (pull[groups.codes] - float(pull @ groups.shares)) / len(groups.codes)
+    moved: Floats = (pull - float(pull @ groups.shares)) / len(groups.codes)
+    return moved[groups.codes]
+
+
+class _Strata:
+    """What a kernel is on average when labels are exchanged inside strata, and what shares in strata do to that.
+
+    Items that keep their labels while those of queries are exchanged are a stratum for each group.
+    """
+
+    def __init__(self, pairs: Pairs, strata: Integers, kernel: Floats) -> None:
+        groups, number = pairs.labelled, len(kernel)
+        self._place = np.unique(strata, return_inverse=True)[1]
+        self._codes, self._kernel, self._apart = groups.codes, kernel, pairs.apart
+        count = int(self._place.max()) + 1
+        sizes = np.bincount(self._place * number + groups.codes, minlength=count * number).reshape(count, number)
+        self._sizes = sizes.sum(axis=1).astype(float)
+        self._shares = sizes / self._sizes[:, None]
+        queries = pairs.retrieval.queries
+        self._asked = self._place if queries is None else self._place[queries]
+        self._found: Integers = pairs.item_groups.codes if queries is None else self._place
+        self._results: Floats = np.eye(number) if queries is None else self._shares
+        self._towards = self._shares @ kernel
+        self._weights = np.zeros(count), np.zeros(len(self._results))
+        self._ends = np.zeros((count, number)), np.zeros((len(self._results), number))
+
+    def expect(self, rows: Integers, items: Integers) -> Floats:
+        """Mean of the kernel over relabellings, of each result; inside a stratum, of two different labels."""
+        one, other = self._asked[rows], self._found[items]
+        mean = np.zeros(len(rows))
+        for group in range(len(self._kernel)):
+            mean += self._towards[one, group] * self._results[other, group]
+        if not self._apart:
+            near = np.flatnonzero(one == other)
+            size, own = self._sizes[one[near]], (self._shares @ np.diag(self._kernel))[one[near]]
+            mean[near] = (size * mean[near] - own) / np.maximum(size - 1, 1)
+        return mean
+
+    def add(self, rows: Integers, items: Integers, values: Floats) -> float:
+        """Count some results by stratum; the weighted sum of their means."""
+        one, other = self._asked[rows], self._found[items]
+        for place, weights in zip((one, other), self._weights, strict=True):
+            weights += np.bincount(place, values, len(weights))
+        for group in range(len(self._kernel)):
+            self._ends[0][:, group] += np.bincount(one, values * self._results[other, group], len(self._ends[0]))
+            self._ends[1][:, group] += np.bincount(other, values * self._shares[one, group], len(self._ends[1]))
+        return float(values @ self.expect(rows, items))
+
+    @property
+    def margins(self) -> tuple[Floats, Floats]:
+        """Results by the group of their query, and by their own, on average over relabellings."""
+        return self._weights[0] @ self._shares, self._weights[1] @ self._results
+
+    def pull(self, total: float) -> Floats:
+        """Influence of each thing through the share of its group in its stratum."""
+        pull = self._ends[0] @ self._kernel.T
+        if not self._apart:
+            pull = pull + self._ends[1] @ self._kernel
+        moved = ((pull * self._shares).sum(axis=1)[:, None] - pull) / (total * self._sizes[:, None])
+        influence: Floats = moved[self._place, self._codes]
+        return influence

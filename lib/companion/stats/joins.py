@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.errors import CompanionError
-from companion.stats.relabelling import WORD, Exchange, Relabelling, Words, count_bits
+from companion.stats.relabelling import WORD, Relabelling, Words, count_bits
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 BATCH = 8
@@ -288,24 +288,98 @@ def max_p(values: Floats) -> Floats:
     return (largest[:, None] >= scaled[0] - 1e-9).mean(axis=0)
 
 
-def sequential_p(
+@dataclass(frozen=True)
+class Drawn:
+    """C of the observed labels (first row) and of relabellings, (draws + 1, D), with what follows from them.
+
+    Attributes:
+        p: (D,) one-sided: like attracts like.
+        p_depths: (D,) the same, adjusted for all D by the largest standardized C over them.
+        draws: (D,) relabellings behind each p.
+        parity, p_parity: (D,) distance of all results from the shares of the catalogue, and its p; nan where the labels
+            of the items stay as they are.
+        parity_draws: relabellings behind each ``p_parity``.
+        parity_mean: (D,) mean of the distance over them.
+    """
+
+    values: Floats
+    p: Floats
+    p_depths: Floats
+    draws: Integers
+    parity: Floats
+    p_parity: Floats
+    parity_draws: int
+    parity_mean: Floats
+
+
+def draw_joins(
     retrieval: Retrieval,
     groups: Groups,
-    exchange: Exchange,
-    generator: np.random.Generator,
-    enough: int = 20,
+    relabelling: Relabelling,
+    runs: Sequence[int],
+    weights: Floats,
     most: int = 9_999,
-) -> tuple[float, int]:
-    """p of C that stops at the ``enough``-th relabelling as large as the observed one, and the draws it took.
+    enough: int | None = 20,
+    item_groups: Groups | None = None,
+) -> Drawn:
+    """Relabel until the answer is clear at every depth, and at most ``most`` times.
 
-    Besag and Clifford (1991): exact, and quick where nothing is to be found. Raises CompanionError as `count_joins`.
+    An answer is clear at the ``enough``-th relabelling as large as the observed labels, where p is exact, too (Besag
+    and Clifford 1991); without ``enough``, or where ``most`` is below two words, all ``most`` are made. The largest
+    standardized C is stopped in the same way: it is measured by the mean and spread of the first ``WORD`` - 1
+    relabellings, and counted among those after them, so that what it is measured by does not depend on what is counted.
+    Distances from parity are compared in the first batch alone, whose size no result decides.
+
+    Args:
+        runs, weights: growing numbers of ranks, and (D, len(runs)) weight of the ranks up to each (see `Joins.weigh`).
+
+    Raises CompanionError as `count_joins`.
     """
-    relabelling = Relabelling(groups, exchange, generator)
-    values = np.empty(0)
-    while len(values) <= most and not has_enough(values, enough):
-        batch = count_joins(retrieval, groups, relabelling, BATCH * WORD - 1).weigh(np.ones(1)).centred
-        values = np.concatenate([values, batch])
-    return stop_early(values[: most + 1], enough)
+    enough = None if most < 2 * WORD else enough
+    values, distances = np.empty((0, len(weights))), np.empty((0, len(weights)))
+    size = most + 1 if enough is None else BATCH * WORD
+    while len(values) <= most and not (enough and _is_clear(values, enough)):
+        joins = count_joins(retrieval, groups, relabelling, size - 1, runs, item_groups)
+        weighed = [joins.weigh(each) for each in weights]
+        values = np.concatenate([values, np.stack([each.centred for each in weighed], axis=1)])
+        if not len(distances):
+            distances = np.stack([each.parity_distance for each in weighed], axis=1)[: most + 1]
+    values = values[: most + 1]
+    fixed = item_groups is not None
+    parity_p = [np.nan if fixed else permutation_p(column) for column in distances.T]
+    if enough is None:
+        p, depths, draws = [permutation_p(column) for column in values.T], max_p(values), [most] * len(weights)
+    else:
+        stopped = [stop_early(column, enough) for column in values.T]
+        p, draws = [each for each, _ in stopped], [used for _, used in stopped]
+        depths = np.array([stop_early(column, enough)[0] for column in _largest(values).T])
+    return Drawn(
+        values,
+        np.array(p),
+        depths,
+        np.array(draws),
+        distances[0],
+        np.array(parity_p),
+        len(distances) - 1,
+        np.full(len(weights), np.nan) if fixed else distances[1:].mean(axis=0),
+    )
+
+
+def _is_clear(values: Floats, enough: int) -> bool:
+    if not len(values):
+        return False
+    counts = [_reached(column).sum() for each in (values, _largest(values)) for column in each.T]
+    return min(counts) >= enough
+
+
+def _largest(values: Floats) -> Floats:
+    """Standardized C of the observed labels at each depth (first row), and the largest over depths of relabellings."""
+    pilot = values[1:WORD]
+    spread = pilot.std(axis=0)
+    # Rounded, so that what is as large stays so whatever it is measured by.
+    scaled = np.round((values - pilot.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 9)
+    largest = scaled[WORD:].max(axis=1)
+    return np.concatenate([scaled[:1], np.repeat(largest[:, None], values.shape[1], axis=1)])
 
 
 def stop_early(values: Floats, enough: int = 20) -> tuple[float, int]:
@@ -315,11 +389,6 @@ def stop_early(values: Floats, enough: int = 20) -> tuple[float, int]:
         stop = int(places[enough - 1]) + 1
         return enough / stop, stop
     return (len(places) + 1) / len(values), len(values) - 1
-
-
-def has_enough(values: Floats, enough: int = 20) -> bool:
-    """Whether ``enough`` relabellings are as large as the first value."""
-    return len(values) > 0 and int(_reached(values).sum()) >= enough
 
 
 def _reached(values: Floats) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from companion.errors import CompanionError
+from companion.stats.mutual import Shared, Side, find_shared
 
 Integers = NDArray[np.int64]
 
@@ -70,11 +71,22 @@ class Retrieval:
         directed = sparse.coo_array((ones, (self.queries[rows], found)), shape=(self.items, self.items)).tocsr()
         return (directed + directed.T).tocsr()
 
+    @cached_property
+    def mutual(self) -> Shared:
+        """Results that are returned the other way round, too; none where queries are no items."""
+        sides = [] if self.queries is None else [Side(self.results, self.queries)]
+        return find_shared(sides, self.items)
+
     @property
     def reciprocity(self) -> float:
-        """Share of results that would also be returned the other way round."""
-        values = self.matrix.data
-        return float(values[values > 1].sum() / values.sum())
+        """Share of results that are returned the other way round, too.
+
+        Raises:
+            CompanionError: the queries are no items.
+        """
+        if self.queries is None:
+            raise CompanionError("queries that are no items have no graph among items")
+        return len(self.mutual.places) / int((self.results >= 0).sum())
 
 
 @dataclass(frozen=True)

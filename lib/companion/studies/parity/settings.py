@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from companion.profiles import STRICT, Count
+from companion.stats.graphs import Graph
 from companion.studies.parity.simulation.experiment import PHOTOS, Design, Search
-from companion.studies.parity.simulation.graphs import Graph
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -154,6 +154,28 @@ def test_the_same_data_and_seed_give_the_same_numbers_whatever_is_audited_beside
     assert two.overall["p_adjusted"].iloc[0] == pytest.approx(2 * one.overall["p_adjusted"].iloc[0])
 
 
+def test_who_is_returned_to_everybody_alike_is_another_question() -> None:
+    rng = np.random.default_rng(6)
+    tone, size = rng.choice(["a", "b"], 200, p=[0.7, 0.3]), rng.choice(["s", "l"], 200)
+    likely = np.where(tone == "b", 3.0, 1.0)
+    results = []
+    for query in range(200):
+        weight = np.where(np.arange(200) == query, 0.0, likely)
+        results.append(rng.choice(200, 10, replace=False, p=weight / weight.sum()))
+    found = audit(
+        as_frame(np.array(results)),
+        pd.DataFrame({"item": range(200), "tone": tone, "size": size}),
+        k=(5, 10),
+        draws=499,
+    )
+    assert not found.dependent
+    rows = found.parity.set_index(["attribute", "k"])
+    assert (rows.loc["tone", "p_adjusted"] <= 0.01).all() and (rows.loc["size", "p_adjusted"] > 0.05).all()
+    shares = pd.Series(tone[np.array(results).ravel()]).value_counts(normalize=True)
+    assert rows.loc[("tone", 10), "distance"] == pytest.approx(abs(shares["b"] - (tone == "b").mean()))
+    assert (rows["draws"] == 499).all() and (rows["expected_distance"] < rows["distance"].max()).all()
+
+
 def test_a_dependence_that_is_a_stratum_s_is_gone_inside_it() -> None:
     rng = np.random.default_rng(2)
     kind = rng.integers(0, 2, 300)
@@ -190,6 +212,7 @@ def test_queries_with_attributes_of_their_own() -> None:
     pi, rho = (np.array([(each == label).mean() for label in "fm"]) for each in (items, users))
     assert found.overall["difference"].iloc[0] == pytest.approx(same - expected_same(items, users, results), abs=1e-12)
     assert found.dependent
+    assert np.isnan(found.parity["p"]).all() and (found.parity["distance"] >= 0).all()
     assert pi @ rho == pytest.approx(0.5, abs=0.1)
 
 

@@ -70,6 +70,7 @@ def test_an_audit_writes_a_page_with_every_table_and_figure(
     for name in (
         "T0_reading",
         "T1_overall",
+        "T1b_parity",
         "T2_groups",
         "T3_plan",
         "T4_relevance",

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from companion.stats.graphs import make_retrieval
 from companion.stats.retrieval import Groups
 from companion.studies.parity.simulation.bias import draw_groups, inject_mixture, inject_tilt
-from companion.studies.parity.simulation.graphs import make_retrieval
 
 
 def excess(retrieval, groups: Groups) -> float:

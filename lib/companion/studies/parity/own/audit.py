@@ -33,6 +33,8 @@ class Audit:
 
     Attributes:
         overall: per K: n, Delta (``difference``) and C with intervals, p with its draws, adjusted p, and a verdict.
+        parity: per K: distance of all results from the shares of the catalogue, whoever asks, with p and adjusted p;
+            p is nan where queries are no items, since their labels say nothing of this.
         by_group: observed and expected results per group of query and of result, at the largest K.
         by_k: C of all groups and of each against the rest, per K, with intervals.
         plan: the bias that would have been found four times in five, and the size needed for a wanted one.
@@ -42,6 +44,7 @@ class Audit:
     """
 
     overall: pd.DataFrame
+    parity: pd.DataFrame
     by_group: pd.DataFrame
     by_k: pd.DataFrame
     plan: pd.DataFrame
@@ -113,6 +116,7 @@ def audit(
         notes.append(_tell_judged(relevance))
     return Audit(
         overall,
+        _adjust_parity(_stack(part.parity for part in parts)),
         _stack(part.by_group for part in parts),
         _stack(part.by_k for part in parts),
         _stack(part.plan for part in parts),
@@ -278,9 +282,7 @@ def _stack(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def _tell_options(given: Options) -> list[str]:
     said = []
     if given.stratum:
-        said.append(
-            f"Labels are exchanged inside {given.stratum}; intervals are too wide where it decides the attribute."
-        )
+        said.append(f"Labels are exchanged inside {given.stratum}, and intervals are of what is left inside it.")
     if given.margin is not None:
         said.append(f"Equivalent: the {given.level:.0%} interval of C lies inside \u00b1{given.margin:g}.")
     return said
@@ -288,6 +290,13 @@ def _tell_options(given: Options) -> list[str]:
 
 def _tell_judged(relevance: NDArray[np.int8]) -> str:
     return f"{int((relevance == 1).sum()):,} results are relevant and {int((relevance == 0).sum()):,} judged not to be."
+
+
+def _adjust_parity(parity: pd.DataFrame) -> pd.DataFrame:
+    """Holm over all attributes and depths, which holds whatever depths have in common."""
+    place = list(parity.columns).index("draws")
+    parity.insert(place, "p_adjusted", holm(parity["p"]))
+    return parity
 
 
 def _adjust(overall: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -10,9 +11,8 @@ from scipy import sparse
 
 from companion.errors import CompanionError
 from companion.stats.dyadic import Pairs
-from companion.stats.joins import BATCH, count_joins, has_enough, max_p, permutation_p, stop_early
-from companion.stats.paired import holm
-from companion.stats.relabelling import WORD, Exchange, Relabelling
+from companion.stats.joins import Drawn, draw_joins
+from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.results import Ranking
@@ -51,11 +51,11 @@ class Case:
         """Groups of the N items."""
         return self.groups if self.item_groups is None else self.item_groups
 
-    @property
+    @cached_property
     def pairs(self) -> Pairs:
         """What an interval is made from."""
         blocks = self.exchange.blocks if self.item_groups is None else None
-        return Pairs(self.retrieval, self.items, self.queries, blocks)
+        return Pairs(self.retrieval, self.items, self.queries, blocks, self.exchange.strata)
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""
@@ -113,57 +113,27 @@ def rank_weights(depths: tuple[int, ...], kind: str) -> Floats:
     return np.stack([np.where(ranks <= depth, discount, 0.0) for depth in depths])
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """C of the observed labels (first row) and of relabellings, (draws + 1, K), with what follows from them.
-
-    Attributes:
-        p: (K,) one-sided: like attracts like.
-        p_depths: (K,) the same, adjusted for all depths.
-        draws: (K,) relabellings behind each p.
-    """
-
-    values: Floats
-    p: Floats
-    p_depths: Floats
-    draws: Integers
-
-
 def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed: Sequence[int]) -> Drawn:
     """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
 
-    Up to ``LARGE`` labels all draws are made, and p is adjusted for depths by the largest standardized C. Above, they
-    stop when twenty are as large as the observed one at every depth (Besag and Clifford 1991), and p is adjusted
-    by Holm. Raises CompanionError as `Relabelling`.
+    Up to ``LARGE`` labels all draws are made. Above, they stop when twenty are as large as the observed one at every
+    depth. Raises CompanionError as `Relabelling`.
     """
     relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
     weights = rank_weights(depths, kind)
     # Ranks of one weight are counted together.
     runs = depths if kind == "none" else tuple(range(1, depths[-1] + 1))
+    enough = None if len(case.groups.codes) <= LARGE else 20
     by_run = weights[:, np.array(runs) - 1]
-
-    def draw(number: int) -> Floats:
-        joins = count_joins(case.retrieval, case.groups, relabelling, number, runs, case.item_groups)
-        return np.stack([joins.weigh(each).centred for each in by_run], axis=1)
-
-    if len(case.groups.codes) <= LARGE:
-        values = draw(draws)[: draws + 1]
-        p = np.array([permutation_p(column) for column in values.T])
-        return Drawn(values, p, max_p(values), np.full(len(depths), draws))
-    batches = [draw(BATCH * WORD - 1)]
-    while sum(map(len, batches)) <= draws and not all(map(has_enough, np.concatenate(batches).T)):
-        batches.append(draw(BATCH * WORD - 1))
-    values = np.concatenate(batches)[: draws + 1]
-    stopped = [stop_early(column) for column in values.T]
-    p = np.array([each for each, _ in stopped])
-    return Drawn(values, p, holm(p), np.array([used for _, used in stopped]))
+    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, draws, enough, case.item_groups)
 
 
-def list_results(case: Case, weights: Floats, piece: int = 1_000_000) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """Row of the query, item, and weight of each result that has one, of ``piece`` queries at a time."""
+def list_results(case: Case, weights: Floats, piece: int = 2**20) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Row of the query, item, and weight of each result that has one, about ``piece`` results at a time."""
     depth = int(np.flatnonzero(weights)[-1]) + 1
-    for start in range(0, len(case.retrieval.results), piece):
-        results = case.retrieval.results[start : start + piece, :depth]
+    step = max(1, piece // depth)
+    for start in range(0, len(case.retrieval.results), step):
+        results = case.retrieval.results[start : start + step, :depth]
         rows, ranks = np.nonzero(results >= 0)
         yield rows + start, results[rows, ranks], weights[ranks]
 
@@ -228,7 +198,7 @@ def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, 
     for rows, items, values in list_results(case, weights):
         asked, found = case.queries.codes[rows], case.items.codes[items]
         each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
-        degree += np.bincount(items, values, case.retrieval.items)
-        carried += np.bincount(items, each, case.retrieval.items)
+        np.add.at(degree, items, values)
+        np.add.at(carried, items, each)
     popular = np.argsort(degree)[-number:]
     return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum() / carried.sum())

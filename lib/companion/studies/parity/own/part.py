@@ -11,13 +11,13 @@ from scipy.stats import chi2_contingency
 from companion.stats.detectable import bias_from_spread, catalogue_needed
 from companion.stats.dyadic import estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
+from companion.stats.joins import Drawn
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
 from companion.stats.verdict import verdict
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.counts import (
     Case,
-    Drawn,
     centre,
     count_pairs,
     draw_counts,
@@ -31,8 +31,6 @@ from companion.studies.parity.own.results import Ranking
 
 SHOWN_GROUPS = 12
 """Most groups of which every pair is shown."""
-MOST_MUTUAL = 20_000_000
-"""Results above which those that are returned both ways are not counted, to save memory."""
 
 
 class Part:
@@ -90,6 +88,14 @@ class Part:
         return pd.DataFrame(made)
 
     @property
+    def parity(self) -> pd.DataFrame:
+        """T1b: distance of all results from the shares of the catalogue, a row for each depth."""
+        drawn = self.drawn
+        size = {"attribute": self.case.name, "k": self.depths, "n_groups": len(self.case.labels)}
+        found = {"distance": drawn.parity, "expected_distance": drawn.parity_mean, "p": drawn.p_parity}
+        return pd.DataFrame(size | found | {"draws": drawn.parity_draws})
+
+    @property
     def by_group(self) -> pd.DataFrame:
         """T2: observed over expected results; of many groups the own one alone."""
         observed, expected = self.pairs[-1]
@@ -131,8 +137,7 @@ class Part:
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
         retrieval, shares = self.case.retrieval, self.case.items.shares
-        small = retrieval.queries is not None and retrieval.results.size <= MOST_MUTUAL
-        mutual = retrieval.reciprocity if small else np.nan
+        mutual = np.nan if retrieval.queries is None else retrieval.reciprocity
         spread = self.drawn.values[1:].std(axis=0)
         # The share of results that, drawn from the query's own group, would give the C that was seen.
         bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))

@@ -18,6 +18,7 @@ from companion.studies.parity.own.options import ALPHA, CAUSE
 TABLES = {
     "T0_reading": "What was read, and what to doubt",
     "T1_overall": "Do results depend on the query's attribute?",
+    "T1b_parity": "Do all results together have the shares of the catalogue?",
     "T2_groups": "Observed and expected results, by group of the query and of the result",
     "T3_plan": "What would have been found, and how large a catalogue smaller biases need",
     "T4_relevance": "Among relevant results, others, and those that nobody judged",
@@ -39,6 +40,7 @@ def make_table(found: Audit, name: str) -> pd.DataFrame:
             columns=["kind", "sentence"],
         ),
         "T1_overall": overall.drop(columns="equivalent"),
+        "T1b_parity": found.parity,
         "T2_groups": found.by_group,
         "T3_plan": found.plan,
         "T4_relevance": found.by_relevance,
@@ -60,6 +62,12 @@ def describe(found: Audit, name: str) -> str:
         "T1_overall": (
             "Intervals: 95 % dyadic-robust t, an item's results taken together, not adjusted. p: one-sided, like "
             f"attracts like, from relabellings; p (all K and attributes): the largest C over K, then Holm. {CAUSE}"
+        ),
+        "T1b_parity": (
+            "Another question than T1: items of one group may be returned more often, whoever asks. Distance: half the "
+            "summed gaps between the groups' shares among results and in the catalogue; chance alone makes it as large "
+            "as over relabellings. p: from relabellings of the items; none where queries are no items; p (all K and "
+            "attributes): Holm."
         ),
         "T2_groups": "Expected: the mean when labels are exchanged; of more than 12 groups only each with itself.",
         "T3_plan": (

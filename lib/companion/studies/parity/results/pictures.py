@@ -86,7 +86,8 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     generator = np.random.default_rng(search.spec.seed)
     relabelling = Relabelling(search.groups, exchange, generator)
     joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
-    pairs = Pairs(search.retrieval, search.groups, search.groups, None if catalogue == "garments" else search.person)
+    blocks = None if catalogue == "garments" else search.person
+    pairs = Pairs(search.retrieval, search.groups, search.groups, blocks, strata)
     weights = np.ones(search.retrieval.results.shape[1])
     return SearchEffect(
         search,

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from companion.stats.graphs import draw_weighted, redraw_repeats
 from companion.stats.retrieval import Groups, Integers, Retrieval
-from companion.studies.parity.simulation.graphs import draw_weighted, redraw_repeats
 
 
 def inject_mixture(generator: np.random.Generator, retrieval: Retrieval, groups: Groups, strength: float) -> Retrieval:

@@ -10,6 +10,7 @@ from scipy import stats
 from companion.origin import describe_origin
 from companion.runs.spec import spec_id
 from companion.stats.dyadic import Pairs, estimate_centred
+from companion.stats.graphs import Graph, make_retrieval
 from companion.stats.join_moments import centred_kernel, join_moments
 from companion.stats.joins import Weighted, count_joins, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
@@ -22,7 +23,6 @@ from companion.studies.parity.simulation.bias import (
     inject_tilt,
     match_tilt,
 )
-from companion.studies.parity.simulation.graphs import Graph, make_retrieval
 
 Design = Literal["plain", "strata", "blocks"]
 Search = Literal[Graph, "tilt"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from companion.studies.parity.simulation.graphs import GRAPHS, find_repeats, make_retrieval
+from companion.stats.graphs import GRAPHS, find_repeats, make_retrieval
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

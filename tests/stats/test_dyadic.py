@@ -1,0 +1,201 @@
+"""Intervals of join counts against a plain formula over all pairs of nodes, and how often they cover."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import near_results, random_results, take_nearest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from companion.stats import dyadic, mutual
+from companion.stats.dyadic import Pairs, estimate_centred, estimate_change, estimate_excess
+from companion.stats.estimate import Estimate
+from companion.stats.joins import count_joins
+from companion.stats.mutual import Side, find_shared
+from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.retrieval import Groups, Retrieval, make_groups
+
+Dense = tuple[float, np.ndarray, np.ndarray]
+
+
+def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
+    """The statistic, the influence of each node, and the residuals of each ordered pair of nodes."""
+    retrieval, items = pairs.retrieval, pairs.retrieval.items
+    apart = retrieval.queries is None
+    count = items + len(retrieval.results) * apart
+    pi = pairs.item_groups.shares
+    rho = pairs.query_groups.shares if apart else pi
+    links = []
+    for row, found in enumerate(retrieval.results):
+        for weight, item in zip(weights, found, strict=True):
+            if item >= 0 and weight > 0:
+                own = items + row if apart else retrieval.queries[row]
+                links.append((own, item, pairs.query_groups.codes[row], pairs.item_groups.codes[item], weight))
+    total = sum(weight for *_, weight in links)
+    kernel = np.eye(len(pi)) - (pi[:, None] + rho - pi @ rho if centred else pi @ rho)
+    value = sum(kernel[g, h] * weight for *_, g, h, weight in links) / total
+    means, moved, margins = dense_strata(pairs, links, kernel)
+    centre = value - sum(mean * link[-1] for mean, link in zip(means, links, strict=True)) / total
+    influence, residuals = np.zeros(count), np.zeros((count, count))
+    influence[count - len(moved) :] += moved / total
+    by_query, by_item = margins / total
+    for mean, (own, item, g, h, weight) in zip(means, links, strict=True):
+        residual = (kernel[g, h] - mean - centre) * weight / total
+        influence[own] += residual
+        influence[item] += residual
+        residuals[own, item] += residual
+        by_item[g] -= weight / total
+        by_query[h] -= weight / total
+    if not centred:
+        by_item, by_query = (-rho, -pi) if pairs.strata is None else (0 * rho, 0 * pi)
+    influence[:items] += (by_item[pairs.item_groups.codes] - by_item @ pi) / items
+    labels = pairs.query_groups.codes if apart else pairs.item_groups.codes
+    influence[items if apart else 0 :] += (by_query[labels] - by_query @ rho) / len(labels)
+    units = np.arange(count)
+    if pairs.blocks is not None:
+        units[:items] = np.unique(pairs.blocks, return_inverse=True)[1]
+    member = np.eye(units.max() + 1)[units]
+    return value, influence @ member, member.T @ residuals @ member
+
+
+def dense_strata(pairs: Pairs, links: list, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of the kernel of each link over relabellings, what shares in strata move, and the mean margins."""
+    apart, items = pairs.retrieval.queries is None, pairs.retrieval.items
+    codes, number = pairs.labelled.codes, len(kernel)
+    weight_of_all = sum(link[-1] for link in links)
+    if pairs.strata is None:
+        pi = pairs.item_groups.shares
+        rho = pairs.query_groups.shares if apart else pi
+        return np.zeros(len(links)), np.zeros(len(codes)), weight_of_all * np.stack([pi, rho])
+    share = {s: np.eye(number)[codes[pairs.strata == s]].mean(axis=0) for s in set(pairs.strata)}
+    means, moved, margins = [], np.zeros(len(codes)), np.zeros((2, number))
+    for own, item, _, h, weight in links:
+        one = pairs.strata[own - items * apart]
+        p, q = share[one], np.eye(number)[h] if apart else share[pairs.strata[item]]
+        means.append(p @ kernel @ q)
+        ends = [(one, kernel @ q)]
+        if not apart:
+            other = pairs.strata[item]
+            ends.append((other, kernel.T @ p))
+            if one == other:
+                size = (pairs.strata == one).sum()
+                means[-1] = (size * means[-1] - p @ np.diag(kernel)) / (size - 1)
+        for stratum, pull in ends:
+            inside = pairs.strata == stratum
+            moved[inside] -= weight * (pull[codes[inside]] - pull @ share[stratum]) / inside.sum()
+        margins += weight * np.stack([q, p])
+    return np.array(means), moved, margins
+
+
+def interval(value: float, influence: np.ndarray, residuals: np.ndarray, mean: float) -> tuple[float, float, float]:
+    squares = (influence**2).sum()
+    both = np.triu(residuals + residuals.T, 1)
+    twice = (both**2).sum() + (np.diag(residuals) ** 2).sum()
+    error = max(squares - twice, twice) ** 0.5
+    reach = stats.t.ppf(0.975, squares**2 / (influence**4).sum() - 1) * error
+    return value - mean, value - mean - reach, value - mean + reach
+
+
+def ends(found: Estimate) -> tuple[float, float, float]:
+    return found.estimate, found.low, found.high
+
+
+def draw_pairs(
+    generator: np.random.Generator, apart: bool, blocks: bool, thin: bool, strata: bool = False
+) -> list[Pairs]:
+    """Two searches of one catalogue."""
+    groups = make_groups(generator.permutation(np.arange(60) % 3))
+    asked = Groups(generator.permutation(np.arange(25) % 3), 3) if apart else groups
+    place = generator.integers(0, 4, len(asked.codes)) if strata else None
+    made = []
+    for dimensions in (2, 3):
+        found = near_results(generator, 60, 6, dimensions)
+        results = np.where(generator.random((60, 6)) < 0.2 * thin, -1, found.results)
+        retrieval = Retrieval(results[:25], 60) if apart else Retrieval(results, 60, found.queries)
+        made.append(Pairs(retrieval, groups, asked, np.arange(60) // 4 if blocks else None, place))
+    return made
+
+
+@given(st.integers(0, 1000), st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_intervals_are_those_of_the_plain_formula(
+    seed: int, apart: bool, blocks: bool, thin: bool, strata: bool, pieces: bool
+) -> None:
+    generator = np.random.default_rng(seed)
+    new, old = draw_pairs(generator, apart, blocks, thin, strata)
+    weights = 1 / np.log2(np.arange(6) + 2) if seed % 2 else np.array([1.0, 1, 1, 0, 0, 0])
+    with pytest.MonkeyPatch.context() as patch:
+        if pieces:
+            patch.setattr(mutual, "SORTED", 50)
+            patch.setattr(mutual, "PIECE", 7)
+            patch.setattr(dyadic, "PIECE", 31)
+        centred, excess = estimate_centred(new, weights, 0.01), estimate_excess(new, weights, 0.01)
+        change = estimate_change(new, old, weights, 0.01)
+    assert ends(centred) == pytest.approx(interval(*dense(new, weights, True), 0.01), rel=1e-11)
+    assert ends(excess) == pytest.approx(interval(*dense(new, weights, False), 0.01), rel=1e-11)
+    now, then = dense(new, weights, True), dense(old, weights, True)
+    differences = [one - other for one, other in zip(now, then, strict=True)]
+    assert ends(change) == pytest.approx(interval(*differences, 0.01), rel=1e-11)
+    assert centred.unit == ("query" if apart else "block" if blocks else "item")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_one_stratum_is_none(apart: bool) -> None:
+    pairs = draw_pairs(np.random.default_rng(1), apart, False, False)[0]
+    whole = replace(pairs, strata=np.zeros(len(pairs.labelled.codes), dtype=np.int64))
+    one, other = (estimate_centred(each, np.ones(6), 0.01) for each in (pairs, whole))
+    assert ends(one) == pytest.approx(ends(other), rel=1e-9)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_intervals_inside_strata_cover_as_often_as_they_say(apart: bool) -> None:
+    generator, inside, free = np.random.default_rng(2), [], []
+    for _ in range(200):
+        strata = generator.integers(0, 3, 240)
+        likely = np.array([0.2, 0.5, 0.8])[strata]
+        groups = make_groups((generator.random(240) < likely).astype(np.int64))
+        scores = generator.random((240, 240)) - 0.04 * (strata[:, None] == strata)
+        retrieval = take_nearest(scores, 6)
+        if apart:
+            retrieval = Retrieval(retrieval.results, 240)
+        relabelling = Relabelling(groups, Exchange(strata=strata), generator)
+        joins = count_joins(retrieval, groups, relabelling, 511, item_groups=groups if apart else None)
+        mean = float(joins.weigh(np.ones(1)).centred[1:].mean())
+        for place, found in ((strata, inside), (None, free)):
+            one = estimate_centred(Pairs(retrieval, groups, groups, None, place), np.ones(6), mean)
+            found.append((one.low < 0 < one.high, one.high - one.low))
+    covered, width = np.mean(inside, axis=0)
+    assert 0.91 <= covered <= 0.985
+    assert width < 0.9 * np.mean(free, axis=0)[1]
+
+
+def test_no_change_has_no_interval() -> None:
+    pairs = draw_pairs(np.random.default_rng(0), False, False, False)[0]
+    found = estimate_change(pairs, pairs, np.ones(6), 0.0)
+    assert found.estimate == 0 and np.isnan(found.low)
+
+
+@given(st.integers(0, 1000), st.sampled_from([5, 40, 10_000]))
+@settings(max_examples=30, deadline=None)
+def test_shared_results_are_those_of_a_pair_that_occurs_again(seed: int, part: int) -> None:
+    generator = np.random.default_rng(seed)
+    one, other = random_results(generator, 20, 4), random_results(generator, 20, 3)
+    units = generator.integers(0, 8, 20) if seed % 2 else np.arange(20)
+    sides = [Side(each.results, units[each.queries], units if seed % 2 else None) for each in (one, other)]
+    of: dict[tuple[int, int], set[int]] = {}
+    place = 0
+    for side in sides:
+        for asked, row in zip(side.asked, side.results, strict=True):
+            for item in row:
+                of.setdefault(tuple(sorted((int(asked), int(units[item])))), set()).add(place)
+                place += 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mutual, "SORTED", part)
+        patch.setattr(mutual, "PIECE", 9)
+        shared = find_shared(sides, 20)
+        found = [
+            set(run.tolist()) for places, starts in shared.runs() for run in np.split(places, np.asarray(starts)[1:])
+        ]
+    assert sorted(map(sorted, found)) == sorted(sorted(each) for each in of.values() if len(each) > 1)
