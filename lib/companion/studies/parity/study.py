@@ -211,6 +211,6 @@ class ParityStudy(Study):
         """What every note says of n."""
         level, power = self.settings.level, self.settings.power
         return (
-            f"{level.repetitions * len(level.seeds)} catalogues of {level.items} items for each level, "
+            f"{level.repetitions * len(level.seeds):,} catalogues of {level.items:,} items for each level, "
             f"{power.repetitions} for each power; K = {self.settings.depth}, {self.settings.draws} relabellings"
         )

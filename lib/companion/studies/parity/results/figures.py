@@ -49,7 +49,7 @@ def plot_power(power: pd.DataFrame, *, note: str) -> Figure:
             spread = _spread(chosen, "power", "power_low", "power_high")
             axes.errorbar(chosen["strength"], chosen["power"], yerr=spread, **_look(LOOKS[place], f"N = {size:,}"))
         axes.axhline(0.8, color=GREY, linewidth=0.8)
-        axes.set(title=NAMES.name("graph", graph), xlabel="bias b", xscale="log", ylim=(-0.02, 1.02))
+        axes.set(title=_break(NAMES.name("graph", graph)), xlabel="bias b", xscale="log", ylim=(-0.02, 1.02))
         _write_numbers(axes.xaxis)
     grid[0, 0].set_ylabel("power of C")
     panels.draw_legend(figure, grid[0, 0].get_legend_handles_labels()[0])
@@ -86,11 +86,16 @@ def plot_nulls(draws: pd.DataFrame, *, note: str) -> Figure:
         chosen = draws[draws["graph"] == graph].sort_values("draw")["centred"].to_numpy()
         axes.hist(chosen[1:], bins=30, color=LOOKS[0].colour, alpha=0.6, density=True)
         axes.axvline(chosen[0], color=LOOKS[1].colour, linewidth=1.5)
-        axes.set_title(NAMES.name("graph", graph).replace(", ", ",\n"))
+        axes.set_title(_break(NAMES.name("graph", graph)))
         axes.set(xlabel="C (share of results)", yticks=[])
         axes.locator_params(axis="x", nbins=3)
     grid[0, 0].set_ylabel("density")
     return fix_layout(figure)
+
+
+def _break(title: str) -> str:
+    """A title in two lines where it has two parts, so that it is no wider than its panel."""
+    return title.replace(", ", ",\n")
 
 
 def _spread(rows: pd.DataFrame, middle: str, low: str, high: str) -> np.ndarray:
