@@ -37,7 +37,7 @@ def decide_level_claims(catalogues: pd.DataFrame, settings: ParitySettings) -> l
                 _less(rate, most, family),
                 "less",
                 unit=f"rejection rate less {most:g}",
-                n=f"{rate['n']} catalogues",
+                n=f"{rate['n']:,} catalogues",
                 test="exact binomial interval of the rejection rate; plain, inside strata and by block together",
                 rests_on=(NAMES.name("graph", graph),),
             )
@@ -56,7 +56,7 @@ def _claim_naive(catalogues: pd.DataFrame) -> Claim:
         _less(rate, ALPHA, 0.95),
         "greater",
         unit=f"rejection rate less {ALPHA:g}",
-        n=f"{rate['n']} catalogues",
+        n=f"{rate['n']:,} catalogues",
         test="exact binomial interval of the rejection rate",
         rests_on=(NAMES.name("graph", "near_low"),),
     )
@@ -74,14 +74,14 @@ def decide_power_claims(catalogues: pd.DataFrame, settings: ParitySettings) -> l
         claims.append(
             _claim(
                 f"2{'abcdefgh'[place]}",
-                "The bias that is found four times in five shrinks as N to the power -1/2: "
+                "The bias that is found four times in five shrinks as N to the power \u22121/2: "
                 f"{NAMES.name('graph', graph)}.",
                 shifted,
                 "equivalent",
                 threshold=settings.slope_margin,
-                unit="slope of log b* on log N, plus 1/2",
-                n=f"{found.n} catalogues",
-                test="logistic regression of rejection on log b and log N, delta method; equivalence",
+                unit="slope plus 1/2",
+                n=f"{found.n:,} catalogues",
+                test="slope of log b* on log N: logistic regression of rejection on both, delta method; equivalence",
                 rests_on=(NAMES.name("graph", graph),),
             )
         )
@@ -106,7 +106,7 @@ def decide_picture_claims(
         else:
             chosen = [one for one in tested if (one.search.spec.catalogue, one.search.variant) == (catalogue, variant)]
             found = pool_estimates([one.excess for one in chosen], family)
-            n = f"{len(chosen)} \u00d7 {chosen[0].search.retrieval.items} pictures"
+            n = f"{len(chosen)} \u00d7 {chosen[0].search.retrieval.items:,} pictures"
             test = "excess share less its mean over relabellings; dyadic-robust t"
         claims.append(
             _claim(
@@ -135,14 +135,19 @@ PICTURE_CLAIMS: dict[str, tuple[str, str, Side, str]] = {
         "equivalent",
         "With skin and hair of persons painted over, results do not depend on tone.",
     ),
-    "5b": ("garments", "skin_neutral", "equivalent", "With the skin painted over, results of garments do not."),
+    "5b": (
+        "garments",
+        "skin_neutral",
+        "equivalent",
+        "With the skin of persons painted over, results of garments do not depend on tone.",
+    ),
     "6a": (
         "persons",
         "all_directions",
         "greater",
         "Results of persons depend on tone after the differences of all tones' means were erased.",
     ),
-    "6b": ("garments", "all_directions", "greater", "So do results of garments after the same."),
+    "6b": ("garments", "all_directions", "greater", "Results of garments depend on tone after the same was erased."),
 }
 """Claim -> catalogue, variant, side and statement."""
 
