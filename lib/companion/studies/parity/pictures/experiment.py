@@ -11,6 +11,7 @@ from companion.models.backend import get_device
 from companion.models.image_network import ImageNetwork, load_image_network
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
+from companion.runs.log import report_progress
 from companion.stats.joins import count_joins, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
@@ -91,7 +92,9 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
     arrays: dict[str, NDArray[Any]] = {"tone": tone, "kind": embedded.kind}
     if spec.catalogue == "deepfashion":
         arrays["person"] = person
-    for erasure in ERASURES if spec.rendition == "whole" else ERASURES[:1]:
+    erasures = ERASURES if spec.rendition == "whole" else ERASURES[:1]
+    for place, erasure in enumerate(erasures):
+        report_progress("scoring", place, len(erasures))
         changed = erase(embedded.vectors, tone, erasure, spec.seed)
         own = np.arange(len(tone)) if spec.catalogue == "garments" else person
         found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)

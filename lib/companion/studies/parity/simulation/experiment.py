@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from companion.origin import describe_origin
+from companion.runs.log import report_progress
 from companion.runs.spec import spec_id
 from companion.stats.dyadic import Pairs, estimate_centred
 from companion.stats.graphs import Graph, make_retrieval
@@ -85,6 +86,7 @@ def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, A
     """
     rows = []
     for repetition in range(spec.repetitions):
+        report_progress("step", repetition, spec.repetitions)
         generator = seed_generator(spec, repetition)
         catalogue = make_catalogue(generator, spec)
         joins = count(catalogue, generator, spec.draws)
