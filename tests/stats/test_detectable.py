@@ -29,7 +29,7 @@ def test_the_plan_is_near_the_exact_spread(make, shares: tuple[int, ...]) -> Non
     groups = make_groups(generator.permutation(np.repeat(np.arange(len(shares)), shares)))
     exact = join_moments(retrieval, groups, centred_kernel(groups.shares)).scale(1 / 5000)
     planned = detectable_bias(500, 10, groups.shares, retrieval.reciprocity)
-    assert planned == pytest.approx(bias_from_spread(np.sqrt(exact.variance), groups.shares), rel=0.1)
+    assert planned == pytest.approx(bias_from_spread(np.sqrt(exact.variance), 1 - (groups.shares**2).sum()), rel=0.1)
 
 
 def test_a_quarter_of_the_bias_needs_sixteen_times_the_items() -> None:

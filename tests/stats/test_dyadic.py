@@ -55,7 +55,8 @@ def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
     influence[items if apart else 0 :] += (by_query[labels] - by_query @ rho) / len(labels)
     units = np.arange(count)
     if pairs.blocks is not None:
-        units[:items] = np.unique(pairs.blocks, return_inverse=True)[1]
+        first = items if apart else 0
+        units[first : first + len(pairs.blocks)] = first + np.unique(pairs.blocks, return_inverse=True)[1]
     member = np.eye(units.max() + 1)[units]
     return value, influence @ member, member.T @ residuals @ member
 
@@ -114,7 +115,7 @@ def draw_pairs(
         found = near_results(generator, 60, 6, dimensions)
         results = np.where(generator.random((60, 6)) < 0.2 * thin, -1, found.results)
         retrieval = Retrieval(results[:25], 60) if apart else Retrieval(results, 60, found.queries)
-        made.append(Pairs(retrieval, groups, asked, np.arange(60) // 4 if blocks else None, place))
+        made.append(Pairs(retrieval, groups, asked, np.arange(len(asked.codes)) // 4 if blocks else None, place))
     return made
 
 
@@ -138,7 +139,7 @@ def test_intervals_are_those_of_the_plain_formula(
     now, then = dense(new, weights, True), dense(old, weights, True)
     differences = [one - other for one, other in zip(now, then, strict=True)]
     assert ends(change) == pytest.approx(interval(*differences, 0.01), rel=1e-11)
-    assert centred.unit == ("query" if apart else "block" if blocks else "item")
+    assert centred.unit == ("block" if blocks else "query" if apart else "item")
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -40,10 +40,12 @@ def detectable_bias(
     return float(_limit(power, alpha) * spread * np.sqrt((1 + reciprocity) / (queries * depth)))
 
 
-def bias_from_spread(spread: float, shares: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The same from the standard deviation of C over relabellings of the graph at hand."""
-    share = np.asarray(shares, dtype=float)
-    return float(_limit(power, alpha) * spread / (1 - (share**2).sum()))
+def bias_from_spread(spread: float, room: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The same from the standard deviation of C over relabellings of the graph at hand.
+
+    ``room`` is what a bias of 1 adds to C: 1 less the sum of the squared shares of the queries' groups.
+    """
+    return float(_limit(power, alpha) * spread / room)
 
 
 def catalogue_needed(items: int, bias: float, wanted: float) -> int:

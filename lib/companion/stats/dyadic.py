@@ -30,7 +30,8 @@ class Pairs:
     Attributes:
         retrieval: the results.
         item_groups, query_groups: groups of all items, and of the M queries; the same groups where queries are items.
-        blocks: (N,) things that count as one, such as all photographs of one model; ``None``: every item for itself.
+        blocks: things that count as one, such as all photographs of one model: of the N items or, where queries are no
+            items, of the M queries; ``None``: each for itself.
         strata: inside which labels are exchanged, of the N items or, where queries are no items, of the M queries; the
             mean over relabellings is then that of these exchanges. ``None``: labels are exchanged freely.
     """
@@ -54,13 +55,16 @@ class Pairs:
     @cached_property
     def side(self) -> Side:
         """The results as links between nodes: items or blocks, then queries that are no items."""
-        own = self.retrieval.queries
-        units = None if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
+        own, units = self.retrieval.queries, self.units
         if own is None:
-            own = self.retrieval.items + np.arange(len(self.retrieval.results))
-        elif units is not None:
-            own = units[own]
-        return Side(self.retrieval.results, own, units)
+            asked = np.arange(len(self.retrieval.results)) if units is None else units
+            return Side(self.retrieval.results, self.retrieval.items + asked)
+        return Side(self.retrieval.results, own if units is None else units[own], units)
+
+    @cached_property
+    def units(self) -> Integers | None:
+        """Number of the block of each thing that carries a label, from 0."""
+        return None if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
 
     @property
     def count(self) -> int:
@@ -124,7 +128,7 @@ def _make_estimate(sides: Sequence["_Linearised"], shared: Shared, mean: float, 
     effective = squares**2 / fourth if fourth else 1.0
     error = float(np.sqrt(variance)) if variance > NO_SPREAD**2 * max(1.0, value**2) else np.nan
     low, high, _ = from_error(value, error, max(effective - 1, 1.0), level)
-    unit = "query" if first.pairs.apart else "item" if first.pairs.blocks is None else "block"
+    unit = "block" if first.pairs.blocks is not None else "query" if first.pairs.apart else "item"
     return Estimate(value, low, high, np.nan, len(influence), unit, f"{what}, dyadic-robust t", level)
 
 
@@ -173,10 +177,10 @@ class _Linearised:
         self._centre = self.estimate - baseline / self._total
         self.squares, self.influence = self._gather()
         self._add_shares(counted / self._total, centred)
-        if pairs.side.units is not None:
-            units = np.arange(len(self.influence))
-            units[: pairs.retrieval.items] = pairs.side.units
-            self.influence = np.bincount(units, self.influence).astype(np.float64)
+        if pairs.units is not None:
+            nodes, first = np.arange(len(self.influence)), pairs.retrieval.items if pairs.apart else 0
+            nodes[first : first + len(pairs.units)] = first + pairs.units
+            self.influence = np.bincount(nodes, self.influence).astype(np.float64)
 
     def _pieces(self) -> Iterator[tuple[Integers, Integers, Floats]]:
         """Row of the query, item and weight of each result that has one, some queries at a time."""

@@ -298,6 +298,51 @@ def test_the_doubts_of_a_statistician_are_told() -> None:
     assert any("tone is missing for 0% to 67% of a stratum" in doubt for doubt in uneven.warnings)
 
 
+def test_a_block_is_asked_for_where_its_results_are_left_out_alone() -> None:
+    results, table = biased()
+    table["person"] = [f"p{place}" for place in table.groupby("tone").cumcount() // 5 + 100 * (table["tone"] == "a")]
+    found = audit(results, table, k=(5,), draws=99, sensitive_features=("tone",), exclude_same="person")
+    assert any("use --block person" in doubt for doubt in found.warnings)
+
+
+def test_queries_unlike_the_catalogue_and_blocks_of_uneven_size_are_told() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.random(200) < 0.5
+    chance = np.where(label, 6.0, 1.0)
+    rows = [
+        (query, item)
+        for query in rng.choice(200, 60, replace=False, p=chance / chance.sum())
+        for item in rng.choice(200, 5, replace=False, p=np.where(label, 4.0, 1.0) / np.where(label, 4.0, 1.0).sum())
+        if item != query
+    ]
+    results = pd.DataFrame(rows, columns=["query", "item"]).astype(str)
+    table = pd.DataFrame({"item": np.arange(200).astype(str), "tone": np.where(label, "a", "b")})
+    found = audit(results, table, k=(4,), draws=199, sensitive_features=("tone",))
+    assert any("that alone makes +0." in doubt for doubt in found.warnings)
+    place = table.groupby("tone").cumcount() // np.where(label, 10, 2)
+    table["person"] = table["tone"] + place.astype(str)
+    found = audit(results, table, k=(4,), draws=199, sensitive_features=("tone",), block="person")
+    assert any("use a stratum of sizes" in doubt for doubt in found.warnings)
+
+
+@pytest.mark.parametrize("strata", [False, True])
+def test_a_plan_divides_by_what_a_bias_can_move(strata: bool) -> None:
+    """Injected in every query, b moves C by b times the room; the table gives b back."""
+    rng = np.random.default_rng(1)
+    kind = np.arange(600) % 2
+    label = np.where(rng.random(600) < np.where(kind == 0, 0.9, 0.1), "a", "b")
+    rows = []
+    for query in range(600):
+        inside = np.flatnonzero((kind == kind[query]) & (np.arange(600) != query)) if strata else np.arange(600)
+        own = inside[label[inside] == label[query]]
+        for _ in range(8):
+            rows.append((query, rng.choice(own if rng.random() < 0.3 else inside)))
+    results = pd.DataFrame(rows, columns=["query", "item"]).query("query != item").drop_duplicates().astype(str)
+    table = pd.DataFrame({"item": np.arange(600).astype(str), "tone": label, "kind": kind.astype(str)})
+    found = audit(results, table, k=(5,), draws=199, sensitive_features=("tone",), stratum="kind" if strata else None)
+    assert found.plan["bias"].iloc[0] == pytest.approx(0.3, abs=0.06)
+
+
 def test_results_that_avoid_the_query_s_group_are_told() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(["a", "b"], 200)

@@ -234,7 +234,8 @@ class _Asked:
             item, query = self.attribute(name)
             label = query or item
             for column in self.asked.columns:
-                if column in (*self.spent, *names, *name.split(" x ")):
+                # A column of --exclude-same is looked at too: its values may still repeat one label.
+                if column in (self.given.stratum, self.given.block, *names, *name.split(" x ")):
                     continue
                 if (units := _count_units(tables.make_codes(self.asked, column), label)) > 0:
                     doubts.append(

@@ -54,8 +54,22 @@ class Case:
     @cached_property
     def pairs(self) -> Pairs:
         """What an interval is made from."""
-        blocks = self.exchange.blocks if self.item_groups is None else None
-        return Pairs(self.retrieval, self.items, self.queries, blocks, self.exchange.strata)
+        return Pairs(self.retrieval, self.items, self.queries, self.exchange.blocks, self.exchange.strata)
+
+    @property
+    def room(self) -> float:
+        """Share of results that a bias of 1 would move: 1 less the squared shares of the groups that carry labels.
+
+        Inside strata it is the mean over queries of what is left in their stratum.
+        """
+        codes, number = self.groups.codes, self.groups.number
+        strata = np.zeros(len(codes), dtype=np.int64)
+        if self.exchange.strata is not None:
+            strata = np.unique(self.exchange.strata, return_inverse=True)[1]
+        sizes = np.bincount(strata * number + codes, minlength=(int(strata.max()) + 1) * number).reshape(-1, number)
+        left = 1 - (np.square(sizes / sizes.sum(axis=1, keepdims=True))).sum(axis=1)
+        asked = strata if self.retrieval.queries is None else strata[self.retrieval.queries]
+        return float(left[asked].mean())
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""

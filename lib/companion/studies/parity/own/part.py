@@ -136,15 +136,15 @@ class Part:
     @property
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
-        retrieval, shares = self.case.retrieval, self.case.items.shares
+        retrieval, room = self.case.retrieval, self.case.room
         mutual = np.nan if retrieval.queries is None else retrieval.reciprocity
         spread = self.drawn.values[1:].std(axis=0)
         # The share of results that, drawn from the query's own group, would give the C that was seen.
-        bias = (self.drawn.values[0] - self.mean) / (1 - float(shares @ self.case.groups.shares))
+        bias = (self.drawn.values[0] - self.mean) / room
         size = {"n_queries": len(retrieval.results), "n_items": retrieval.items, "reciprocity": mutual}
         made = []
         for place, depth in enumerate(self.depths):
-            least = bias_from_spread(spread[place], shares)
+            least = bias_from_spread(spread[place], room)
             row = {"attribute": self.case.name, "k": depth, **size, "bias": bias[place], "detectable": least}
             made.append(row | size_columns(retrieval.items, least, self.given.wanted))
         return pd.DataFrame(made)
@@ -199,7 +199,7 @@ class Part:
 
     @property
     def doubts(self) -> list[str]:
-        """What may mislead: rare groups, popular items, and values that are missing in some strata only."""
+        """What may mislead: rare groups, queries unlike the catalogue, blocks of uneven size, popular items, gaps."""
         said, name = [], self.case.name
         rare = np.diag(self.pairs[-1][1]).argmin()
         if (least := self.pairs[-1][1][rare, rare]) < 5:
@@ -208,6 +208,7 @@ class Part:
             )
         if any(one.high < 0 for one in self.centred):
             said.append(f"{name}: results avoid the group of their query (C below 0), which p does not look for.")
+        said += self._doubt_queries() + self._doubt_block_sizes()
         share, carried = measure_hubs(self.case, self.weights[-1])
         strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
         if strong and self.case.retrieval.items > 100 and carried > 0.25:
@@ -218,6 +219,33 @@ class Part:
         if self.whole.strata is not None:
             said += _doubt_missing(name, self.item if self.query is None else self.query, self.whole.strata)
         return said
+
+    def _doubt_queries(self) -> list[str]:
+        """C is centred by the catalogue's shares: queries that hold others take up which groups are popular."""
+        seen, pi = self.pairs[-1][0], self.case.items.shares
+        asked, found = (seen.sum(axis=axis) / seen.sum() for axis in (1, 0))
+        pull = float((asked - pi) @ (found - pi))
+        if self.query is not None or abs(pull) < 0.5 * self.drawn.values[1:, -1].std():
+            return []
+        return [
+            f"{self.case.name}: queries hold the groups in other shares than the catalogue, and so do results; that "
+            f"alone makes {pull:+.3f} of C, whatever each query returns."
+        ]
+
+    def _doubt_block_sizes(self) -> list[str]:
+        """Labels that move between blocks of other sizes change the shares of the catalogue."""
+        blocks = self.case.exchange.blocks
+        if blocks is None:
+            return []
+        first, sizes = np.unique(blocks, return_index=True, return_counts=True)[1:]
+        labels = self.case.groups.codes[first]
+        means = [float(sizes[labels == group].mean()) for group in np.unique(labels)]
+        if max(means) < 1.2 * min(means):
+            return []
+        return [
+            f"{self.case.name}: blocks hold {min(means):.1f} to {max(means):.1f} things on average, by group; where "
+            "size goes with the attribute p can be too small: use a stratum of sizes."
+        ]
 
 
 def size_columns(items: int, bias: float, wanted: Sequence[float]) -> dict[str, int]:

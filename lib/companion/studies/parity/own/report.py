@@ -75,7 +75,8 @@ def describe(found: Audit, name: str) -> str:
             "in five, smaller ones less often. Sizes are items of a catalogue of the same kind, every item a query."
         ),
         "T4_relevance": "Intervals and p as in T1. Unjudged results are no evidence of either.",
-        "T5_change": "Queries of both searches; intervals as in T1, of the difference; the same relabellings for both.",
+        "T5_change": "Queries of both searches; intervals as in T1, of the difference; the same relabellings for both. "
+        "Each row is judged by its own 95 % interval, not adjusted for the number of rows.",
         "F1_null": f"{_sizes(found)} At the largest K.",
         "F2_groups": f"{_sizes(found)} At the largest K.",
         "F3_depths": f"{_sizes(found)} Intervals: 95 % dyadic-robust t, not adjusted.",
