@@ -1,6 +1,7 @@
 """How the cost of a grid grows: one quantity at a time, measured with the real engine, and its figure."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,14 @@ NOTE = (
 
 def ways() -> list[Way]:
     """One way per point of the figure."""
+    return plan_ways(GROWTH, measure_growth)
+
+
+def plan_ways(growth: Mapping[str, Sequence[int]], measure: Callable[[int, str], float]) -> list[Way]:
+    """One way per value of each quantity; ``measure`` takes a value and its quantity to seconds."""
     return [
-        Way(str(value), (quantity,), partial(measure_growth, value), "", 1, 1, SECONDS)
-        for quantity, values in GROWTH.items()
+        Way(str(value), (quantity,), partial(measure, value), "", 1, 1, SECONDS)
+        for quantity, values in growth.items()
         for value in values
     ]
 

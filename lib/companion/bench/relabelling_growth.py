@@ -1,14 +1,13 @@
 """How the time of relabelling grows: one quantity at a time, and its figure."""
 
-from functools import partial
-
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from companion.bench.growth import plan_ways
 from companion.bench.relabellings import DEPTH, DRAWS, GROUPS, LARGE, SIZES, clock, load_case, prepare_ours
-from companion.bench.turns import SECONDS, Way
+from companion.bench.turns import Way
 from companion.show.style import fix_layout, in_style, new_figure
 
 ITEMS = 10**5
@@ -28,11 +27,7 @@ BLUE = sns.color_palette("colorblind")[0]
 
 def ways() -> list[Way]:
     """One way per point of the figure."""
-    return [
-        Way(str(value), (quantity,), partial(measure_growth, value), "", 1, 1, SECONDS)
-        for quantity, values in GROWTH.items()
-        for value in values
-    ]
+    return plan_ways(GROWTH, measure_growth)
 
 
 def measure_growth(value: int, quantity: str) -> float:

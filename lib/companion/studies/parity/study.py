@@ -135,38 +135,45 @@ class ParityStudy(Study):
         """Searches of persons and of garments in every rendition."""
         one, frozen = self.settings.pictures, self.frozen() or self.facts()
         persons = [
-            self._picture_spec("persons", rendition, one.persons, one.seeds[0], labellings=one.subsets)
+            self._picture_spec(frozen, "persons", rendition, one.persons, one.seeds[0], labellings=one.subsets)
             for rendition in emoji.VARIANTS
         ]
         return (
             persons
             + [
-                self._picture_spec("garments", rendition, one.garments, seed)
+                self._picture_spec(frozen, "garments", rendition, one.garments, seed)
                 for seed in one.seeds
                 for rendition in garments.VARIANTS
             ]
             + [
-                self._picture_spec("deepfashion", rendition, 0, one.seeds[0])
+                self._picture_spec(frozen, "deepfashion", rendition, 0, one.seeds[0])
                 for rendition in (PHOTOGRAPHS if frozen.get("deepfashion") else ())
             ]
         )
 
     def design_specs(self) -> list[PictureSpec]:
         """Searches of garments without skin whose category goes with the tone, and of several pictures of each."""
-        one = self.settings.pictures
+        one, frozen = self.settings.pictures, self.frozen() or self.facts()
         tied, photos = one.confounded, one.photographs
         count = photos.persons * photos.each
         return [
-            self._picture_spec("garments", "garment_only", tied.items, seed, confounding=tied.share)
+            self._picture_spec(frozen, "garments", "garment_only", tied.items, seed, confounding=tied.share)
             for seed in tied.seeds
         ] + [
             self._picture_spec(
-                "garments", "garment_only", count, one.seeds[0], photos=photos.each, labellings=photos.labellings
+                frozen,
+                "garments",
+                "garment_only",
+                count,
+                one.seeds[0],
+                photos=photos.each,
+                labellings=photos.labellings,
             )
         ]
 
     def _picture_spec(
         self,
+        frozen: dict[str, Any],
         catalogue: Source,
         rendition: Rendition,
         items: int,
@@ -176,7 +183,7 @@ class ParityStudy(Study):
         confounding: float = 0.0,
         labellings: int = 0,
     ) -> PictureSpec:
-        one, frozen = self.settings.pictures, self.frozen() or self.facts()
+        one = self.settings.pictures
         return PictureSpec(
             catalogue,
             rendition,

@@ -1,5 +1,7 @@
 """Put a known dependence on the query's group into results, and draw labels that strata or blocks explain."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
@@ -36,6 +38,7 @@ def inject_tilt(generator: np.random.Generator, values: NDArray[np.float64], str
     return Retrieval(results, len(values), np.arange(len(values)))
 
 
+@lru_cache
 def match_tilt(strength: float, shares: tuple[float, ...], points: int = 400) -> float:
     """Strength of a tilt of normal numbers that moves C as much as a mixture of ``strength`` does, in expectation.
 
