@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from companion.stats import dyadic, mutual
+from companion.stats import mutual, retrieval
 from companion.stats.dyadic import Pairs, estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate
-from companion.stats.joins import count_joins
+from companion.stats.expected import expect_joins
 from companion.stats.mutual import Side, find_shared
-from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval, make_groups
 
 Dense = tuple[float, np.ndarray, np.ndarray]
@@ -22,37 +21,41 @@ Dense = tuple[float, np.ndarray, np.ndarray]
 
 def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
     """The statistic, the influence of each node, and the residuals of each ordered pair of nodes."""
-    retrieval, items = pairs.retrieval, pairs.retrieval.items
-    apart = retrieval.queries is None
-    count = items + len(retrieval.results) * apart
+    search, items = pairs.retrieval, pairs.retrieval.items
+    apart = search.queries is None
+    count = items + len(search.results) * apart
     pi = pairs.item_groups.shares
-    rho = pairs.query_groups.shares if apart else pi
     links = []
-    for row, found in enumerate(retrieval.results):
+    for row, found in enumerate(search.results):
         for weight, item in zip(weights, found, strict=True):
             if item >= 0 and weight > 0:
-                own = items + row if apart else retrieval.queries[row]
+                own = items + row if apart else search.queries[row]
                 links.append((own, item, pairs.query_groups.codes[row], pairs.item_groups.codes[item], weight))
     total = sum(weight for *_, weight in links)
-    kernel = np.eye(len(pi)) - (pi[:, None] + rho - pi @ rho if centred else pi @ rho)
-    value = sum(kernel[g, h] * weight for *_, g, h, weight in links) / total
-    means, moved, margins = dense_strata(pairs, links, kernel)
-    centre = value - sum(mean * link[-1] for mean, link in zip(means, links, strict=True)) / total
+    shares = np.zeros((len(pi), len(pi)))
+    for *_, g, h, weight in links:
+        shares[g, h] += weight / total
+    alpha, phi = shares.sum(axis=1), shares.sum(axis=0)
+    value = np.trace(shares) - alpha @ (phi if centred else pi)
+    kernel = np.eye(len(pi)) - pi[:, None]
+    mean_kernel, mean_alpha = kernel, alpha
+    if pairs.strata is not None:
+        mean_phi, mean_alpha = dense_strata(pairs, links, kernel)[2] / total
+    if centred:
+        kernel = np.eye(len(pi)) - phi[:, None] - alpha
+        mean_kernel = kernel if pairs.strata is None else np.eye(len(pi)) - mean_phi[:, None] - mean_alpha
+    means, moved, _ = dense_strata(pairs, links, mean_kernel)
+    centre = (kernel * shares).sum() - sum(mean * link[-1] for mean, link in zip(means, links, strict=True)) / total
     influence, residuals = np.zeros(count), np.zeros((count, count))
     influence[count - len(moved) :] += moved / total
-    by_query, by_item = margins / total
     for mean, (own, item, g, h, weight) in zip(means, links, strict=True):
         residual = (kernel[g, h] - mean - centre) * weight / total
         influence[own] += residual
         influence[item] += residual
         residuals[own, item] += residual
-        by_item[g] -= weight / total
-        by_query[h] -= weight / total
     if not centred:
-        by_item, by_query = (-rho, -pi) if pairs.strata is None else (0 * rho, 0 * pi)
-    influence[:items] += (by_item[pairs.item_groups.codes] - by_item @ pi) / items
-    labels = pairs.query_groups.codes if apart else pairs.item_groups.codes
-    influence[items if apart else 0 :] += (by_query[labels] - by_query @ rho) / len(labels)
+        pull = -alpha if pairs.strata is None else mean_alpha - alpha
+        influence[:items] += (pull - pull @ pi)[pairs.item_groups.codes] / items
     units = np.arange(count)
     if pairs.blocks is not None:
         first = items if apart else 0
@@ -65,11 +68,8 @@ def dense_strata(pairs: Pairs, links: list, kernel: np.ndarray) -> tuple[np.ndar
     """Mean of the kernel of each link over relabellings, what shares in strata move, and the mean margins."""
     apart, items = pairs.retrieval.queries is None, pairs.retrieval.items
     codes, number = pairs.labelled.codes, len(kernel)
-    weight_of_all = sum(link[-1] for link in links)
     if pairs.strata is None:
-        pi = pairs.item_groups.shares
-        rho = pairs.query_groups.shares if apart else pi
-        return np.zeros(len(links)), np.zeros(len(codes)), weight_of_all * np.stack([pi, rho])
+        return np.zeros(len(links)), np.zeros(len(codes)), np.zeros((2, number))
     share = {s: np.eye(number)[codes[pairs.strata == s]].mean(axis=0) for s in set(pairs.strata)}
     means, moved, margins = [], np.zeros(len(codes)), np.zeros((2, number))
     for own, item, _, h, weight in links:
@@ -114,8 +114,8 @@ def draw_pairs(
     for dimensions in (2, 3):
         found = near_results(generator, 60, 6, dimensions)
         results = np.where(generator.random((60, 6)) < 0.2 * thin, -1, found.results)
-        retrieval = Retrieval(results[:25], 60) if apart else Retrieval(results, 60, found.queries)
-        made.append(Pairs(retrieval, groups, asked, np.arange(len(asked.codes)) // 4 if blocks else None, place))
+        search = Retrieval(results[:25], 60) if apart else Retrieval(results, 60, found.queries)
+        made.append(Pairs(search, groups, asked, np.arange(len(asked.codes)) // 4 if blocks else None, place))
     return made
 
 
@@ -131,7 +131,7 @@ def test_intervals_are_those_of_the_plain_formula(
         if pieces:
             patch.setattr(mutual, "SORTED", 50)
             patch.setattr(mutual, "PIECE", 7)
-            patch.setattr(dyadic, "PIECE", 31)
+            patch.setattr(retrieval, "PIECE", 31)
         centred, excess = estimate_centred(new, weights, 0.01), estimate_excess(new, weights, 0.01)
         change = estimate_change(new, old, weights, 0.01)
     assert ends(centred) == pytest.approx(interval(*dense(new, weights, True), 0.01), rel=1e-11)
@@ -158,14 +158,12 @@ def test_intervals_inside_strata_cover_as_often_as_they_say(apart: bool) -> None
         likely = np.array([0.2, 0.5, 0.8])[strata]
         groups = make_groups((generator.random(240) < likely).astype(np.int64))
         scores = generator.random((240, 240)) - 0.04 * (strata[:, None] == strata)
-        retrieval = take_nearest(scores, 6)
+        results = take_nearest(scores, 6)
         if apart:
-            retrieval = Retrieval(retrieval.results, 240)
-        relabelling = Relabelling(groups, Exchange(strata=strata), generator)
-        joins = count_joins(retrieval, groups, relabelling, 511, item_groups=groups if apart else None)
-        mean = float(joins.weigh(np.ones(1)).centred[1:].mean())
+            results = Retrieval(results.results, 240)
+        mean = expect_joins(Pairs(results, groups, groups, None, strata), np.ones(6)).centred
         for place, found in ((strata, inside), (None, free)):
-            one = estimate_centred(Pairs(retrieval, groups, groups, None, place), np.ones(6), mean)
+            one = estimate_centred(Pairs(results, groups, groups, None, place), np.ones(6), mean)
             found.append((one.low < 0 < one.high, one.high - one.low))
     covered, width = np.mean(inside, axis=0)
     assert 0.91 <= covered <= 0.985

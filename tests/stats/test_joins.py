@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import CompanionError
+from companion.stats.dyadic import Pairs
+from companion.stats.expected import relabel
 from companion.stats.joins import Drawn, Joins, count_joins, draw_joins, max_p, permutation_p
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval, make_groups
@@ -22,7 +24,7 @@ def counted(retrieval: Retrieval, groups: Groups, draws: int, seed: int = 0, **o
     again = Relabelling(groups, exchange, np.random.default_rng(seed))
     batches, left = [], draws + 1
     while left > 0:
-        words = min(8, -(-left // 64))
+        words = min(16, -(-left // 64))
         batches.append(decode(again.draw(words)))
         left -= 64 * words
     return joins, np.concatenate(batches, axis=1)
@@ -71,17 +73,24 @@ def test_statistics_are_their_definitions() -> None:
     for draw in (0, 17):
         mine, theirs = labels[rows, draw], labels[items, draw]
         same = mine == theirs
+        # Where all items ask alike, C is also the mean of this kernel of fixed shares.
         centred = same - shares[mine] - shares[theirs] + (shares**2).sum()
         assert weighted.same_share[draw] == pytest.approx(same.mean())
         assert weighted.excess[draw] == pytest.approx(same.mean() - (shares**2).sum())
         assert weighted.centred[draw] == pytest.approx(centred.mean())
+        alpha, phi = (np.bincount(each, minlength=3) / len(each) for each in (mine, theirs))
+        chance = alpha @ phi
+        spread = np.sqrt(chance + chance**2 - (alpha * phi * (alpha + phi)).sum())
+        assert weighted.standardize(0.01)[draw] == pytest.approx((weighted.centred[draw] - 0.01) / spread)
         distance = 0.5 * np.abs(np.bincount(theirs, minlength=3) / len(theirs) - shares).sum()
         assert weighted.parity_distance[draw] == pytest.approx(distance)
         observed = np.histogram2d(mine, theirs, bins=(3, 3))[0]
-        expected = np.outer(observed.sum(axis=1), shares)
-        assert weighted.chi_square[draw] == pytest.approx(((observed - expected) ** 2 / expected).sum())
+        chi_square = stats.chi2_contingency(observed, correction=False)
+        assert weighted.chi_square[draw] == pytest.approx(chi_square.statistic)
         kernel = -np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
-        assert weighted.kernel_mean(kernel)[draw] == pytest.approx(-np.abs(mine - theirs).mean())
+        away = np.subtract.outer(mine, theirs)
+        assert weighted.kernel_mean(kernel)[draw] == pytest.approx(np.abs(away).mean() - np.abs(mine - theirs).mean())
+        assert weighted.kernel_mean(np.eye(3))[draw] == pytest.approx(weighted.centred[draw])
 
 
 def test_the_largest_shift_is_that_of_kolmogorov_and_smirnov() -> None:
@@ -91,7 +100,8 @@ def test_the_largest_shift_is_that_of_kolmogorov_and_smirnov() -> None:
     rows, items = retrieval.edges()
     codes = groups.codes
     largest = max(
-        stats.ks_2samp(codes[items[codes[rows] // 2 == coarse]], codes, method="asymp").statistic for coarse in range(3)
+        stats.ks_2samp(codes[items[codes[rows] // 2 == coarse]], codes[items], method="asymp").statistic
+        for coarse in range(3)
     )
     assert weighted.largest_shift(np.array([0, 0, 1, 1, 2, 2]))[0] == pytest.approx(largest)
 
@@ -109,6 +119,30 @@ def test_popular_items_of_one_group_move_the_share_and_not_the_centred_count() -
     retrieval = Retrieval(results, 100, np.arange(100))
     weighted = counted(retrieval, make_groups([0] * 90 + [1] * 10), 63)[0].weigh(ALL)
     assert weighted.excess[0] > 0.07 and abs(weighted.centred[0]) < 0.001
+
+
+def draw_popular(generator: np.random.Generator, asking: float | None) -> tuple[Retrieval, Groups]:
+    """A tenth of 200 items is returned nine times as often as others, to whoever asks; all ask, or 60 drawn."""
+    groups = make_groups(generator.permutation(np.repeat([0, 1], [180, 20])))
+    likely = np.where(groups.codes == 1, 9.0, 1.0)
+    queries = np.arange(200)
+    if asking is not None:
+        often = np.where(groups.codes == 1, asking, 1.0)
+        queries = generator.choice(200, 60, replace=False, p=often / often.sum())
+    scores = np.log(likely) + generator.gumbel(size=(len(queries), 200))
+    scores[np.arange(len(queries)), queries] = -np.inf
+    return Retrieval(np.argsort(-scores, axis=1)[:, :8], 200, queries), groups
+
+
+@pytest.mark.parametrize("asking", [None, 1.0, 9.0, 0.2])
+def test_p_holds_its_level_where_a_group_is_popular_or_asks_more(asking: float | None) -> None:
+    generator, small = np.random.default_rng(15), []
+    for _ in range(300):
+        retrieval, groups = draw_popular(generator, asking)
+        labelled = Groups(groups.codes[retrieval.queries], 2)
+        p = relabel(Pairs(retrieval, groups, labelled), 199, generator).p[0]
+        small.append(p <= 0.05)
+    assert np.mean(small) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_rank_weights_are_sums_over_runs() -> None:
@@ -164,7 +198,8 @@ def test_the_largest_of_several_is_compared_with_the_largest() -> None:
 def drawn(retrieval: Retrieval, groups: Groups, seed: int, **options) -> Drawn:
     """At depths 2 and 5."""
     relabelling = Relabelling(groups, Exchange(), np.random.default_rng(seed))
-    return draw_joins(retrieval, groups, relabelling, [2, 5], np.array([[1.0, 0.0], [1.0, 1.0]]), **options)
+    weights = np.array([[1.0, 0.0], [1.0, 1.0]])
+    return draw_joins(retrieval, groups, relabelling, [2, 5], weights, np.zeros(2), **options)
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -190,7 +225,7 @@ def test_stopping_early_goes_to_the_end_where_there_is_something() -> None:
     found = drawn(Retrieval(results, 60, np.arange(60)), make_groups(codes), 2, most=999)
     assert found.p.tolist() == [1 / 1000] * 2 and found.draws.tolist() == [999] * 2
     # Those that it is measured by do not count.
-    assert found.p_depths.tolist() == [1 / (1000 - 63)] * 2
+    assert found.p_depths.tolist() == [1 / (1000 - 255)] * 2
 
 
 def test_the_largest_of_depths_keeps_its_level_when_it_stops_early() -> None:

@@ -1,12 +1,12 @@
 """Intervals for join counts: results that share a query or an item are alike, which a bootstrap over queries misses.
 
 The standard error is dyadic-robust (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): each item's influence
-gathers all results that it takes part in, as query or as result, and what its group's share moves: in the catalogue
-and, where labels are exchanged inside strata only, in its stratum. Results are looked at some queries at a time, so
-that what is needed beside them grows with the items alone and with the results that are returned both ways.
+gathers all results that it takes part in, as query or as result, and, where labels are exchanged inside strata only,
+what its group's share in its stratum moves. Results are looked at some queries at a time, so that what is needed beside
+them grows with the items alone and with the results that are returned both ways.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.stats.estimate import NO_SPREAD, Estimate, from_error
-from companion.stats.join_moments import centred_kernel
-from companion.stats.mutual import PIECE, Shared, Side, find_shared
+from companion.stats.mutual import Shared, Side, find_shared
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 Floats = NDArray[np.float64]
@@ -82,17 +81,27 @@ def estimate_centred(pairs: Pairs, weights: Floats, mean: float, level: float = 
 
     Args:
         weights: (K,) weight of each rank; 1 for the first d and 0 beyond gives the depth d.
-        mean: of C over relabellings (see `join_moments`); it is not zero, since a query is not among its own results.
+        mean: of C over relabellings (see `expected`); it is not zero, since a query is not among its own results.
     """
-    found = _linearise_centred(pairs, weights)
+    found = _Linearised(pairs, weights, centred=True)
     return _make_estimate([found], pairs.shared, mean, level, "centred join count")
 
 
 def estimate_excess(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
     """Delta, the share of results in the query's group beyond that of the catalogue, as `estimate_centred`."""
-    item, query = _shares(pairs)
-    kernel = np.eye(len(item)) - float(item @ query)
-    return _make_estimate([_Linearised(pairs, weights, kernel)], pairs.shared, mean, level, "excess share")
+    found = _Linearised(pairs, weights, centred=False)
+    return _make_estimate([found], pairs.shared, mean, level, "excess share")
+
+
+def estimate_cell(pairs: Pairs, weights: Floats, cell: tuple[int, int], mean: float, level: float = 0.95) -> Estimate:
+    """Share of results of one group for queries of another, ``cell``, beyond the product of its margins.
+
+    C is the sum of these over the cells of one group each; otherwise as `estimate_centred`.
+    """
+    kernel = np.zeros((pairs.labelled.number,) * 2)
+    kernel[cell] = 1.0
+    found = _Linearised(pairs, weights, True, kernel)
+    return _make_estimate([found], pairs.shared, mean, level, "centred share of a cell")
 
 
 def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
@@ -101,18 +110,9 @@ def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level:
     Both are of the same items, groups and queries, so that what an item does to both is taken once: the error is that
     of the difference of the influences.
     """
-    sides = [_linearise_centred(pairs, weights) for pairs in (new, old)]
+    sides = [_Linearised(pairs, weights, centred=True) for pairs in (new, old)]
     shared = find_shared([new.side, old.side], new.count)
     return _make_estimate(sides, shared, mean, level, "difference of C")
-
-
-def _linearise_centred(pairs: Pairs, weights: Floats) -> "_Linearised":
-    return _Linearised(pairs, weights, centred_kernel(*_shares(pairs)), centred=True)
-
-
-def _shares(pairs: Pairs) -> tuple[Floats, Floats]:
-    item = pairs.item_groups.shares
-    return item, pairs.query_groups.shares if pairs.apart else item
 
 
 def _make_estimate(sides: Sequence["_Linearised"], shared: Shared, mean: float, level: float, what: str) -> Estimate:
@@ -151,45 +151,54 @@ def _sum_pairs(sides: Sequence["_Linearised"], shared: Shared) -> float:
 
 
 class _Linearised:
-    """An estimate, the influence of each node on it, and the residual of any result.
+    """C, or Delta where it is not ``centred``, the influence of each node on it, and the residual of any result.
 
-    ``kernel`` (G, G) is by the group of the query (row) and of the result; ``centred`` if the shares in the catalogue
-    are part of it.
+    Both are the mean over results of k(g, h) = 1[g = h] - x_g - y_h, g the group of the query and h that of the result,
+    and a constant. For C, x are the groups' shares among results and y those among who asks, and since C is centred by
+    both, what an item moves of them cancels. For Delta, x are the shares of the catalogue, which move, and y is 0. In
+    the place of 1[g = h] another ``count`` (G, G) can stand.
 
-    What matters is the mean of the kernel less its mean over relabellings. Between the strata s and t of query and
-    result that is p_s' k p_t, so a result's residual is its kernel less this, less the mean of all residuals; p_s moves
-    with the labels of a stratum, and the shares in the catalogue move the kernel. Without strata all are one, and p_s'
-    k p_t is a constant that the estimate holds.
+    Where labels are exchanged inside strata, what matters is the estimate less its mean over relabellings. Between the
+    strata s and t of query and result that is p_s' k p_t, where k has the means of x and y, so a result's residual is
+    its kernel less this, less the mean of all residuals; and p_s moves with the labels of a stratum.
     """
 
-    def __init__(self, pairs: Pairs, weights: Floats, kernel: Floats, centred: bool = False) -> None:
-        self.pairs, self._weights, self._kernel = pairs, weights, kernel
-        self._strata = None if pairs.strata is None else _Strata(pairs, pairs.strata, kernel)
-        counted = np.zeros(kernel.shape)
-        baseline = 0.0
-        for rows, items, values in self._pieces():
-            cells = pairs.query_groups.codes[rows] * len(kernel) + pairs.item_groups.codes[items]
-            counted += np.bincount(cells, values, kernel.size).reshape(kernel.shape)
-            if self._strata:
-                baseline += self._strata.add(rows, items, values)
+    def __init__(self, pairs: Pairs, weights: Floats, centred: bool, count: Floats | None = None) -> None:
+        self.pairs, self._weights = pairs, weights
+        number = pairs.item_groups.number
+        count = np.eye(number) if count is None else count
+        strata = None if pairs.strata is None else _Strata(pairs, pairs.strata)
+        counted = np.zeros((number, number))
+        for rows, items, values in pairs.retrieval.pieces(weights):
+            cells = pairs.query_groups.codes[rows] * number + pairs.item_groups.codes[items]
+            counted += np.bincount(cells, values, counted.size).reshape(counted.shape)
+            if strata:
+                strata.add(rows, items, values)
         self._total = float(counted.sum())
-        self.estimate = float((kernel * counted).sum()) / self._total
-        self._centre = self.estimate - baseline / self._total
+        shares = counted / self._total
+        asked, found, catalogue = shares.sum(axis=1), shares.sum(axis=0), pairs.item_groups.shares
+        self.estimate = float((count * shares).sum() - asked @ count @ (found if centred else catalogue))
+        none = np.zeros(number)
+        self._kernel = _make_kernel(count, asked, found) if centred else _make_kernel(count, none, catalogue)
+        self._centre = float((self._kernel * shares).sum())
+        self._strata = strata
+        expected = asked
+        if strata:
+            expected, by_result = (each / self._total for each in strata.margins)
+            kernel = _make_kernel(count, expected, by_result) if centred else self._kernel
+            self._centre -= strata.use(kernel) / self._total
         self.squares, self.influence = self._gather()
-        self._add_shares(counted / self._total, centred)
+        if strata:
+            moved = strata.pull(self._total)
+            self.influence[len(self.influence) - len(moved) :] += moved
+        if not centred:
+            # The mean over relabellings falls with the catalogue's shares, too; without strata it is a constant.
+            pull = (expected - asked if strata else -asked) @ count
+            self.influence[: pairs.retrieval.items] += _catalogue_term(pull, pairs.item_groups)
         if pairs.units is not None:
             nodes, first = np.arange(len(self.influence)), pairs.retrieval.items if pairs.apart else 0
             nodes[first : first + len(pairs.units)] = first + pairs.units
             self.influence = np.bincount(nodes, self.influence).astype(np.float64)
-
-    def _pieces(self) -> Iterator[tuple[Integers, Integers, Floats]]:
-        """Row of the query, item and weight of each result that has one, some queries at a time."""
-        results = self.pairs.retrieval.results
-        step = max(1, PIECE // results.shape[1])
-        for start in range(0, len(results), step):
-            part = results[start : start + step]
-            rows, ranks = np.nonzero((part >= 0) & (self._weights > 0))
-            yield rows + start, part[rows, ranks].astype(np.int64), self._weights[ranks]
 
     def _residuals(self, rows: Integers, items: Integers, values: Floats) -> Floats:
         asked, found = self.pairs.query_groups.codes[rows], self.pairs.item_groups.codes[items]
@@ -209,36 +218,18 @@ class _Linearised:
         """Sum of the squared residuals, and the sum of those of each item and query."""
         queries, items = self.pairs.retrieval.queries, self.pairs.retrieval.items
         squares, influence = 0.0, np.zeros(self.pairs.count)
-        for rows, found, values in self._pieces():
+        for rows, found, values in self.pairs.retrieval.pieces(self._weights):
             residuals = self._residuals(rows, found, values)
             squares += float(np.square(residuals).sum())
             np.add.at(influence, rows + items if queries is None else queries[rows], residuals)
             np.add.at(influence, found, residuals)
         return squares, influence
 
-    def _add_shares(self, counted: Floats, centred: bool) -> None:
-        """Add what the shares of groups move: in the catalogue, among queries that are no items, and in strata."""
-        pairs, split = self.pairs, self.pairs.retrieval.items
-        item, query = _shares(pairs)
-        asked, found = counted.sum(axis=1), counted.sum(axis=0)
-        if self._strata:
-            moved = self._strata.pull(self._total)
-            self.influence[len(self.influence) - len(moved) :] += moved
-            # What shares in the catalogue do to the kernel they do to its mean over relabellings, too.
-            by_item, by_query = (each / self._total for each in self._strata.margins)
-            by_item, by_query = by_item - asked, by_query - found
-            if not centred:
-                return
-        elif centred:
-            # C falls by the shares of results and queries, and rises by pi itself.
-            by_item, by_query = query - asked, item - found
-        else:
-            by_item, by_query = -query, -item
-        if pairs.apart:
-            self.influence[split:] += _catalogue_term(by_query, pairs.query_groups)
-        else:
-            by_item = by_item + by_query
-        self.influence[:split] += _catalogue_term(by_item, pairs.item_groups)
+
+def _make_kernel(count: Floats, asked: Floats, found: Floats) -> Floats:
+    """(G, G) count less its means over the shares of results and of who asks, by group of query (row) and result."""
+    kernel: Floats = count - (count @ found)[:, None] - (asked @ count)[None, :]
+    return kernel
 
 
 def _catalogue_term(pull: Floats, groups: Groups) -> Floats:
@@ -250,13 +241,14 @@ def _catalogue_term(pull: Floats, groups: Groups) -> Floats:
 class _Strata:
     """What a kernel is on average when labels are exchanged inside strata, and what shares in strata do to that.
 
-    Items that keep their labels while those of queries are exchanged are a stratum for each group.
+    Items that keep their labels while those of queries are exchanged are a stratum for each group. All results are
+    added before a kernel is used.
     """
 
-    def __init__(self, pairs: Pairs, strata: Integers, kernel: Floats) -> None:
-        groups, number = pairs.labelled, len(kernel)
+    def __init__(self, pairs: Pairs, strata: Integers) -> None:
+        groups, number = pairs.labelled, pairs.labelled.number
         self._place = np.unique(strata, return_inverse=True)[1]
-        self._codes, self._kernel, self._apart = groups.codes, kernel, pairs.apart
+        self._codes, self._apart = groups.codes, pairs.apart
         count = int(self._place.max()) + 1
         sizes = np.bincount(self._place * number + groups.codes, minlength=count * number).reshape(count, number)
         self._sizes = sizes.sum(axis=1).astype(float)
@@ -265,36 +257,46 @@ class _Strata:
         self._asked = self._place if queries is None else self._place[queries]
         self._found: Integers = pairs.item_groups.codes if queries is None else self._place
         self._results: Floats = np.eye(number) if queries is None else self._shares
-        self._towards = self._shares @ kernel
         self._weights = np.zeros(count), np.zeros(len(self._results))
         self._ends = np.zeros((count, number)), np.zeros((len(self._results), number))
+        self._inside = np.zeros(count)
+
+    def add(self, rows: Integers, items: Integers, values: Floats) -> None:
+        """Count some results by stratum."""
+        one, other = self._asked[rows], self._found[items]
+        for place, weights in zip((one, other), self._weights, strict=True):
+            weights += np.bincount(place, values, len(weights))
+        for group in range(self._shares.shape[1]):
+            self._ends[0][:, group] += np.bincount(one, values * self._results[other, group], len(self._ends[0]))
+            self._ends[1][:, group] += np.bincount(other, values * self._shares[one, group], len(self._ends[1]))
+        if not self._apart:
+            near = one == other
+            self._inside += np.bincount(one[near], values[near], len(self._inside))
+
+    @property
+    def margins(self) -> tuple[Floats, Floats]:
+        """Results by the group of their query, and by their own, on average over relabellings."""
+        return self._weights[0] @ self._shares, self._weights[1] @ self._results
+
+    def use(self, kernel: Floats) -> float:
+        """Take a kernel, and sum its means over all results."""
+        self._kernel, self._towards = kernel, self._shares @ kernel
+        # Two results inside a stratum have two different labels of it.
+        square = (self._towards * self._shares).sum(axis=1)
+        own = self._shares @ np.diag(kernel)
+        self._less = (square - own) / np.maximum(self._sizes - 1, 1)
+        return float((self._ends[0] * self._towards).sum() + self._inside @ self._less)
 
     def expect(self, rows: Integers, items: Integers) -> Floats:
-        """Mean of the kernel over relabellings, of each result; inside a stratum, of two different labels."""
+        """Mean of the kernel over relabellings, of each result."""
         one, other = self._asked[rows], self._found[items]
         mean = np.zeros(len(rows))
         for group in range(len(self._kernel)):
             mean += self._towards[one, group] * self._results[other, group]
         if not self._apart:
             near = np.flatnonzero(one == other)
-            size, own = self._sizes[one[near]], (self._shares @ np.diag(self._kernel))[one[near]]
-            mean[near] = (size * mean[near] - own) / np.maximum(size - 1, 1)
+            mean[near] += self._less[one[near]]
         return mean
-
-    def add(self, rows: Integers, items: Integers, values: Floats) -> float:
-        """Count some results by stratum; the weighted sum of their means."""
-        one, other = self._asked[rows], self._found[items]
-        for place, weights in zip((one, other), self._weights, strict=True):
-            weights += np.bincount(place, values, len(weights))
-        for group in range(len(self._kernel)):
-            self._ends[0][:, group] += np.bincount(one, values * self._results[other, group], len(self._ends[0]))
-            self._ends[1][:, group] += np.bincount(other, values * self._shares[one, group], len(self._ends[1]))
-        return float(values @ self.expect(rows, items))
-
-    @property
-    def margins(self) -> tuple[Floats, Floats]:
-        """Results by the group of their query, and by their own, on average over relabellings."""
-        return self._weights[0] @ self._shares, self._weights[1] @ self._results
 
     def pull(self, total: float) -> Floats:
         """Influence of each thing through the share of its group in its stratum."""

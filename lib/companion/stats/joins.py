@@ -1,10 +1,15 @@
 """Do results track the group of the query? Counts of query and result in one group, over all relabellings at once.
 
-The **centred join count** is C = mean over results of k(a_q, a_r) with k(g, h) = 1[g = h] - pi_g - rho_h + sum pi rho,
-where pi are the shares of the groups among the items and rho those among the queries' own labels (where queries are
-items the two are the same shares). Like the plain share S of results in the query's group it grows with dependence, by
-b (1 - s0) when a share b of results is drawn from the query's group; unlike S it does not move when popular items
-happen to be in one group. Reconstruction of arXiv 1909.06429, whose full text was not available.
+The **centred join count** is C = S - sum over groups of alpha phi: S is the share of results in the query's group,
+alpha the share of results whose query is in each group, phi the share of results that are in it themselves. It is the
+numerator of assortativity and of Cohen's kappa. Like S it grows with dependence, by b (1 - sum of alpha^2) when a share
+b of results is drawn from the query's group; unlike S it does not move when popular items happen to be in one group, or
+when one group asks more often than others. Where all items ask alike, alpha are the shares of the catalogue.
+
+Its p compares C less its mean over relabellings, divided by sqrt(V), where V = e + e^2 - sum of alpha phi (alpha + phi)
+and e = sum of alpha phi: the variance that C has with these margins (Fleiss, Cohen and Everitt 1969). Popular groups
+make the margins of the observed labels unlike those of relabellings; without this scale p would be too small then.
+Reconstruction of arXiv 1909.06429, whose full text was not available.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +22,13 @@ from companion.errors import CompanionError
 from companion.stats.relabelling import WORD, Relabelling, Words, count_bits
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
-BATCH = 8
-"""Words of relabellings that are counted at a time: a row of bits is one cache line."""
+BATCH = 16
+"""Words of relabellings that are counted at a time, of up to ``MANY`` labels; of more, half as many."""
+MANY = 2_000_000
+FIRST = 8
+"""Words of relabellings between two looks at whether the answer is clear."""
+PILOT = 4 * WORD
+"""Labellings, the observed one among them, that the spread of C at each depth is measured by where draws stop early."""
 ROWS = 8192
 """Results that are counted at a time: what they need of memory stays in the processor's cache."""
 Floats = NDArray[np.float64]
@@ -33,7 +43,7 @@ class Joins:
         found: (draws, R, G) results in each group.
         asked: (draws, R, G) results whose query is in each group.
         edges: (R,) results.
-        item_shares, query_shares: (draws, G) shares of the groups among items and among the queries' labels.
+        item_shares: (draws, G) shares of the groups among items.
         table: (draws, R, G, G) results by group of the query and of the item, where it was asked for.
     """
 
@@ -42,14 +52,13 @@ class Joins:
     asked: Integers
     edges: Integers
     item_shares: Floats
-    query_shares: Floats
     table: Integers | None = None
 
     def weigh(self, weights: Floats) -> "Weighted":
         """Sums over runs of ranks with ``weights`` (R,); a run without weight does not count."""
         matches, found, asked = (np.tensordot(each, weights, (1, 0)) for each in (self.matches, self.found, self.asked))
         table = None if self.table is None else np.tensordot(self.table, weights, (1, 0))
-        return Weighted(matches, found, asked, float(self.edges @ weights), self.item_shares, self.query_shares, table)
+        return Weighted(matches, found, asked, float(self.edges @ weights), self.item_shares, table)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,6 @@ class Weighted:
     asked: Floats
     total: float
     item_shares: Floats
-    query_shares: Floats
     table: Floats | None = None
 
     @property
@@ -71,14 +79,17 @@ class Weighted:
 
     @property
     def excess(self) -> Floats:
-        """Delta (draws,): S less the share that a draw from the catalogue would give, sum of pi rho."""
-        return self.same_share - (self.item_shares * self.query_shares).sum(axis=1)
+        """Delta (draws,): S less the share that draws from the catalogue would give, sum of alpha pi."""
+        return self.same_share - (self.asked * self.item_shares).sum(axis=1) / self.total
 
     @property
     def centred(self) -> Floats:
         """C (draws,): the centred join count."""
-        pulled = (self.query_shares * self.found).sum(axis=1) + (self.item_shares * self.asked).sum(axis=1)
-        return self.same_share - pulled / self.total + (self.item_shares * self.query_shares).sum(axis=1)
+        return self.same_share - (self.asked * self.found).sum(axis=1) / self.total**2
+
+    def standardize(self, mean: float) -> Floats:
+        """(draws,): C less its ``mean`` over relabellings, in units of what the margins alone let it vary."""
+        return standardize(self.centred, self.asked / self.total, self.found / self.total, mean)
 
     @property
     def parity_distance(self) -> Floats:
@@ -87,18 +98,22 @@ class Weighted:
 
     @property
     def chi_square(self) -> Floats:
-        """X2 (draws,): distance of the table from what the groups of queries and the catalogue would give."""
+        """X2 (draws,): distance of the table from what its margins would give if query and result were independent."""
         table = self._need_table()
-        expected = self.asked[:, :, None] * self.item_shares[:, None, :]
+        expected = self.asked[:, :, None] * self.found[:, None, :] / self.total
         gaps = np.divide((table - expected) ** 2, expected, out=np.zeros_like(table), where=expected > 0)
         return gaps.sum(axis=(1, 2))
 
     def kernel_mean(self, kernel: Floats) -> Floats:
-        """(draws,): mean of a kernel (G, G) over results, such as minus the distance of two ordered groups."""
-        return np.tensordot(self._need_table(), kernel, 2) / self.total
+        """(draws,): mean of a kernel (G, G) over results, such as minus the distance of two ordered groups.
+
+        It is centred as C is, by what the margins would give if query and result were independent.
+        """
+        apart = np.einsum("dg,gh,dh->d", self.asked, kernel, self.found) / self.total**2
+        return np.tensordot(self._need_table(), kernel, 2) / self.total - apart
 
     def largest_shift(self, coarse: Integers) -> Floats:
-        """KS (draws,): largest distance of the results of one coarse group of queries from the catalogue.
+        """KS (draws,): largest distance of the results of one coarse group of queries from all results.
 
         Groups are ordered bins of a number; ``coarse`` (G,) says to which group of queries each bin belongs. The
         distance is between the two distribution functions, at the borders of the bins.
@@ -106,13 +121,22 @@ class Weighted:
         member = np.eye(int(coarse.max()) + 1)[coarse]
         rows = np.einsum("dgh,gc->dch", self._need_table(), member)
         shares = np.divide(rows, rows.sum(axis=2, keepdims=True), out=np.zeros_like(rows), where=rows > 0)
-        gaps = np.cumsum(shares - self.item_shares[:, None, :], axis=2)
+        gaps = np.cumsum(shares - self.found[:, None, :] / self.total, axis=2)
         return np.abs(np.where(rows.sum(axis=2, keepdims=True) > 0, gaps, 0.0)).max(axis=(1, 2))
 
     def _need_table(self) -> Floats:
         if self.table is None:
             raise CompanionError("the whole table of groups was not counted: ask count_joins for it")
         return self.table
+
+
+def standardize(centred: Floats, asked: Floats, found: Floats, mean: float) -> Floats:
+    """C (draws,) less its mean, divided by sqrt(V) as the module says, from shares (draws, G); 0 where V is 0."""
+    both = asked * found
+    match = both.sum(axis=1)
+    variance = match + match**2 - (both * (asked + found)).sum(axis=1)
+    spread = np.sqrt(np.maximum(variance, 0))
+    return np.divide(centred - mean, spread, where=spread > 1e-6, out=np.zeros_like(match))
 
 
 def count_joins(
@@ -146,26 +170,35 @@ def count_joins(
         )
     runs = [_Run(retrieval, start, end) for start, end in zip([0, *ends], ends, strict=False)]
     parts: dict[str, list[Integers]] = {name: [] for name in ("matches", "found", "asked", "labelled", "table")}
+    batch = BATCH if len(groups.codes) <= MANY else BATCH // 2
     counted = 0
     while counted < draws + 1:
-        labels = relabelling.draw(min(BATCH, -(-(draws + 1 - counted) // WORD)))
+        labels = relabelling.draw(min(batch, -(-(draws + 1 - counted) // WORD)))
+        size = labels.shape[2] * WORD
         results = labels if item_groups is None else _spread(item_groups, labels.shape[1])
         parts["matches"].append(np.stack([run.count_matches(labels, results) for run in runs], axis=1))
-        parts["found"].append(np.stack([_count_groups(results, run.found, groups.number) for run in runs], axis=1))
-        labelled = _count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number)
+        # Numbers of labels stay as they are, unless these move between blocks of different sizes.
+        labelled = np.broadcast_to(groups.sizes, (size, groups.number))
+        if relabelling.exchange.blocks is not None:
+            labelled = _count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number)
         parts["labelled"].append(labelled)
+        if item_groups is None:
+            found = [_count_groups(results, run.found, groups.number) for run in runs]
+        else:
+            found = [np.broadcast_to(run.count_found(item_groups), (size, groups.number)) for run in runs]
+        parts["found"].append(np.stack(found, axis=1))
         parts["asked"].append(np.stack([run.count_asked(labels, labelled) for run in runs], axis=1))
         if table:
             tables = [run.count_table(labels, results, groups.number) for run in runs]
             parts["table"].append(np.stack(tables, axis=1))
-        counted += len(parts["matches"][-1])
+        counted += size
     whole = {name: np.concatenate(each) for name, each in parts.items() if each}
     shares = whole["labelled"] / len(groups.codes)
-    fixed = shares if item_groups is None else np.broadcast_to(item_groups.shares, shares.shape)
-    found = np.broadcast_to(whole["found"][:1], whole["asked"].shape) if item_groups is not None else whole["found"]
+    if item_groups is not None:
+        shares = np.broadcast_to(item_groups.shares, shares.shape)
     edges = np.array([int(run.asked.sum()) for run in runs])
-    counts = _complete(whole["table"], found, whole["asked"]) if table else None
-    return Joins(whole["matches"], found, whole["asked"], edges, fixed, shares, counts)
+    counts = _complete(whole["table"], whole["found"], whole["asked"]) if table else None
+    return Joins(whole["matches"], whole["found"], whole["asked"], edges, shares, counts)
 
 
 class _Run:
@@ -190,6 +223,10 @@ class _Run:
             unlike = unlike.reshape(-1, labels.shape[2])
             counts += len(unlike) - count_bits(unlike)
         return counts
+
+    def count_found(self, groups: Groups) -> Integers:
+        """Results in each group of items that keep their labels (G,)."""
+        return np.bincount(groups.codes, self.found, groups.number).astype(np.int64)
 
     def count_asked(self, labels: Words, labelled: Integers) -> Integers:
         """Results by group of their query (draws, G), from how many nodes have each label where all ask alike."""
@@ -293,8 +330,8 @@ class Drawn:
     """C of the observed labels (first row) and of relabellings, (draws + 1, D), with what follows from them.
 
     Attributes:
-        p: (D,) one-sided: like attracts like.
-        p_depths: (D,) the same, adjusted for all D by the largest standardized C over them.
+        p: (D,) one-sided: like attracts like. It compares standardized C (see the module).
+        p_depths: (D,) the same, adjusted for all D by the largest over them.
         draws: (D,) relabellings behind each p.
         parity, p_parity: (D,) distance of all results from the shares of the catalogue, and its p; nan where the labels
             of the items stay as they are.
@@ -318,6 +355,7 @@ def draw_joins(
     relabelling: Relabelling,
     runs: Sequence[int],
     weights: Floats,
+    means: Floats,
     most: int = 9_999,
     enough: int | None = 20,
     item_groups: Groups | None = None,
@@ -325,34 +363,37 @@ def draw_joins(
     """Relabel until the answer is clear at every depth, and at most ``most`` times.
 
     An answer is clear at the ``enough``-th relabelling as large as the observed labels, where p is exact, too (Besag
-    and Clifford 1991); without ``enough``, or where ``most`` is below two words, all ``most`` are made. The largest
-    standardized C is stopped in the same way: it is measured by the mean and spread of the first ``WORD`` - 1
+    and Clifford 1991); without ``enough``, or where ``most`` is below twice ``PILOT``, all ``most`` are made. The
+    largest over depths is stopped in the same way: it is measured by the mean and spread of the first ``PILOT`` - 1
     relabellings, and counted among those after them, so that what it is measured by does not depend on what is counted.
     Distances from parity are compared in the first batch alone, whose size no result decides.
 
     Args:
         runs, weights: growing numbers of ranks, and (D, len(runs)) weight of the ranks up to each (see `Joins.weigh`).
+        means: (D,) mean of C over all relabellings (see `expected`).
 
     Raises CompanionError as `count_joins`.
     """
-    enough = None if most < 2 * WORD else enough
-    values, distances = np.empty((0, len(weights))), np.empty((0, len(weights)))
-    size = most + 1 if enough is None else BATCH * WORD
-    while len(values) <= most and not (enough and _is_clear(values, enough)):
+    enough = None if most < 2 * PILOT else enough
+    values, scaled, distances = (np.empty((0, len(weights))) for _ in range(3))
+    size = most + 1 if enough is None else FIRST * WORD
+    while len(values) <= most and not (enough and _is_clear(scaled, enough)):
         joins = count_joins(retrieval, groups, relabelling, size - 1, runs, item_groups)
         weighed = [joins.weigh(each) for each in weights]
         values = np.concatenate([values, np.stack([each.centred for each in weighed], axis=1)])
+        fresh = [each.standardize(float(mean)) for each, mean in zip(weighed, means, strict=True)]
+        scaled = np.concatenate([scaled, np.stack(fresh, axis=1)])
         if not len(distances):
             distances = np.stack([each.parity_distance for each in weighed], axis=1)[: most + 1]
-    values = values[: most + 1]
+    values, scaled = values[: most + 1], scaled[: most + 1]
     fixed = item_groups is not None
     parity_p = [np.nan if fixed else permutation_p(column) for column in distances.T]
     if enough is None:
-        p, depths, draws = [permutation_p(column) for column in values.T], max_p(values), [most] * len(weights)
+        p, depths, draws = [permutation_p(column) for column in scaled.T], max_p(scaled), [most] * len(weights)
     else:
-        stopped = [stop_early(column, enough) for column in values.T]
+        stopped = [stop_early(column, enough) for column in scaled.T]
         p, draws = [each for each, _ in stopped], [used for _, used in stopped]
-        depths = np.array([stop_early(column, enough)[0] for column in _largest(values).T])
+        depths = np.array([stop_early(column, enough)[0] for column in _largest(scaled).T])
     return Drawn(
         values,
         np.array(p),
@@ -374,11 +415,11 @@ def _is_clear(values: Floats, enough: int) -> bool:
 
 def _largest(values: Floats) -> Floats:
     """Standardized C of the observed labels at each depth (first row), and the largest over depths of relabellings."""
-    pilot = values[1:WORD]
+    pilot = values[1:PILOT]
     spread = pilot.std(axis=0)
     # Rounded, so that what is as large stays so whatever it is measured by.
     scaled = np.round((values - pilot.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 9)
-    largest = scaled[WORD:].max(axis=1)
+    largest = scaled[PILOT:].max(axis=1)
     return np.concatenate([scaled[:1], np.repeat(largest[:, None], values.shape[1], axis=1)])
 
 

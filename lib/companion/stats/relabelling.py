@@ -1,9 +1,10 @@
 """Random relabellings as bits: one bit of a 64-bit word is one draw, so that 64 draws are counted at a time.
 
 Labels move between units: single things, or blocks of things that share a label (all photographs of one model). They
-stay inside strata. In a stratum of at most ``SHUFFLED`` units every draw is a fresh random order. In a larger one, one
-random order is drawn and then shifted around by random numbers of places: under the null hypothesis the labels that one
-has seen are as likely as any of these shifts, so that p is exact here too (Hemerik and Goeman 2018).
+stay inside strata. In a stratum of at most ``SHUFFLED`` units every draw is a fresh random order: each unit draws a
+random number, and the order of these deals out the labels. In a larger one, one random order is drawn and then shifted
+around by random numbers of places: under the null hypothesis the labels that one has seen are as likely as any of these
+shifts, so that p is exact here too (Hemerik and Goeman 2018).
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,14 @@ from companion.errors import CompanionError
 from companion.stats.retrieval import Groups, Integers
 
 WORD = 64
-SHUFFLED = 20_000
+SHUFFLED = 9_999
+"""Most units that are shuffled; of more there are as many shifts as the usual number of draws."""
 PIECE = 4096
 """Labels that are turned into bits at a time."""
+SPARE = 28
+"""Random bits that are left of 32 beside a label, less those of the pairs of units: below, keys have 64 bits."""
+LEFT = 128
+"""Rows of bits that are summed one by one; more are added up as binary numbers."""
 Words = NDArray[np.uint64]
 
 
@@ -38,6 +44,33 @@ class Exchange:
     def free(self) -> bool:
         """Whether every label may go anywhere."""
         return self.strata is None and self.blocks is None
+
+
+def split_by_size(blocks: Integers, strata: Integers | None = None, least: int = 20) -> Integers:
+    """Strata (n,) inside which blocks are of about one size, so that exchanging them keeps what sizes do.
+
+    Inside each stratum blocks are sorted by size. A class ends before a size that is twice its first, and wherever the
+    size changes with ``least`` blocks on both sides.
+    """
+    unit, size = np.unique(blocks, return_inverse=True, return_counts=True)[1:]
+    first = np.unique(unit, return_index=True)[1]
+    place = np.zeros(len(size), dtype=np.int64)
+    if strata is not None:
+        place = np.unique(strata, return_inverse=True)[1][first]
+    part = np.zeros(len(size), dtype=np.int64)
+    opened = 0
+    for stratum in range(int(place.max()) + 1):
+        inside = np.flatnonzero(place == stratum)
+        sizes = np.sort(size[inside])
+        starts = [0]
+        for start in np.flatnonzero(np.diff(sizes)) + 1:
+            many = min(start - starts[-1], len(sizes) - start) >= least
+            if many or sizes[start] >= 2 * sizes[starts[-1]]:
+                starts.append(int(start))
+        borders = sizes[starts]
+        part[inside] = opened + np.searchsorted(borders, size[inside], side="right") - 1
+        opened += len(starts)
+    return part[unit]
 
 
 @dataclass
@@ -77,7 +110,8 @@ class Relabelling:
         self._labels = codes[self._order].astype(np.uint8)
         pairs = self._place * self.groups.number + codes
         if len(np.unique(pairs)) == len(self._size):
-            raise CompanionError("the attribute is constant inside every stratum: nothing can be exchanged")
+            of = " of blocks of about one size" if self.exchange.blocks is not None else ""
+            raise CompanionError(f"the attribute is constant inside every stratum{of}: nothing can be exchanged")
         self._drawn = False
 
     def draw(self, words: int) -> Words:
@@ -87,10 +121,8 @@ class Relabelling:
         for start, size in zip(self._start, self._size, strict=True):
             part = self._labels[start : start + size]
             for rows, drawn in _draw_stratum(part, draws, self.generator, not self._drawn):
-                labels = np.ascontiguousarray(drawn.T)
                 for bit in range(bits):
-                    packed = np.packbits(labels >> bit & 1, axis=1, bitorder="little")
-                    units[self._order[start:][rows], bit] = packed.view(np.uint64)
+                    units[self._order[start:][rows], bit] = _pack(drawn >> np.uint8(bit) & np.uint8(1))
         self._drawn = True
         return units if self._unit_of is None else units[self._unit_of]
 
@@ -101,8 +133,9 @@ def _draw_stratum(
     """Pieces (draws, rows) of the labels of one stratum, drawn anew; if ``first``, draw 0 is the labels themselves."""
     size = len(labels)
     if size <= SHUFFLED:
-        drawn = np.tile(labels, (draws, 1))
-        generator.permuted(drawn[first:], axis=1, out=drawn[first:])
+        drawn = _shuffle(labels, draws, generator)
+        if first:
+            drawn[0] = labels
         yield slice(0, size), drawn
         return
     twice = np.concatenate([labels, labels])
@@ -111,6 +144,62 @@ def _draw_stratum(
     for start in range(0, size, PIECE):
         end = min(start + PIECE, size)
         yield slice(start, end), np.stack([twice[shift + start : shift + end] for shift in shifts])
+
+
+def _shuffle(labels: NDArray[np.uint8], draws: int, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Random orders (draws, n) of the labels; an order in which two random numbers tie is drawn again."""
+    kinds = np.unique(labels)
+    deal = _deal_two if len(kinds) == 2 else _deal_sorted
+    drawn = np.empty((draws, len(labels)), dtype=np.uint8)
+    for start in range(0, draws, WORD):
+        rest = np.arange(start, min(start + WORD, draws))
+        while len(rest):
+            drawn[rest], tied = deal(labels, kinds, len(rest), generator)
+            rest = rest[tied]
+    return drawn
+
+
+def _deal_two(
+    labels: NDArray[np.uint8], kinds: NDArray[np.uint8], draws: int, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The first label to the smallest random numbers, and where the last of these ties with one beyond it."""
+    number = int((labels == kinds[0]).sum())
+    keys = _draw_keys(len(labels), draws, 32, generator)
+    cut = np.partition(keys, number - 1, axis=1)[:, number - 1 : number]
+    above = keys > cut
+    drawn = above.view(np.uint8) * (kinds[1] - kinds[0])
+    drawn += kinds[0]
+    return drawn, np.count_nonzero(above, axis=1) != len(labels) - number
+
+
+def _deal_sorted(
+    labels: NDArray[np.uint8], kinds: NDArray[np.uint8], draws: int, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The labels in the order of random numbers that carry them in their lowest bits, and where two of these tie."""
+    bits = int(kinds[-1]).bit_length()
+    width = 32 if len(labels) ** 2 < 2 ** (SPARE - bits) else 64
+    keys = _draw_keys(len(labels), draws, width, generator)
+    mask = keys.dtype.type(2**bits - 1)
+    keys &= ~mask
+    keys |= labels
+    keys.sort(axis=1)
+    tied = np.any((keys[:, 1:] ^ keys[:, :-1]) <= mask, axis=1)
+    return (keys & mask).astype(np.uint8), np.logical_and(tied, len(kinds) > 1)
+
+
+def _draw_keys(size: int, draws: int, width: int, generator: np.random.Generator) -> NDArray[np.unsignedinteger]:
+    """Random whole numbers of 32 or 64 bits: (draws, size)."""
+    numbers = generator.integers(0, 2**64, size=(draws, -(-size * width // 64)), dtype=np.uint64)
+    return numbers.view(f"u{width // 8}")[:, :size]
+
+
+def _pack(drawn: NDArray[np.uint8]) -> Words:
+    """(draws, rows) of 0 and 1 as (rows, draws / 64) words."""
+    octets = drawn.reshape(-1, 8, drawn.shape[1])
+    packed = octets[:, 0].copy()
+    for place in range(1, 8):
+        packed |= octets[:, place] << place
+    return np.ascontiguousarray(packed.T).view(np.uint64)
 
 
 def _check_constant(values: Integers, first: Integers, unit: Integers, what: str) -> None:
@@ -131,14 +220,18 @@ def count_bits(*levels: Words) -> Integers:
         if level < len(levels):
             rows = np.concatenate([rows, levels[level]]) if len(rows) else levels[level]
         carries = []
-        while (third := len(rows) // 3) > 0:
+        while len(rows) > LEFT:
+            third = len(rows) // 3
             one, two, three = rows[:third], rows[third : 2 * third], rows[2 * third : 3 * third]
-            odd = one ^ two
-            carries.append((one & two) | (odd & three))
+            odd, carry = one ^ two, two ^ three
+            carry &= odd
+            carry ^= two
             odd ^= three
+            carries.append(carry)
             rows = np.concatenate([odd, rows[3 * third :]])
-        for row in rows:
-            total += np.unpackbits(row.view(np.uint8), bitorder="little").astype(np.int64) << level
+        if len(rows):
+            ones = np.unpackbits(np.ascontiguousarray(rows).view(np.uint8), axis=1, bitorder="little")
+            total += ones.sum(axis=0, dtype=np.uint8).astype(np.int64) << level
         rows = np.concatenate(carries) if carries else rows[:0]
         level += 1
     return total

@@ -1,5 +1,6 @@
 """Results of a search as numbers: which items were found for which query, and who is in which group."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from companion.errors import CompanionError
-from companion.stats.mutual import Shared, Side, find_shared
+from companion.stats.mutual import PIECE, Shared, Side, find_shared
 
 Integers = NDArray[np.int64]
 
@@ -56,6 +57,18 @@ class Retrieval:
         found = self.results[:, :depth]
         rows, ranks = np.nonzero(found >= 0)
         return rows, found[rows, ranks].astype(np.int64)
+
+    def pieces(self, weights: NDArray[np.float64]) -> Iterator[tuple[Integers, Integers, NDArray[np.float64]]]:
+        """Row of the query, item, and weight of each result that has one, some queries at a time.
+
+        ``weights`` (K,) are those of the ranks.
+        """
+        depth = int(np.flatnonzero(weights)[-1]) + 1
+        step = max(1, PIECE // depth)
+        for start in range(0, len(self.results), step):
+            part = self.results[start : start + step, :depth]
+            rows, ranks = np.nonzero((part >= 0) & (weights[:depth] > 0))
+            yield rows + start, part[rows, ranks].astype(np.int64), weights[ranks]
 
     @cached_property
     def matrix(self) -> sparse.csr_array:

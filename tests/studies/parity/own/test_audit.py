@@ -1,8 +1,5 @@
 """Numbers of an audit against naive loops, and what it doubts."""
 
-import itertools
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +11,7 @@ from companion.stats.relabelling import Exchange
 from companion.studies.parity.own import counts
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.audit import Audit, audit, make_plan
-from companion.studies.parity.own.counts import Case, centre, count_pairs, expect_pairs, make_case, rank_weights
+from companion.studies.parity.own.counts import make_case
 from companion.studies.parity.own.results import Ranking
 
 
@@ -37,60 +34,19 @@ def as_frame(results: np.ndarray) -> pd.DataFrame:
 
 def naive_centred(results: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
     """C by loops, of results whose queries are the items in their order."""
-    share = {label: np.mean(labels == label) for label in set(labels)}
-    square = sum(value**2 for value in share.values())
-    total = summed = 0.0
-    for query, row in enumerate(results):
-        for rank, item in enumerate(row):
-            if item >= 0:
-                kernel = (labels[query] == labels[item]) - share[labels[query]] - share[labels[item]] + square
-                summed, total = summed + weights[rank] * kernel, total + weights[rank]
-    return summed / total
-
-
-def orders(units: list[list[int]], strata: list[int]) -> Iterator[list[int]]:
-    """Where the label of each item comes from, for every exchange of units inside strata."""
-    places = [[unit for unit, each in enumerate(strata) if each == stratum] for stratum in sorted(set(strata))]
-    for parts in itertools.product(*(itertools.permutations(place) for place in places)):
-        source = dict(zip(itertools.chain(*places), itertools.chain(*parts), strict=True))
-        of = {item: units[source[unit]][0] for unit, items in enumerate(units) for item in items}
-        yield [of[item] for item in sorted(of)]
-
-
-def small_case(exchange: Exchange, codes: list[int]) -> Case:
-    results = draw_results(np.random.default_rng(3), np.array(codes), 3)
-    results[2, 2] = -1
-    ranking = Ranking(np.arange(len(codes), dtype=np.int32), results.astype(np.int32), (3,), (), np.nan)
-    return make_case(ranking, Attribute("a", np.array(codes), ("x", "y", "z")), None, exchange)
-
-
-@pytest.mark.parametrize(
-    ("units", "strata"),
-    [
-        ([[0], [1], [2], [3], [4], [5], [6]], [0] * 7),
-        ([[0], [1], [2], [3], [4], [5], [6]], [0, 1, 0, 1, 1, 0, 1]),
-        ([[0, 1], [2], [3, 6], [4], [5]], [0] * 5),
-        ([[0, 1], [2], [3, 6], [4], [5]], [0, 1, 0, 0, 1]),
-    ],
-)
-def test_expected_pairs_are_the_mean_over_all_relabellings(units: list[list[int]], strata: list[int]) -> None:
-    codes = np.array([0, 0, 1, 2, 1, 0, 2])
-    unit = np.array([place for item in range(7) for place, items in enumerate(units) if item in items])
-    case = small_case(Exchange(np.array(strata)[unit], unit), list(codes))
-    weights = rank_weights((3,), "log2")[0]
-    pairs, values = [], []
-    for order in orders(units, strata):
-        moved = small_case_with(case, codes[order])
-        pairs.append(count_pairs(moved, weights))
-        values.append(naive_centred(case.retrieval.results, codes[order], weights))
-    np.testing.assert_allclose(expect_pairs(case, weights), np.mean(pairs, axis=0), atol=1e-12)
-    if len(units) == 7:
-        assert centre(expect_pairs(case, weights), case)[0] == pytest.approx(np.mean(values), abs=1e-12)
-
-
-def small_case_with(case: Case, codes: np.ndarray) -> Case:
-    ranking = Ranking(np.arange(len(codes), dtype=np.int32), case.retrieval.results.astype(np.int32), (3,), (), np.nan)
-    return make_case(ranking, Attribute("a", codes, case.labels), None, case.exchange)
+    rows = [
+        (labels[query], labels[item], weights[rank])
+        for query, row in enumerate(results)
+        for rank, item in enumerate(row)
+        if item >= 0
+    ]
+    total = sum(weight for *_, weight in rows)
+    chance = sum(
+        sum(weight for mine, _, weight in rows if mine == label)
+        * sum(weight for _, theirs, weight in rows if theirs == label)
+        for label in set(labels)
+    )
+    return sum(weight for mine, theirs, weight in rows if mine == theirs) / total - chance / total**2
 
 
 @pytest.mark.parametrize("weights", ["none", "log2"])
@@ -305,7 +261,7 @@ def test_a_block_is_asked_for_where_its_results_are_left_out_alone() -> None:
     assert any("use --block person" in doubt for doubt in found.warnings)
 
 
-def test_queries_unlike_the_catalogue_and_blocks_of_uneven_size_are_told() -> None:
+def test_queries_unlike_the_catalogue_say_nothing_and_uneven_blocks_are_told() -> None:
     rng = np.random.default_rng(0)
     label = rng.random(200) < 0.5
     chance = np.where(label, 6.0, 1.0)
@@ -318,11 +274,57 @@ def test_queries_unlike_the_catalogue_and_blocks_of_uneven_size_are_told() -> No
     results = pd.DataFrame(rows, columns=["query", "item"]).astype(str)
     table = pd.DataFrame({"item": np.arange(200).astype(str), "tone": np.where(label, "a", "b")})
     found = audit(results, table, k=(4,), draws=199, sensitive_features=("tone",))
-    assert any("that alone makes +0." in doubt for doubt in found.warnings)
-    place = table.groupby("tone").cumcount() // np.where(label, 10, 2)
-    table["person"] = table["tone"] + place.astype(str)
-    found = audit(results, table, k=(4,), draws=199, sensitive_features=("tone",), block="person")
-    assert any("use a stratum of sizes" in doubt for doubt in found.warnings)
+    row = found.overall.iloc[0]
+    assert row["p"] > 0.05 and row["centred_low"] < 0 < row["centred_high"]
+    for sizes, sentence in (((7, 5), "too few to exchange only those of one size"), ((10, 2), "of about one size")):
+        place = table.groupby("tone").cumcount() // np.where(label, *sizes)
+        blocks = table.assign(person=table["tone"] + place.astype(str))
+        try:
+            found = audit(results, blocks, k=(4,), draws=199, sensitive_features=("tone",), block="person")
+            assert any(sentence in doubt for doubt in found.warnings)
+        except CompanionError as error:
+            assert sizes == (10, 2) and sentence in str(error)
+
+
+def test_blocks_are_exchanged_with_those_of_their_size() -> None:
+    blocks = np.repeat(np.arange(60), np.repeat([2, 3], 30))
+    results = np.roll(np.arange(150), 5)[:, None].astype(np.int32)
+    ranking = Ranking(np.arange(150, dtype=np.int32), results, (1,), (), np.nan)
+    attribute = Attribute("sex", blocks % 2, ("f", "m"))
+    for strata, count in ((None, 2), (blocks % 2, 2), (np.where(blocks < 15, 0, 1), 2)):
+        exchange = make_case(ranking, attribute, None, Exchange(strata, blocks)).exchange
+        assert len(np.unique(exchange.strata)) == count
+    alike = make_case(ranking, attribute, None, Exchange(None, np.arange(150) // 3 * 2 + np.arange(150) // 3 % 2))
+    assert alike.exchange.strata is None
+
+
+def test_equivalence_needs_matches_to_be_expected() -> None:
+    """Hardly a match is to be expected of ten results and 20 groups, so that few say nothing of dependence."""
+    labels = np.repeat([f"g{place:02}" for place in range(20)], 10)
+    rng = np.random.default_rng(0)
+    results = as_frame(draw_results(rng, labels, 1)).query("query % 20 == 3")
+    table = pd.DataFrame({"item": range(200), "tone": labels})
+    found = audit(results, table, k=(1,), draws=99, margin=0.6)
+    row = found.overall.iloc[0]
+    assert row["centred_low"] > -0.6 and row["centred_high"] < 0.6 and not found.equivalent
+    assert any("only 0.5 results are expected in or out" in doubt for doubt in found.warnings)
+
+
+def test_equivalence_looks_at_every_pair_of_groups() -> None:
+    """a gives b, b gives c and c gives a more often than chance; each gives itself just as often as chance."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], 200)
+    rows = []
+    for query in range(600):
+        own, next_one = query // 200, (query // 200 + 1) % 3
+        for group, count in ((own, 4), (next_one, 6), (3 - own - next_one, 2)):
+            inside = np.setdiff1d(np.arange(200 * group, 200 * group + 200), [query])
+            rows += [(query, item) for item in rng.choice(inside, count, replace=False)]
+    results = pd.DataFrame(rows, columns=["query", "item"])
+    found = audit(results, pd.DataFrame({"item": range(600), "tone": labels}), k=(12,), draws=99, margin=0.02)
+    row = found.overall.iloc[0]
+    assert row["centred_low"] > -0.02 and row["centred_high"] < 0.02 and row["verdict"] == "undecided"
+    assert any("the share of results that are b for a may be" in doubt for doubt in found.warnings)
 
 
 @pytest.mark.parametrize("strata", [False, True])

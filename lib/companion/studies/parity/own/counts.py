@@ -1,18 +1,18 @@
 """Counts of one attribute among results: observed, expected, and over relabellings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from companion.errors import CompanionError
 from companion.stats.dyadic import Pairs
+from companion.stats.expected import count_pairs
 from companion.stats.joins import Drawn, draw_joins
-from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.relabelling import Exchange, Relabelling, split_by_size
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.results import Ranking
@@ -58,18 +58,20 @@ class Case:
 
     @property
     def room(self) -> float:
-        """Share of results that a bias of 1 would move: 1 less the squared shares of the groups that carry labels.
+        """What a bias of 1 adds to C: 1 less the squared shares of the queries' groups.
 
-        Inside strata it is the mean over queries of what is left in their stratum.
+        Inside strata, shares are those of the stratum, on average over queries, and what is taken off for a chance
+        match grows where queries hold the groups more unevenly than their strata do.
         """
         codes, number = self.groups.codes, self.groups.number
         strata = np.zeros(len(codes), dtype=np.int64)
         if self.exchange.strata is not None:
             strata = np.unique(self.exchange.strata, return_inverse=True)[1]
         sizes = np.bincount(strata * number + codes, minlength=(int(strata.max()) + 1) * number).reshape(-1, number)
-        left = 1 - (np.square(sizes / sizes.sum(axis=1, keepdims=True))).sum(axis=1)
         asked = strata if self.retrieval.queries is None else strata[self.retrieval.queries]
-        return float(left[asked].mean())
+        shares = (sizes / sizes.sum(axis=1, keepdims=True))[asked]
+        uneven = np.square(self.queries.shares).sum() - np.square(shares.mean(axis=0)).sum()
+        return float(1 - np.square(shares).sum(axis=1).mean() - uneven)
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""
@@ -107,6 +109,9 @@ def make_case(ranking: Ranking, item: Attribute, query: Attribute | None, exchan
     exchanged = np.flatnonzero(known) if query is None else ranking.queries[rows]
     queries = number[ranking.queries[rows]] if query is None else None
     strata, blocks = (None if each is None else each[exchanged] for each in (exchange.strata, exchange.blocks))
+    if blocks is not None:
+        by_size = split_by_size(blocks, strata)
+        strata = by_size if strata is not None or by_size.any() else None
     left = (int((~known).sum()), int((~rows).sum()), int((ranking.results >= 0).sum() - (results >= 0).sum()))
     return Case(
         item.name,
@@ -127,11 +132,13 @@ def rank_weights(depths: tuple[int, ...], kind: str) -> Floats:
     return np.stack([np.where(ranks <= depth, discount, 0.0) for depth in depths])
 
 
-def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed: Sequence[int]) -> Drawn:
+def draw_counts(
+    case: Case, depths: tuple[int, ...], kind: str, means: Sequence[float], draws: int, seed: Sequence[int]
+) -> Drawn:
     """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
 
     Up to ``LARGE`` labels all draws are made. Above, they stop when twenty are as large as the observed one at every
-    depth. Raises CompanionError as `Relabelling`.
+    depth. ``means`` are of C at each depth. Raises CompanionError as `Relabelling`.
     """
     relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
     weights = rank_weights(depths, kind)
@@ -139,80 +146,21 @@ def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed
     runs = depths if kind == "none" else tuple(range(1, depths[-1] + 1))
     enough = None if len(case.groups.codes) <= LARGE else 20
     by_run = weights[:, np.array(runs) - 1]
-    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, draws, enough, case.item_groups)
-
-
-def list_results(case: Case, weights: Floats, piece: int = 2**20) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """Row of the query, item, and weight of each result that has one, about ``piece`` results at a time."""
-    depth = int(np.flatnonzero(weights)[-1]) + 1
-    step = max(1, piece // depth)
-    for start in range(0, len(case.retrieval.results), step):
-        results = case.retrieval.results[start : start + step, :depth]
-        rows, ranks = np.nonzero(results >= 0)
-        yield rows + start, results[rows, ranks], weights[ranks]
-
-
-def count_pairs(case: Case, weights: Floats) -> Floats:
-    """(G, G) results by the group of their query (row) and their own."""
-    number = case.groups.number
-    counted = np.zeros(number**2)
-    asked, found = case.queries.codes, case.items.codes
-    for rows, items, values in list_results(case, weights):
-        counted += np.bincount(asked[rows] * number + found[items], values, number**2)
-    return counted.reshape(number, number)
-
-
-def expect_pairs(case: Case, weights: Floats) -> Floats:
-    """The same as it is on average over relabellings, exactly."""
-    unit, stratum = _units(case)
-    first = np.unique(unit, return_index=True)[1]
-    count, number = int(stratum.max()) + 1, case.groups.number
-    sizes = np.bincount(stratum[first] * number + case.groups.codes[first], minlength=count * number)
-    sizes = sizes.reshape(count, number).astype(float)
-    total = sizes.sum(axis=1)
-    shares = sizes / np.maximum(total, 1)[:, None]
-    if case.item_groups is not None:
-        found = np.zeros(count * number)
-        for rows, items, values in list_results(case, weights):
-            found += np.bincount(stratum[rows] * number + case.items.codes[items], values, count * number)
-        return shares.T @ found.reshape(count, number)
-    within, apart, expected = np.zeros(count), np.zeros(count), np.zeros((number, number))
-    for rows, items, values in list_results(case, weights):
-        query = case.retrieval.queries[rows]  # type: ignore[index]
-        one, other = stratum[query], stratum[items]
-        twin, near = unit[query] == unit[items], one == other
-        within += np.bincount(one[twin], values[twin], count)
-        apart += np.bincount(one[near & ~twin], values[near & ~twin], count)
-        across = sparse.coo_array((values[~near], (one[~near], other[~near])), shape=(count, count)).tocsr()
-        expected += shares.T @ (across @ shares)
-    pairs = apart / np.maximum(total * (total - 1), 1)
-    return expected + np.diag(within @ shares) + (sizes * pairs[:, None]).T @ sizes - np.diag(pairs @ sizes)
-
-
-def _units(case: Case) -> tuple[Integers, Integers]:
-    """Unit that keeps one label, and stratum, of each thing that is relabelled."""
-    size = len(case.groups.codes)
-    blocks, strata = case.exchange.blocks, case.exchange.strata
-    unit = np.arange(size) if blocks is None else np.unique(blocks, return_inverse=True)[1]
-    return unit, np.zeros(size, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
-
-
-def centre(pairs: Floats, case: Case) -> tuple[float, float]:
-    """C and Delta of (G, G) counts (see `stats.joins`)."""
-    item, query = case.items.shares, case.groups.shares
-    total, base = pairs.sum(), float(item @ query)
-    excess = np.trace(pairs) / total - base
-    return float(excess - (query @ pairs.sum(axis=0) + item @ pairs.sum(axis=1)) / total + 2 * base), float(excess)
+    centred = np.array(means)
+    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, centred, draws, enough, case.item_groups)
 
 
 def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, float]:
     """Share of the results, and of C, of the ``number`` items that are returned most."""
-    item, query = case.items.shares, case.groups.shares
+    shares = count_pairs(case.pairs, weights)
+    shares /= shares.sum()
+    asking, found_shares = shares.sum(axis=1), shares.sum(axis=0)
     degree, carried = np.zeros(case.retrieval.items), np.zeros(case.retrieval.items)
-    for rows, items, values in list_results(case, weights):
+    for rows, items, values in case.retrieval.pieces(weights):
         asked, found = case.queries.codes[rows], case.items.codes[items]
-        each = ((asked == found) - item[asked] - query[found] + float(item @ query)) * values
+        each = (asked == found) - found_shares[asked] - asking[found] + float(asking @ found_shares)
         np.add.at(degree, items, values)
-        np.add.at(carried, items, each)
+        np.add.at(carried, items, each * values)
     popular = np.argsort(degree)[-number:]
-    return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum() / carried.sum())
+    whole = float(carried.sum())
+    return float(degree[popular].sum() / degree.sum()), float(carried[popular].sum()) / whole if whole else 0.0

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from companion.stats.detectable import bias_from_spread, catalogue_needed
-from companion.stats.dyadic import estimate_centred, estimate_change, estimate_excess
+from companion.stats.dyadic import estimate_cell, estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
+from companion.stats.expected import count_pairs, expect_joins
 from companion.stats.joins import Drawn
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
@@ -18,10 +20,7 @@ from companion.stats.verdict import verdict
 from companion.studies.parity.own.attributes import Attribute
 from companion.studies.parity.own.counts import (
     Case,
-    centre,
-    count_pairs,
     draw_counts,
-    expect_pairs,
     make_case,
     measure_hubs,
     rank_weights,
@@ -31,6 +30,8 @@ from companion.studies.parity.own.results import Ranking
 
 SHOWN_GROUPS = 12
 """Most groups of which every pair is shown."""
+FEW = 5
+"""Expected results below which a group is rare, and matches below which equivalence is not said."""
 
 
 class Part:
@@ -50,22 +51,17 @@ class Part:
         self.weights = rank_weights(self.depths, self.given.weights)
         # One seed per attribute, whatever others are audited beside it.
         self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
-        self.drawn = self._draw(self.case, self.depths)
-        self.pairs = [(count_pairs(self.case, each), expect_pairs(self.case, each)) for each in self.weights]
-        means = [self._mean(self.case, self.drawn, place, expected) for place, (_, expected) in enumerate(self.pairs)]
-        self.mean, self.excess = np.array(means).T
+        self.expected = [expect_joins(self.case.pairs, each) for each in self.weights]
+        self.mean = np.array([each.centred for each in self.expected])
+        self.drawn = self._draw(self.case, self.depths, self.mean.tolist())
+        self.observed = count_pairs(self.case.pairs, self.weights[-1])
         self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
 
-    def _draw(self, case: Case, depths: tuple[int, ...]) -> Drawn:
-        return draw_counts(case, depths, self.given.weights, self.given.draws, self.seed)
+    def _draw(self, case: Case, depths: tuple[int, ...], means: Sequence[float]) -> Drawn:
+        return draw_counts(case, depths, self.given.weights, means, self.given.draws, self.seed)
 
     def _estimate(self, case: Case, weights: NDArray[np.float64], mean: float) -> Estimate:
         return estimate_centred(case.pairs, weights, mean, self.given.level)
-
-    def _mean(self, case: Case, drawn: Drawn, place: int, expected: NDArray[np.float64]) -> tuple[float, float]:
-        """Mean of C and Delta over relabellings: exact, but with blocks, where shares move too, that of the draws."""
-        mean, excess = centre(expected, case)
-        return (mean if case.exchange.blocks is None else float(drawn.values[1:, place].mean())), excess
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -73,9 +69,8 @@ class Part:
         made = []
         for place, depth in enumerate(self.depths):
             one = self.centred[place]
-            other = estimate_excess(self.case.pairs, self.weights[place], self.excess[place], self.given.level)
-            margin = self.given.margin
-            equal = margin is not None and verdict(one, "equivalent", margin) == "supported"
+            excess = self.expected[place].excess
+            other = estimate_excess(self.case.pairs, self.weights[place], excess, self.given.level)
             counted = int((self.case.retrieval.results[:, :depth] >= 0).sum())
             size = {"k": depth, "n_queries": len(self.case.retrieval.results), "n_results": counted}
             made.append(
@@ -83,9 +78,33 @@ class Part:
                 | as_columns(other, "difference")
                 | as_columns(one, "centred")
                 | {"p": self.drawn.p[place], "draws": self.drawn.draws[place], "p_depths": self.drawn.p_depths[place]}
-                | {"equivalent": equal}
+                | {"equivalent": self._equivalence[place][0]}
             )
         return pd.DataFrame(made)
+
+    @cached_property
+    def _equivalence(self) -> list[tuple[bool, str]]:
+        """At each depth, whether it was shown and, where only C lies inside the margin, what speaks against it."""
+        return [self._judge(place) for place in range(len(self.depths))]
+
+    def _judge(self, place: int) -> tuple[bool, str]:
+        name, labels, margin = self.case.name, self.case.labels, self.given.margin
+        if margin is None or verdict(self.centred[place], "equivalent", margin) != "supported":
+            return False, ""
+        table = self.expected[place].table
+        if (least := min(np.trace(table), table.sum() - np.trace(table))) < FEW:
+            return False, f"{name}: only {least:.1f} results are expected in or out of the query's group; too few."
+        if len(labels) > SHOWN_GROUPS:
+            return True, f"{name}: of so many groups equivalence speaks of results in the query's own group alone."
+        for cell in np.ndindex(table.shape if len(labels) > 2 else (0,)):
+            mean = float(self.expected[place].gaps[cell])
+            one = estimate_cell(self.case.pairs, self.weights[place], cell, mean, self.given.level)
+            if verdict(one, "equivalent", margin) != "supported":
+                return False, (
+                    f"{name}: C lies inside the margin, but the share of results that are {labels[cell[1]]} for "
+                    f"{labels[cell[0]]} may be {one.low:+.3f} to {one.high:+.3f} off (K = {self.depths[place]})."
+                )
+        return True, ""
 
     @property
     def parity(self) -> pd.DataFrame:
@@ -98,7 +117,7 @@ class Part:
     @property
     def by_group(self) -> pd.DataFrame:
         """T2: observed over expected results; of many groups the own one alone."""
-        observed, expected = self.pairs[-1]
+        observed, expected = self.observed, self.expected[-1].table
         labels = self.case.labels
         chosen = [
             (one, other)
@@ -127,9 +146,8 @@ class Part:
         for group, label in enumerate(labels):
             case = self.case.against_rest(group)
             for depth, weights in zip(self.depths, self.weights, strict=True):
-                found.append(
-                    (label, depth, self._estimate(case, weights, centre(expect_pairs(case, weights), case)[0]))
-                )
+                mean = expect_joins(case.pairs, weights).centred
+                found.append((label, depth, self._estimate(case, weights, mean)))
         rows = [{"group": label, "k": depth} | as_columns(one, "centred") for label, depth, one in found]
         return pd.DataFrame(rows).assign(attribute=self.case.name)
 
@@ -158,8 +176,8 @@ class Part:
             counted = int((case.retrieval.results >= 0).sum())
             row = {"attribute": self.case.name, "relevance": label, "n_results": counted}
             if counted:
-                drawn = self._draw(case, self.depths[-1:])
-                mean = self._mean(case, drawn, 0, expect_pairs(case, self.weights[-1]))[0]
+                mean = expect_joins(case.pairs, self.weights[-1]).centred
+                drawn = self._draw(case, self.depths[-1:], [mean])
                 one = self._estimate(case, self.weights[-1], mean)
                 row |= as_columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
             made.append(row)
@@ -170,10 +188,9 @@ class Part:
     def change(self, before: Ranking) -> pd.DataFrame:
         """C less that of the baseline at each depth, each less its mean over the same relabellings."""
         old = make_case(before, self.item, self.query, self.whole)
-        drawn = self._draw(old, self.depths)
         made = []
         for place, depth in enumerate(self.depths):
-            mean = self._mean(old, drawn, place, expect_pairs(old, self.weights[place]))[0]
+            mean = expect_joins(old.pairs, self.weights[place]).centred
             then = self._estimate(old, self.weights[place], mean)
             moved = estimate_change(
                 self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
@@ -201,14 +218,15 @@ class Part:
     def doubts(self) -> list[str]:
         """What may mislead: rare groups, queries unlike the catalogue, blocks of uneven size, popular items, gaps."""
         said, name = [], self.case.name
-        rare = np.diag(self.pairs[-1][1]).argmin()
-        if (least := self.pairs[-1][1][rare, rare]) < 5:
+        own = np.diag(self.expected[-1].table)
+        rare = own.argmin()
+        if (least := own[rare]) < FEW:
             said.append(
                 f"{name}: only {least:.1f} results are expected within {self.case.labels[rare]}; merge rare groups."
             )
         if any(one.high < 0 for one in self.centred):
             said.append(f"{name}: results avoid the group of their query (C below 0), which p does not look for.")
-        said += self._doubt_queries() + self._doubt_block_sizes()
+        said += [*filter(None, [why for _, why in self._equivalence])][:1] + self._doubt_block_sizes()
         share, carried = measure_hubs(self.case, self.weights[-1])
         strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
         if strong and self.case.retrieval.items > 100 and carried > 0.25:
@@ -220,31 +238,21 @@ class Part:
             said += _doubt_missing(name, self.item if self.query is None else self.query, self.whole.strata)
         return said
 
-    def _doubt_queries(self) -> list[str]:
-        """C is centred by the catalogue's shares: queries that hold others take up which groups are popular."""
-        seen, pi = self.pairs[-1][0], self.case.items.shares
-        asked, found = (seen.sum(axis=axis) / seen.sum() for axis in (1, 0))
-        pull = float((asked - pi) @ (found - pi))
-        if self.query is not None or abs(pull) < 0.5 * self.drawn.values[1:, -1].std():
-            return []
-        return [
-            f"{self.case.name}: queries hold the groups in other shares than the catalogue, and so do results; that "
-            f"alone makes {pull:+.3f} of C, whatever each query returns."
-        ]
-
     def _doubt_block_sizes(self) -> list[str]:
-        """Labels that move between blocks of other sizes change the shares of the catalogue."""
-        blocks = self.case.exchange.blocks
+        """Blocks are exchanged with those of about their size, which needs many of each."""
+        blocks, strata = self.case.exchange.blocks, self.case.exchange.strata
         if blocks is None:
             return []
         first, sizes = np.unique(blocks, return_index=True, return_counts=True)[1:]
-        labels = self.case.groups.codes[first]
-        means = [float(sizes[labels == group].mean()) for group in np.unique(labels)]
-        if max(means) < 1.2 * min(means):
+        frame = pd.DataFrame({"size": sizes, "label": self.case.groups.codes[first]})
+        frame["stratum"] = 0 if strata is None else strata[first]
+        means = frame.groupby(["stratum", "label"])["size"].mean().groupby("stratum").agg(["min", "max"])
+        if (means["max"] < 1.2 * means["min"]).all():
             return []
+        low, high = means.to_numpy()[(means["max"] / means["min"]).to_numpy().argmax()]
         return [
-            f"{self.case.name}: blocks hold {min(means):.1f} to {max(means):.1f} things on average, by group; where "
-            "size goes with the attribute p can be too small: use a stratum of sizes."
+            f"{self.case.name}: blocks hold {low:.1f} to {high:.1f} things on average, by group, and "
+            "are too few to exchange only those of one size; where size goes with the attribute p can be too small."
         ]
 
 

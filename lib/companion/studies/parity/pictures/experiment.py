@@ -12,8 +12,8 @@ from companion.models.image_network import ImageNetwork, load_image_network
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
 from companion.runs.log import report_progress
-from companion.stats.joins import count_joins, permutation_p
-from companion.stats.relabelling import Exchange, Relabelling
+from companion.stats.dyadic import Pairs
+from companion.stats.expected import count_pairs, expect_joins, relabel
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.erase import fit_class_means, fit_leace
@@ -62,7 +62,7 @@ class PictureSpec:
     weights: str
     drawings: str
     seed: int
-    result_version: int = 1
+    result_version: int = 2
 
     def __str__(self) -> str:
         tied = f", confounding {self.confounding:g}" if self.confounding else ""
@@ -170,10 +170,18 @@ def search_subsets(vectors: NDArray[np.float64], drawn: Embedded, spec: PictureS
         near = find_neighbours(vectors[rows], spec.depth, seed=subset).indices
         groups = Groups(np.unique(drawn.tone[rows], return_inverse=True)[1], len(np.unique(drawn.tone[rows])))
         retrieval = Retrieval(near, designs, np.arange(designs))
-        joins = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), DRAWS).weigh(np.ones(1))
-        found.append((joins.excess[0] - joins.excess[1:].mean(), permutation_p(joins.centred)))
+        pairs = Pairs(retrieval, groups, groups)
+        found.append((measure_excess(pairs), float(relabel(pairs, DRAWS, generator).p[0])))
     delta, p = np.array(found).T
     return {"delta": delta, "p": p}
+
+
+def measure_excess(pairs: Pairs) -> float:
+    """Delta less its mean over the relabellings that ``pairs`` allow."""
+    weights = np.ones(pairs.retrieval.results.shape[1])
+    counted, expected = count_pairs(pairs, weights), expect_joins(pairs, weights)
+    shares = counted / counted.sum()
+    return float(np.trace(shares) - shares.sum(axis=1) @ pairs.item_groups.shares) - expected.excess
 
 
 def run_labellings(results: Integers, person: Integers, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
@@ -184,11 +192,8 @@ def run_labellings(results: Integers, person: Integers, spec: PictureSpec) -> di
         generator = np.random.default_rng([spec.seed, labelling])
         tones = draw_groups(generator, TONE_SHARES, int(person.max()) + 1)
         groups = Groups(tones.codes[person], tones.number)
-        free, by_person = (
-            count_joins(retrieval, groups, Relabelling(groups, exchange, generator), DRAWS).weigh(np.ones(1))
-            for exchange in (Exchange(), Exchange(blocks=person))
-        )
-        delta = by_person.excess[0] - by_person.excess[1:].mean()
-        found.append((delta, permutation_p(free.centred), permutation_p(by_person.centred)))
+        free, by_person = Pairs(retrieval, groups, groups), Pairs(retrieval, groups, groups, person)
+        p = [float(relabel(pairs, DRAWS, generator).p[0]) for pairs in (free, by_person)]
+        found.append((measure_excess(by_person), *p))
     delta, items, persons = np.array(found).T
     return {"delta": delta, "p_items": items, "p_persons": persons}

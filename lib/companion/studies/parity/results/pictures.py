@@ -1,7 +1,7 @@
 """What the picture searches say: does a query's tone decide the tone of what is returned?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,8 @@ import pandas as pd
 from companion.runs.store import Record
 from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
-from companion.stats.joins import count_joins, permutation_p
+from companion.stats.expected import expect_joins, relabel
 from companion.stats.paired import t_test
-from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Retrieval
 from companion.studies.parity.pictures.experiment import ERASURES, PictureSpec
 from companion.studies.parity.results.simulation import estimate_rate
@@ -82,19 +81,20 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     """
     catalogue = search.spec.catalogue
     strata = search.kind if catalogue == "persons" or stratified else None
-    exchange = Exchange(strata, search.person if catalogue == "deepfashion" else None)
+    blocks = search.person if catalogue == "deepfashion" else None
     generator = np.random.default_rng(search.spec.seed)
-    relabelling = Relabelling(search.groups, exchange, generator)
-    joins = count_joins(search.retrieval, search.groups, relabelling, draws).weigh(np.ones(1))
-    blocks = None if catalogue == "garments" else search.person
-    pairs = Pairs(search.retrieval, search.groups, search.groups, blocks, strata)
+    exchanged = Pairs(search.retrieval, search.groups, search.groups, blocks, strata)
+    drawn = relabel(exchanged, draws, generator)
+    alike = None if catalogue == "garments" else search.person
+    pairs = replace(exchanged, blocks=alike)
     weights = np.ones(search.retrieval.results.shape[1])
+    expected = expect_joins(exchanged, weights)
     return SearchEffect(
         search,
-        estimate_excess(pairs, weights, float(joins.excess[1:].mean()), level),
-        estimate_centred(pairs, weights, float(joins.centred[1:].mean()), level),
-        permutation_p(joins.centred),
-        joins.centred,
+        estimate_excess(pairs, weights, expected.excess, level),
+        estimate_centred(pairs, weights, expected.centred, level),
+        float(drawn.p[0]),
+        drawn.values[:, 0],
     )
 
 

@@ -12,8 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from companion.show.provenance import Provenance
 from companion.stats.detectable import detectable_bias
 from companion.stats.estimate import Estimate
-from companion.stats.joins import count_joins
-from companion.stats.relabelling import Relabelling
+from companion.stats.expected import relabel
 from companion.studies.parity.simulation.experiment import TESTS, SimulationSpec, make_catalogue, seed_generator
 from companion.studies.parity.study import ParityStudy, Spec
 from companion.studies.publish import read_records, records_origin
@@ -170,7 +169,6 @@ def draw_nulls(study: ParityStudy, draws: int) -> pd.DataFrame:
             continue
         generator = seed_generator(spec, 0)
         one = make_catalogue(generator, spec)
-        relabelling = Relabelling(one.groups, one.exchange, generator)
-        values = count_joins(one.retrieval, one.groups, relabelling, draws).weigh(np.ones(1)).centred[: draws + 1]
+        values = relabel(one.pairs, draws, generator).values[:, 0]
         parts.append(pd.DataFrame({"graph": spec.graph, "draw": range(len(values)), "centred": values}))
     return pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ from companion.origin import describe_origin
 from companion.runs.log import report_progress
 from companion.runs.spec import spec_id
 from companion.stats.dyadic import Pairs, estimate_centred
+from companion.stats.expected import expect_joins
 from companion.stats.graphs import Graph, make_retrieval
 from companion.stats.join_moments import centred_kernel, join_moments
 from companion.stats.joins import Weighted, count_joins, permutation_p
@@ -63,7 +64,7 @@ class SimulationSpec:
     repetitions: int
     draws: int
     seed: int
-    result_version: int = 1
+    result_version: int = 2
 
     def __str__(self) -> str:
         shares = "/".join(f"{100 * share:g}" for share in self.shares)
@@ -77,6 +78,16 @@ class Catalogue:
     retrieval: Retrieval
     groups: Groups
     exchange: Exchange
+
+    @property
+    def pairs(self) -> Pairs:
+        """What means and intervals are made from."""
+        return Pairs(self.retrieval, self.groups, self.groups, self.exchange.blocks, self.exchange.strata)
+
+    @property
+    def mean(self) -> float:
+        """C over relabellings."""
+        return expect_joins(self.pairs, np.ones(self.retrieval.results.shape[1])).centred
 
 
 def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -92,9 +103,11 @@ def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, A
         joins = count(catalogue, generator, spec.draws)
         rows.append(run_permutation_tests(catalogue, joins))
         if not spec.strength:
-            free = catalogue.exchange.free
-            unrestricted = joins if free else count(replace(catalogue, exchange=Exchange()), generator, spec.draws)
-            rows[-1] |= {"unrestricted": permutation_p(unrestricted.centred), **run_other_tests(catalogue, joins)}
+            rows[-1] |= {"unrestricted": rows[-1]["centred"], **run_other_tests(catalogue, joins)}
+            if not catalogue.exchange.free:
+                free = replace(catalogue, exchange=Exchange())
+                joins = count(free, generator, spec.draws, table=False)
+                rows[-1]["unrestricted"] = permutation_p(joins.standardize(free.mean))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}, describe_origin()
 
 
@@ -134,20 +147,19 @@ def _draw_strata(generator: np.random.Generator, groups: Groups) -> Integers:
     return np.where(generator.random(len(groups.codes)) < 0.5, favourite, anywhere)
 
 
-def count(catalogue: Catalogue, generator: np.random.Generator, draws: int) -> Weighted:
-    """Counts of the catalogue as it is, and relabelled."""
+def count(catalogue: Catalogue, generator: np.random.Generator, draws: int, table: bool = True) -> Weighted:
+    """Counts of the catalogue as it is, and relabelled; ``table`` as in `count_joins`."""
     retrieval, groups = catalogue.retrieval, catalogue.groups
     relabelling = Relabelling(groups, catalogue.exchange, generator)
-    return count_joins(retrieval, groups, relabelling, draws, table=True).weigh(np.ones(1))
+    return count_joins(retrieval, groups, relabelling, draws, table=table).weigh(np.ones(1))
 
 
 def run_permutation_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
     """p of each of ``PERMUTED``, and C less its mean over relabellings with its interval."""
-    retrieval, groups = catalogue.retrieval, catalogue.groups
-    pairs = Pairs(retrieval, groups, groups, catalogue.exchange.blocks)
-    estimate = estimate_centred(pairs, np.ones(retrieval.results.shape[1]), float(joins.centred[1:].mean()))
+    mean, retrieval = catalogue.mean, catalogue.retrieval
+    estimate = estimate_centred(catalogue.pairs, np.ones(retrieval.results.shape[1]), mean)
     return {
-        "centred": permutation_p(joins.centred),
+        "centred": permutation_p(joins.standardize(mean)),
         "share": permutation_p(joins.same_share),
         "chi_square": permutation_p(joins.chi_square),
         "parity": permutation_p(joins.parity_distance),
