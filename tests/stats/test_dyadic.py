@@ -22,72 +22,63 @@ Dense = tuple[float, np.ndarray, np.ndarray]
 def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
     """The statistic, the influence of each node, and the residuals of each ordered pair of nodes."""
     search, items = pairs.retrieval, pairs.retrieval.items
-    apart = search.queries is None
+    apart, number = search.queries is None, pairs.item_groups.number
     count = items + len(search.results) * apart
-    pi = pairs.item_groups.shares
+    place = np.zeros(len(pairs.labelled.codes), dtype=int) if pairs.strata is None else pairs.strata
     links = []
     for row, found in enumerate(search.results):
         for weight, item in zip(weights, found, strict=True):
             if item >= 0 and weight > 0:
                 own = items + row if apart else search.queries[row]
-                links.append((own, item, pairs.query_groups.codes[row], pairs.item_groups.codes[item], weight))
+                one = place[row if apart else own]
+                ends = one, one if apart else place[item]
+                links.append((own, item, *ends, pairs.query_groups.codes[row], pairs.item_groups.codes[item], weight))
     total = sum(weight for *_, weight in links)
-    shares = np.zeros((len(pi), len(pi)))
-    for *_, g, h, weight in links:
-        shares[g, h] += weight / total
-    alpha, phi = shares.sum(axis=1), shares.sum(axis=0)
-    value = np.trace(shares) - alpha @ (phi if centred else pi)
-    kernel = np.eye(len(pi)) - pi[:, None]
-    mean_kernel, mean_alpha = kernel, alpha
-    if pairs.strata is not None:
-        mean_phi, mean_alpha = dense_strata(pairs, links, kernel)[2] / total
-    if centred:
-        kernel = np.eye(len(pi)) - phi[:, None] - alpha
-        mean_kernel = kernel if pairs.strata is None else np.eye(len(pi)) - mean_phi[:, None] - mean_alpha
-    means, moved, _ = dense_strata(pairs, links, mean_kernel)
-    centre = (kernel * shares).sum() - sum(mean * link[-1] for mean, link in zip(means, links, strict=True)) / total
+
+    def share(rows: list, of: int, stratum: int) -> np.ndarray:
+        """Shares of the groups, at place ``of`` of a link, among these links; ``stratum`` is where its stratum is."""
+        sums = {s: np.zeros(number) for s in set(place)}
+        for link in rows:
+            sums[link[stratum]][link[of]] += link[-1]
+        return {s: each / each.sum() if each.sum() else each for s, each in sums.items()}
+
+    alpha, phi = share(links, 4, 2), share(links, 5, 3)
+    pi = (
+        {s: np.bincount(pairs.item_groups.codes[place == s], minlength=number) for s in set(place)} if not apart else {}
+    )
+    pi = {s: pi[s] / pi[s].sum() if pi else pairs.item_groups.shares for s in set(place)}
+    x = phi if centred else pi
+    value = sum(((link[4] == link[5]) - alpha[link[2]] @ x[link[3]]) * link[-1] for link in links) / total
+
+    def mean(of: int, stratum: int, values: dict, at: int) -> np.ndarray:
+        """Mean of the values at the other end, of links at one stratum."""
+        inside = [link for link in links if link[of] == stratum]
+        return sum(values[link[at]] * link[-1] for link in inside) / max(sum(link[-1] for link in inside), 1e-300)
+
+    by_query = {s: mean(2, s, x, 3) + np.zeros(number) for s in set(place)}
+    by_item = {s: mean(3, s, alpha, 2) + np.zeros(number) for s in set(place)}
+    raw = []
+    for _, _, s, t, g, h, _ in links:
+        residual = (g == h) - alpha[s] @ phi[t] - by_query[s][g] + alpha[s] @ by_query[s]
+        raw.append(residual - centred * (by_item[t][h] - phi[t] @ by_item[t]))
+    centre = sum(each * link[-1] for each, link in zip(raw, links, strict=True)) / total
     influence, residuals = np.zeros(count), np.zeros((count, count))
-    influence[count - len(moved) :] += moved / total
-    for mean, (own, item, g, h, weight) in zip(means, links, strict=True):
-        residual = (kernel[g, h] - mean - centre) * weight / total
-        influence[own] += residual
-        influence[item] += residual
-        residuals[own, item] += residual
+    for each, (own, item, *_, weight) in zip(raw, links, strict=True):
+        moved = (each - centre) * weight / total
+        influence[own] += moved
+        influence[item] += moved
+        residuals[own, item] += moved
     if not centred:
-        pull = -alpha if pairs.strata is None else mean_alpha - alpha
-        influence[:items] += (pull - pull @ pi)[pairs.item_groups.codes] / items
+        for _, _, s, t, *_, weight in links:
+            inside = np.arange(items) if apart else np.flatnonzero(place == t)
+            pull = alpha[s][pairs.item_groups.codes[inside]] - alpha[s] @ pi[t]
+            influence[inside] -= weight / total * pull / len(inside)
     units = np.arange(count)
     if pairs.blocks is not None:
         first = items if apart else 0
         units[first : first + len(pairs.blocks)] = first + np.unique(pairs.blocks, return_inverse=True)[1]
     member = np.eye(units.max() + 1)[units]
     return value, influence @ member, member.T @ residuals @ member
-
-
-def dense_strata(pairs: Pairs, links: list, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean of the kernel of each link over relabellings, what shares in strata move, and the mean margins."""
-    apart, items = pairs.retrieval.queries is None, pairs.retrieval.items
-    codes, number = pairs.labelled.codes, len(kernel)
-    if pairs.strata is None:
-        return np.zeros(len(links)), np.zeros(len(codes)), np.zeros((2, number))
-    share = {s: np.eye(number)[codes[pairs.strata == s]].mean(axis=0) for s in set(pairs.strata)}
-    means, moved, margins = [], np.zeros(len(codes)), np.zeros((2, number))
-    for own, item, _, h, weight in links:
-        one = pairs.strata[own - items * apart]
-        p, q = share[one], np.eye(number)[h] if apart else share[pairs.strata[item]]
-        means.append(p @ kernel @ q)
-        ends = [(one, kernel @ q)]
-        if not apart:
-            other = pairs.strata[item]
-            ends.append((other, kernel.T @ p))
-            if one == other:
-                size = (pairs.strata == one).sum()
-                means[-1] = (size * means[-1] - p @ np.diag(kernel)) / (size - 1)
-        for stratum, pull in ends:
-            inside = pairs.strata == stratum
-            moved[inside] -= weight * (pull[codes[inside]] - pull @ share[stratum]) / inside.sum()
-        margins += weight * np.stack([q, p])
-    return np.array(means), moved, margins
 
 
 def interval(value: float, influence: np.ndarray, residuals: np.ndarray, mean: float) -> tuple[float, float, float]:

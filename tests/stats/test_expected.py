@@ -1,6 +1,7 @@
 """Means of tables, C and Delta over relabellings against all of these, one by one."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from graphs import random_results
 
 from companion.stats.dyadic import Pairs
-from companion.stats.expected import Expected, count_pairs, expect_joins, relabel
+from companion.stats.expected import Expected, expect_joins, relabel
 from companion.stats.retrieval import Groups, Retrieval, make_groups
 
 UNITS = [
@@ -30,10 +31,30 @@ def orders(units: list[list[int]], strata: list[int]) -> Iterator[list[int]]:
 
 def observe(pairs: Pairs, weights: np.ndarray) -> Expected:
     """Table, gaps and Delta of the labels as they are."""
-    table = count_pairs(pairs, weights)
-    share = table / table.sum()
-    gaps = share - np.outer(share.sum(axis=1), share.sum(axis=0))
-    return Expected(table, gaps, float(np.trace(share) - share.sum(axis=1) @ pairs.item_groups.shares))
+    number, own = pairs.item_groups.number, pairs.retrieval.queries
+    place = np.zeros(len(pairs.labelled.codes), dtype=int) if pairs.strata is None else pairs.strata
+    member, links = np.eye(number), []
+    for row, found in enumerate(pairs.retrieval.results):
+        for weight, item in zip(weights, found, strict=True):
+            if item >= 0:
+                one = place[row if pairs.apart else own[row]]
+                other = one if pairs.apart else place[item]
+                links.append(
+                    (one, other, member[pairs.query_groups.codes[row]], member[pairs.item_groups.codes[item]], weight)
+                )
+    total = sum(link[-1] for link in links)
+
+    def share(stratum: int, of: int, at: int) -> np.ndarray:
+        rows = [link for link in links if link[at] == stratum]
+        return sum(link[of] * link[-1] for link in rows) / sum(link[-1] for link in rows)
+
+    table = sum(np.outer(link[2], link[3]) * link[-1] for link in links)
+    chance = sum(np.outer(share(link[0], 2, 0), share(link[1], 3, 1)) * link[-1] for link in links) / total
+    catalogue = 0.0
+    for one, other, *_, weight in links:
+        inside = slice(None) if pairs.apart else place == other
+        catalogue += share(one, 2, 0) @ member[pairs.item_groups.codes[inside]].mean(axis=0) * weight / total
+    return Expected(table, table / total - chance, float(np.trace(table) / total - catalogue))
 
 
 @pytest.mark.parametrize(("units", "strata"), UNITS)
@@ -53,7 +74,9 @@ def test_means_are_those_of_all_relabellings(units: list, strata: list[int], apa
         asked = groups if apart else Groups(labels[asking], 3)
         return Pairs(search, fixed if apart else groups, asked, unit, np.array(strata)[unit])
 
-    every = [observe(make(codes[order]), weights) for order in orders(units, strata)]
+    times = Counter(tuple(codes[order].tolist()) for order in orders(units, strata))
+    seen = [observe(make(np.array(labels)), weights) for labels in times]
+    every = [one for one, often in zip(seen, times.values(), strict=True) for _ in range(often)]
     found = expect_joins(make(codes), weights)
     np.testing.assert_allclose(found.table, np.mean([each.table for each in every], axis=0), atol=1e-12)
     np.testing.assert_allclose(found.gaps, np.mean([each.gaps for each in every], axis=0), atol=1e-12)

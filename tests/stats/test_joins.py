@@ -36,9 +36,9 @@ def thinned(generator: np.random.Generator, retrieval: Retrieval, share: float) 
     return Retrieval(results, retrieval.items, retrieval.queries)
 
 
-@given(st.integers(0, 1000), st.integers(2, 6), st.booleans(), st.booleans())
+@given(st.integers(0, 1000), st.integers(2, 6), st.booleans(), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_counts_are_those_of_every_labelling(seed: int, number: int, thin: bool, apart: bool) -> None:
+def test_counts_are_those_of_every_labelling(seed: int, number: int, thin: bool, apart: bool, strata: bool) -> None:
     generator = np.random.default_rng(seed)
     retrieval = random_results(generator, 30, 6)
     retrieval = thinned(generator, retrieval, 0.2) if thin else retrieval
@@ -48,7 +48,10 @@ def test_counts_are_those_of_every_labelling(seed: int, number: int, thin: bool,
         groups = Groups(np.arange(17) % number, number)
     else:
         groups = items
-    joins, labels = counted(retrieval, groups, 99, depths=[2, 6], item_groups=items if apart else None, table=True)
+    stratum = generator.integers(0, 3, len(groups.codes)) if strata else np.zeros(len(groups.codes), dtype=int)
+    options = {"exchange": Exchange(stratum)} if strata else {}
+    options |= {"item_groups": items if apart else None, "table": True}
+    joins, labels = counted(retrieval, groups, 99, depths=[2, 6], **options)
     assert len(joins.matches) == 128
     for run, ranks in enumerate([slice(0, 2), slice(2, 6)]):
         rows, place = np.nonzero(retrieval.results[:, ranks] >= 0)
@@ -59,9 +62,15 @@ def test_counts_are_those_of_every_labelling(seed: int, number: int, thin: bool,
             np.add.at(table, (mine, theirs), 1)
             assert (joins.table[draw, run] == table).all()
             assert joins.matches[draw, run] == np.trace(table)
-            assert (joins.asked[draw, run] == table.sum(axis=1)).all()
-            assert (joins.found[draw, run] == table.sum(axis=0)).all()
-        assert joins.edges[run] == len(rows)
+            one, other = stratum[rows], stratum[rows if apart else found]
+            asked, returned, cells = (
+                np.zeros((int(stratum.max()) + 1, size), dtype=int) for size in (number, number, 3)
+            )
+            np.add.at(asked, (one, mine), 1)
+            np.add.at(returned, (other, theirs), 1)
+            np.add.at(cells, (one, other), 1)
+            assert (joins.asked[draw, run] == asked).all() and (joins.found[draw, run] == returned).all()
+            assert (joins.cells[run].toarray() == cells[:, : len(asked)]).all()
 
 
 def test_statistics_are_their_definitions() -> None:
@@ -121,27 +130,34 @@ def test_popular_items_of_one_group_move_the_share_and_not_the_centred_count() -
     assert weighted.excess[0] > 0.07 and abs(weighted.centred[0]) < 0.001
 
 
-def draw_popular(generator: np.random.Generator, asking: float | None) -> tuple[Retrieval, Groups]:
-    """A tenth of 200 items is returned nine times as often as others, to whoever asks; all ask, or 60 drawn."""
+def draw_popular(generator: np.random.Generator, asking: float | None, strata: np.ndarray) -> tuple[Retrieval, Groups]:
+    """A tenth of 200 items is returned nine times as often as others, to whoever asks; all ask, or 60 drawn.
+
+    The group and the results depend on the stratum, if there is more than one.
+    """
     groups = make_groups(generator.permutation(np.repeat([0, 1], [180, 20])))
+    if strata.any():
+        groups = make_groups((generator.random(200) < np.array([0.05, 0.2, 0.7])[strata]).astype(int))
     likely = np.where(groups.codes == 1, 9.0, 1.0)
     queries = np.arange(200)
     if asking is not None:
         often = np.where(groups.codes == 1, asking, 1.0)
         queries = generator.choice(200, 60, replace=False, p=often / often.sum())
-    scores = np.log(likely) + generator.gumbel(size=(len(queries), 200))
+    scores = np.log(likely) + generator.gumbel(size=(len(queries), 200)) + 2.0 * (strata[queries][:, None] == strata)
     scores[np.arange(len(queries)), queries] = -np.inf
     return Retrieval(np.argsort(-scores, axis=1)[:, :8], 200, queries), groups
 
 
-@pytest.mark.parametrize("asking", [None, 1.0, 9.0, 0.2])
-def test_p_holds_its_level_where_a_group_is_popular_or_asks_more(asking: float | None) -> None:
+@pytest.mark.parametrize(
+    ("count", "asking"), [(1, None), (1, 1.0), (1, 9.0), (1, 0.2), (3, None), (3, 1.0), (3, 3.0), (3, 0.2)]
+)
+def test_p_holds_its_level_where_a_group_is_popular_or_asks_more(count: int, asking: float | None) -> None:
     generator, small = np.random.default_rng(15), []
     for _ in range(300):
-        retrieval, groups = draw_popular(generator, asking)
-        labelled = Groups(groups.codes[retrieval.queries], 2)
-        p = relabel(Pairs(retrieval, groups, labelled), 199, generator).p[0]
-        small.append(p <= 0.05)
+        strata = generator.integers(0, count, 200)
+        retrieval, groups = draw_popular(generator, asking, strata)
+        pairs = Pairs(retrieval, groups, Groups(groups.codes[retrieval.queries], 2), None, strata)
+        small.append(relabel(pairs, 199, generator).p[0] <= 0.05)
     assert np.mean(small) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 

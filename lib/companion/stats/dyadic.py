@@ -1,9 +1,8 @@
 """Intervals for join counts: results that share a query or an item are alike, which a bootstrap over queries misses.
 
 The standard error is dyadic-robust (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): each item's influence
-gathers all results that it takes part in, as query or as result, and, where labels are exchanged inside strata only,
-what its group's share in its stratum moves. Results are looked at some queries at a time, so that what is needed beside
-them grows with the items alone and with the results that are returned both ways.
+gathers all results that it takes part in, as query or as result. Results are looked at some queries at a time, so that
+what is needed beside them grows with the items alone and with the results that are returned both ways.
 """
 
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from companion.stats.estimate import NO_SPREAD, Estimate, from_error
 from companion.stats.mutual import Shared, Side, find_shared
@@ -153,58 +153,81 @@ def _sum_pairs(sides: Sequence["_Linearised"], shared: Shared) -> float:
 class _Linearised:
     """C, or Delta where it is not ``centred``, the influence of each node on it, and the residual of any result.
 
-    Both are the mean over results of k(g, h) = 1[g = h] - x_g - y_h, g the group of the query and h that of the result,
-    and a constant. For C, x are the groups' shares among results and y those among who asks, and since C is centred by
-    both, what an item moves of them cancels. For Delta, x are the shares of the catalogue, which move, and y is 0. In
-    the place of 1[g = h] another ``count`` (G, G) can stand.
-
-    Where labels are exchanged inside strata, what matters is the estimate less its mean over relabellings. Between the
-    strata s and t of query and result that is p_s' k p_t, where k has the means of x and y, so a result's residual is
-    its kernel less this, less the mean of all residuals; and p_s moves with the labels of a stratum.
+    Both are a mean over results less what the shares of margins make of it, e = mean of alpha_s' count x_t: s and t are
+    the strata of query and result (s is t where queries are no items), alpha the groups' shares among who asks, and x
+    their shares among what is returned (C) or in the catalogue (Delta). ``count`` (G, G) is 1 for a match and 0
+    otherwise, unless it is given. So a result's residual is count less its mean for its strata, less what its query
+    moves of alpha and, for C, what it moves of x itself, less the mean of all residuals.
     """
 
     def __init__(self, pairs: Pairs, weights: Floats, centred: bool, count: Floats | None = None) -> None:
         self.pairs, self._weights = pairs, weights
-        number = pairs.item_groups.number
-        count = np.eye(number) if count is None else count
-        strata = None if pairs.strata is None else _Strata(pairs, pairs.strata)
-        counted = np.zeros((number, number))
-        for rows, items, values in pairs.retrieval.pieces(weights):
-            cells = pairs.query_groups.codes[rows] * number + pairs.item_groups.codes[items]
-            counted += np.bincount(cells, values, counted.size).reshape(counted.shape)
-            if strata:
-                strata.add(rows, items, values)
-        self._total = float(counted.sum())
-        shares = counted / self._total
-        asked, found, catalogue = shares.sum(axis=1), shares.sum(axis=0), pairs.item_groups.shares
-        self.estimate = float((count * shares).sum() - asked @ count @ (found if centred else catalogue))
-        none = np.zeros(number)
-        self._kernel = _make_kernel(count, asked, found) if centred else _make_kernel(count, none, catalogue)
-        self._centre = float((self._kernel * shares).sum())
-        self._strata = strata
-        expected = asked
-        if strata:
-            expected, by_result = (each / self._total for each in strata.margins)
-            kernel = _make_kernel(count, expected, by_result) if centred else self._kernel
-            self._centre -= strata.use(kernel) / self._total
+        groups, search = pairs.item_groups, pairs.retrieval
+        number = groups.number
+        self._count = np.eye(number) if count is None else count
+        strata = np.zeros(len(pairs.labelled.codes), dtype=np.int64)
+        if pairs.strata is not None:
+            strata = np.unique(pairs.strata, return_inverse=True)[1]
+        self._asking = strata if search.queries is None else strata[search.queries]
+        self._finding = None if pairs.apart else strata
+        size = int(strata.max()) + 1
+        asked, found, value = np.zeros(size * number), np.zeros(size * number), 0.0
+        cells = sparse.csr_array((size, size))
+        for rows, items, values in search.pieces(weights):
+            one, other = self._places(rows, items)
+            mine, theirs = pairs.query_groups.codes[rows], groups.codes[items]
+            asked += np.bincount(one * number + mine, values, len(asked))
+            found += np.bincount(other * number + theirs, values, len(found))
+            value += float(values @ self._count[mine, theirs])
+            cells = cells + sparse.coo_array((values, (one, other)), shape=cells.shape).tocsr()
+        self._total = float(cells.sum())
+        self._asked, self._found = (_share(each.reshape(size, number)) for each in (asked, found))
+        catalogue = np.tile(groups.shares, (size, 1))
+        if self._finding is not None:
+            sizes = np.bincount(strata * number + groups.codes, minlength=size * number).astype(float)
+            catalogue = _share(sizes.reshape(size, number))
+        result = self._found if centred else catalogue
+        across, towards = (np.asarray(cells.sum(axis=axis), dtype=np.float64).ravel() for axis in (1, 0))
+        # What a query's group moves of e in its stratum, and what a result's group does.
+        self._by_query = _divide(np.asarray(cells @ (result @ self._count.T)), across)
+        self._by_item = _divide(np.asarray(cells.T @ (self._asked @ self._count)), towards)
+        chance = float((across[:, None] * self._asked * self._by_query).sum()) / self._total
+        self.estimate = value / self._total - chance
+        asking = (self._asked * self._by_query).sum(axis=1)
+        finding = (self._found * self._by_item).sum(axis=1)
+        # Of a result's residual: what is the same for all of its query's stratum, and of its own.
+        self._less = asking, finding if centred else np.zeros(size)
+        self._centred = centred
+        expected = float((towards * finding).sum()) / self._total
+        self._centre = value / self._total - expected
         self.squares, self.influence = self._gather()
-        if strata:
-            moved = strata.pull(self._total)
-            self.influence[len(self.influence) - len(moved) :] += moved
         if not centred:
-            # The mean over relabellings falls with the catalogue's shares, too; without strata it is a constant.
-            pull = (expected - asked if strata else -asked) @ count
-            self.influence[: pairs.retrieval.items] += _catalogue_term(pull, pairs.item_groups)
+            pull = -towards[:, None] / self._total * self._by_item
+            if self._finding is None:
+                pull = pull.sum(axis=0, keepdims=True)
+                strata, catalogue = np.zeros(len(groups.codes), dtype=np.int64), catalogue[:1]
+            moved = pull - (pull * catalogue).sum(axis=1, keepdims=True)
+            self.influence[: search.items] += moved[strata, groups.codes] / np.bincount(strata)[strata]
         if pairs.units is not None:
-            nodes, first = np.arange(len(self.influence)), pairs.retrieval.items if pairs.apart else 0
+            nodes, first = np.arange(len(self.influence)), search.items if pairs.apart else 0
             nodes[first : first + len(pairs.units)] = first + pairs.units
             self.influence = np.bincount(nodes, self.influence).astype(np.float64)
 
+    def _places(self, rows: Integers, items: Integers) -> tuple[Integers, Integers]:
+        """Strata of the query and of the result."""
+        one = self._asking[rows]
+        return one, one if self._finding is None else self._finding[items]
+
     def _residuals(self, rows: Integers, items: Integers, values: Floats) -> Floats:
         asked, found = self.pairs.query_groups.codes[rows], self.pairs.item_groups.codes[items]
-        gaps: Floats = self._kernel[asked, found] - self._centre
-        if self._strata:
-            gaps -= self._strata.expect(rows, items)
+        one, other = self._places(rows, items)
+        gaps: Floats = self._count[asked, found] - self._centre
+        gaps -= self._by_query[one, asked] - self._less[0][one]
+        if self._centred:
+            gaps -= self._by_item[other, found] - self._less[1][other]
+        towards = self._asked @ self._count
+        for group in range(len(self._count)):
+            gaps -= towards[one, group] * self._found[other, group]
         gaps *= values / self._total
         return gaps
 
@@ -226,83 +249,11 @@ class _Linearised:
         return squares, influence
 
 
-def _make_kernel(count: Floats, asked: Floats, found: Floats) -> Floats:
-    """(G, G) count less its means over the shares of results and of who asks, by group of query (row) and result."""
-    kernel: Floats = count - (count @ found)[:, None] - (asked @ count)[None, :]
-    return kernel
+def _share(counts: Floats) -> Floats:
+    """Shares of the groups in each stratum (S, G); 0 where there is nothing."""
+    return _divide(counts, counts.sum(axis=1))
 
 
-def _catalogue_term(pull: Floats, groups: Groups) -> Floats:
-    """Influence of each thing through the share of its group."""
-    moved: Floats = (pull - float(pull @ groups.shares)) / len(groups.codes)
-    return moved[groups.codes]
-
-
-class _Strata:
-    """What a kernel is on average when labels are exchanged inside strata, and what shares in strata do to that.
-
-    Items that keep their labels while those of queries are exchanged are a stratum for each group. All results are
-    added before a kernel is used.
-    """
-
-    def __init__(self, pairs: Pairs, strata: Integers) -> None:
-        groups, number = pairs.labelled, pairs.labelled.number
-        self._place = np.unique(strata, return_inverse=True)[1]
-        self._codes, self._apart = groups.codes, pairs.apart
-        count = int(self._place.max()) + 1
-        sizes = np.bincount(self._place * number + groups.codes, minlength=count * number).reshape(count, number)
-        self._sizes = sizes.sum(axis=1).astype(float)
-        self._shares = sizes / self._sizes[:, None]
-        queries = pairs.retrieval.queries
-        self._asked = self._place if queries is None else self._place[queries]
-        self._found: Integers = pairs.item_groups.codes if queries is None else self._place
-        self._results: Floats = np.eye(number) if queries is None else self._shares
-        self._weights = np.zeros(count), np.zeros(len(self._results))
-        self._ends = np.zeros((count, number)), np.zeros((len(self._results), number))
-        self._inside = np.zeros(count)
-
-    def add(self, rows: Integers, items: Integers, values: Floats) -> None:
-        """Count some results by stratum."""
-        one, other = self._asked[rows], self._found[items]
-        for place, weights in zip((one, other), self._weights, strict=True):
-            weights += np.bincount(place, values, len(weights))
-        for group in range(self._shares.shape[1]):
-            self._ends[0][:, group] += np.bincount(one, values * self._results[other, group], len(self._ends[0]))
-            self._ends[1][:, group] += np.bincount(other, values * self._shares[one, group], len(self._ends[1]))
-        if not self._apart:
-            near = one == other
-            self._inside += np.bincount(one[near], values[near], len(self._inside))
-
-    @property
-    def margins(self) -> tuple[Floats, Floats]:
-        """Results by the group of their query, and by their own, on average over relabellings."""
-        return self._weights[0] @ self._shares, self._weights[1] @ self._results
-
-    def use(self, kernel: Floats) -> float:
-        """Take a kernel, and sum its means over all results."""
-        self._kernel, self._towards = kernel, self._shares @ kernel
-        # Two results inside a stratum have two different labels of it.
-        square = (self._towards * self._shares).sum(axis=1)
-        own = self._shares @ np.diag(kernel)
-        self._less = (square - own) / np.maximum(self._sizes - 1, 1)
-        return float((self._ends[0] * self._towards).sum() + self._inside @ self._less)
-
-    def expect(self, rows: Integers, items: Integers) -> Floats:
-        """Mean of the kernel over relabellings, of each result."""
-        one, other = self._asked[rows], self._found[items]
-        mean = np.zeros(len(rows))
-        for group in range(len(self._kernel)):
-            mean += self._towards[one, group] * self._results[other, group]
-        if not self._apart:
-            near = np.flatnonzero(one == other)
-            mean[near] += self._less[one[near]]
-        return mean
-
-    def pull(self, total: float) -> Floats:
-        """Influence of each thing through the share of its group in its stratum."""
-        pull = self._ends[0] @ self._kernel.T
-        if not self._apart:
-            pull = pull + self._ends[1] @ self._kernel
-        moved = ((pull * self._shares).sum(axis=1)[:, None] - pull) / (total * self._sizes[:, None])
-        influence: Floats = moved[self._place, self._codes]
-        return influence
+def _divide(sums: Floats, by: Floats) -> Floats:
+    """Rows (S, G) divided by their own number (S,); 0 where it is 0."""
+    return np.divide(sums, by[:, None], out=np.zeros(sums.shape), where=by[:, None] > 0)

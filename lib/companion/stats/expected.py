@@ -25,7 +25,7 @@ class Expected:
 
     Attributes:
         table: (G, G) results by the group of their query (row) and their own.
-        gaps: (G, G) share of all results in each cell less the product of the shares of its margins.
+        gaps: (G, G) share of all results in each cell less what the margins make of it, stratum by stratum.
         excess: Delta.
     """
 
@@ -78,9 +78,10 @@ def _expect_apart(pairs: Pairs, weights: Floats) -> Expected:
     by_stratum = found.reshape(-1, number)
     table = units.shares.T @ by_stratum
     total = table.sum()
-    asked, result = table.sum(axis=1) / total, table.sum(axis=0) / total
-    excess = np.trace(table) / total - asked @ pairs.item_groups.shares
-    return Expected(table, table / total - np.outer(asked, result), float(excess))
+    by_query = by_stratum.sum(axis=1) @ units.shares
+    # What is found stays as it is, so that the margins make of it on average what the labels do.
+    excess = np.trace(table) / total - by_query @ pairs.item_groups.shares / total
+    return Expected(table, np.zeros((number, number)), float(excess))
 
 
 def _expect_items(pairs: Pairs, weights: Floats) -> Expected:
@@ -100,11 +101,14 @@ def _expect_items(pairs: Pairs, weights: Floats) -> Expected:
         table += units.shares.T @ (across @ units.shares)
         asked += np.bincount(query, values, retrieval.items)
         found += np.bincount(items, values, retrieval.items)
-    table += np.diag(within @ units.shares) + units.expect_pair(apart)
+    inside = np.diag(within @ units.shares) + units.expect_pair(apart)
+    table += inside
     edges = table.sum()
-    gaps = table / edges - units.expect_product(asked, found) / edges**2
-    catalogue = np.full(retrieval.items, 1 / retrieval.items)
-    excess = np.trace(table) / edges - np.trace(units.expect_product(asked, catalogue)) / edges
+    # Results between two strata are on average what the margins make of them, so that these need not be looked at.
+    near = (within + apart) / edges
+    catalogue = 1 / np.bincount(units.stratum)[units.stratum]
+    gaps = inside / edges - units.expect_product(asked, found, near)
+    excess = np.trace(inside) / edges - np.trace(units.expect_product(asked, catalogue, near))
     return Expected(table, gaps, float(excess))
 
 
@@ -135,11 +139,14 @@ class _Units:
         times = times / np.maximum(total * (total - 1), 1)
         return (self.sizes * times[:, None]).T @ self.sizes - np.diag(times @ self.sizes)
 
-    def expect_product(self, one: Floats, other: Floats) -> Floats:
-        """(G, G) mean of (sum of ``one`` over things in group g) x (sum of ``other`` over things in group h)."""
-        by_unit = [np.bincount(self.unit, each, len(self._place)) for each in (one, other)]
+    def expect_product(self, one: Floats, other: Floats, times: Floats) -> Floats:
+        """(G, G) mean products of groups' shares of ``one`` and of ``other``, each stratum counted ``times``.
+
+        The share of a group is its part of the sum of ``one`` (n,) over the things of the stratum.
+        """
+        by_unit = [np.bincount(self.unit, each, len(self._place)).astype(np.float64) for each in (one, other)]
         first, second = (np.bincount(self._place, each, len(self.shares)).astype(np.float64) for each in by_unit)
         twins = np.bincount(self._place, by_unit[0] * by_unit[1], len(self.shares)).astype(np.float64)
-        inside = (self.shares * (first * second)[:, None]).T @ self.shares
-        between = np.outer(first @ self.shares, second @ self.shares) - inside
-        return np.diag(twins @ self.shares) + self.expect_pair(first * second - twins) + between
+        both = first * second
+        scale = np.divide(times, both, out=np.zeros_like(both), where=both > 0)
+        return np.diag((scale * twins) @ self.shares) + self.expect_pair(scale * (both - twins))

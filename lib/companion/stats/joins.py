@@ -1,22 +1,29 @@
 """Do results track the group of the query? Counts of query and result in one group, over all relabellings at once.
 
-The **centred join count** is C = S - sum over groups of alpha phi: S is the share of results in the query's group,
-alpha the share of results whose query is in each group, phi the share of results that are in it themselves. It is the
-numerator of assortativity and of Cohen's kappa. Like S it grows with dependence, by b (1 - sum of alpha^2) when a share
-b of results is drawn from the query's group; unlike S it does not move when popular items happen to be in one group, or
-when one group asks more often than others. Where all items ask alike, alpha are the shares of the catalogue.
+The **centred join count** is C = S - e, e = sum over groups of alpha phi: S is the share of results in the query's
+group, alpha the share of results whose query is in each group, phi the share of results that are in it themselves. It
+is the numerator of assortativity and of Cohen's kappa. Like S it grows with dependence, by b (1 - sum of alpha^2) when
+a share b of results is drawn from the query's group; unlike S it does not move when popular items happen to be in one
+group, or when one group asks more often than others. Where all items ask alike, alpha are the shares of the catalogue.
 
-Its p compares C less its mean over relabellings, divided by sqrt(V), where V = e + e^2 - sum of alpha phi (alpha + phi)
-and e = sum of alpha phi: the variance that C has with these margins (Fleiss, Cohen and Everitt 1969). Popular groups
-make the margins of the observed labels unlike those of relabellings; without this scale p would be too small then.
+Where labels are exchanged inside strata only, alpha are those of the query's stratum and phi those of the result's (of
+the query's, where queries are no items), and e is the mean over results: what strata explain is no dependence.
+
+Its p compares C less its mean over relabellings, divided by sqrt(V), where V = e + e^2 - sum of alpha phi (alpha +
+phi), the variance that C has with these margins (Fleiss, Cohen and Everitt 1969), on average over pairs of strata.
+Popular groups make the margins of the observed labels unlike those of relabellings; without this scale p would be too
+small.
 Reconstruction of arXiv 1909.06429, whose full text was not available.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from companion.errors import CompanionError
 from companion.stats.relabelling import WORD, Relabelling, Words, count_bits
@@ -27,6 +34,8 @@ BATCH = 16
 MANY = 2_000_000
 FIRST = 8
 """Words of relabellings between two looks at whether the answer is clear."""
+COUNTS = 2**24
+"""Counts by stratum and group that are kept at a time."""
 PILOT = 4 * WORD
 """Labellings, the observed one among them, that the spread of C at each depth is measured by where draws stop early."""
 ROWS = 8192
@@ -36,41 +45,49 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Joins:
-    """Counts of one observed labelling (first row) and of its relabellings, for each of R runs of ranks.
+    """Counts of one observed labelling (first row) and of its relabellings, for each of R runs of ranks and S strata.
 
     Attributes:
         matches: (draws, R) results in the group of their query.
-        found: (draws, R, G) results in each group.
-        asked: (draws, R, G) results whose query is in each group.
-        edges: (R,) results.
-        item_shares: (draws, G) shares of the groups among items.
+        found: (draws, R, S, G) results in each group, by stratum of the result.
+        asked: (draws, R, S, G) results whose query is in each group, by stratum of the query.
+        cells: for each run (S, S) results by stratum of the query and of the result.
+        labelled: (draws, S, G) items in each group.
         table: (draws, R, G, G) results by group of the query and of the item, where it was asked for.
     """
 
     matches: Integers
     found: Integers
     asked: Integers
-    edges: Integers
-    item_shares: Floats
+    cells: list[sparse.csr_array]
+    labelled: Integers
     table: Integers | None = None
 
     def weigh(self, weights: Floats) -> "Weighted":
         """Sums over runs of ranks with ``weights`` (R,); a run without weight does not count."""
         matches, found, asked = (np.tensordot(each, weights, (1, 0)) for each in (self.matches, self.found, self.asked))
         table = None if self.table is None else np.tensordot(self.table, weights, (1, 0))
-        return Weighted(matches, found, asked, float(self.edges @ weights), self.item_shares, table)
+        cells = weights[0] * self.cells[0]
+        for weight, each in zip(weights[1:], self.cells[1:], strict=True):
+            cells = cells + weight * each
+        return Weighted(matches, found, asked, cells, self.labelled, table)
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """Weighted counts: matches (draws,), found and asked (draws, G), their total, shares and table as in `Joins`."""
+    """Weighted counts: matches (draws,), found and asked (draws, S, G), cells (S, S), and the others as in `Joins`."""
 
     matches: Floats
     found: Floats
     asked: Floats
-    total: float
-    item_shares: Floats
+    cells: sparse.csr_array
+    labelled: Integers
     table: Floats | None = None
+
+    @cached_property
+    def total(self) -> float:
+        """Weight of all results."""
+        return float(self.cells.sum())
 
     @property
     def same_share(self) -> Floats:
@@ -79,28 +96,46 @@ class Weighted:
 
     @property
     def excess(self) -> Floats:
-        """Delta (draws,): S less the share that draws from the catalogue would give, sum of alpha pi."""
-        return self.same_share - (self.asked * self.item_shares).sum(axis=1) / self.total
+        """Delta (draws,): S less the share that draws from the catalogue, or from strata of it, would give."""
+        return self.same_share - self._chance(_share(self.asked), _share(self.labelled))
 
     @property
     def centred(self) -> Floats:
         """C (draws,): the centred join count."""
-        return self.same_share - (self.asked * self.found).sum(axis=1) / self.total**2
+        return self.same_share - self._chance(_share(self.asked), _share(self.found))
 
     def standardize(self, mean: float) -> Floats:
-        """(draws,): C less its ``mean`` over relabellings, in units of what the margins alone let it vary."""
-        return standardize(self.centred, self.asked / self.total, self.found / self.total, mean)
+        """(draws,): C less its ``mean`` over relabellings, in units of what the margins alone let it vary.
+
+        It is 0 where they let it not vary at all.
+        """
+        asked, found = _share(self.asked), _share(self.found)
+        number = asked.shape[2]
+        variance = self._chance(asked, found) - self._chance(asked**2, found) - self._chance(asked, found**2)
+        for group in range(number):
+            variance += self._chance(asked * asked[:, :, [group]], found * found[:, :, [group]])
+        spread = np.sqrt(np.maximum(variance, 0))
+        return np.divide(self.centred - mean, spread, where=spread > 1e-6, out=np.zeros_like(spread))
+
+    def _chance(self, asked: Floats, found: Floats) -> Floats:
+        """(draws,): mean over results of the sum of asked x found, those of their strata (draws, S, G)."""
+        if self.cells.shape == (1, 1):
+            return (asked * found).sum(axis=(1, 2))
+        total = np.zeros(len(asked))
+        for group in range(asked.shape[2]):
+            total += ((self.cells.T @ asked[:, :, group].T).T * found[:, :, group]).sum(axis=1)
+        return total / self.total
 
     @property
     def parity_distance(self) -> Floats:
         """(draws,): half the summed distance between the groups' shares among results and in the catalogue."""
-        return 0.5 * np.abs(self.found / self.total - self.item_shares).sum(axis=1)
+        return 0.5 * np.abs(_share(self.found.sum(axis=1)) - _share(self.labelled.sum(axis=1))).sum(axis=1)
 
     @property
     def chi_square(self) -> Floats:
         """X2 (draws,): distance of the table from what its margins would give if query and result were independent."""
         table = self._need_table()
-        expected = self.asked[:, :, None] * self.found[:, None, :] / self.total
+        expected = table.sum(axis=2, keepdims=True) * table.sum(axis=1, keepdims=True) / self.total
         gaps = np.divide((table - expected) ** 2, expected, out=np.zeros_like(table), where=expected > 0)
         return gaps.sum(axis=(1, 2))
 
@@ -109,8 +144,8 @@ class Weighted:
 
         It is centred as C is, by what the margins would give if query and result were independent.
         """
-        apart = np.einsum("dg,gh,dh->d", self.asked, kernel, self.found) / self.total**2
-        return np.tensordot(self._need_table(), kernel, 2) / self.total - apart
+        table = self._need_table() / self.total
+        return np.tensordot(table, kernel, 2) - np.einsum("dgi,gh,djh->d", table, kernel, table)
 
     def largest_shift(self, coarse: Integers) -> Floats:
         """KS (draws,): largest distance of the results of one coarse group of queries from all results.
@@ -120,8 +155,7 @@ class Weighted:
         """
         member = np.eye(int(coarse.max()) + 1)[coarse]
         rows = np.einsum("dgh,gc->dch", self._need_table(), member)
-        shares = np.divide(rows, rows.sum(axis=2, keepdims=True), out=np.zeros_like(rows), where=rows > 0)
-        gaps = np.cumsum(shares - self.found[:, None, :] / self.total, axis=2)
+        gaps = np.cumsum(_share(rows) - _share(rows.sum(axis=1, keepdims=True)), axis=2)
         return np.abs(np.where(rows.sum(axis=2, keepdims=True) > 0, gaps, 0.0)).max(axis=(1, 2))
 
     def _need_table(self) -> Floats:
@@ -130,13 +164,10 @@ class Weighted:
         return self.table
 
 
-def standardize(centred: Floats, asked: Floats, found: Floats, mean: float) -> Floats:
-    """C (draws,) less its mean, divided by sqrt(V) as the module says, from shares (draws, G); 0 where V is 0."""
-    both = asked * found
-    match = both.sum(axis=1)
-    variance = match + match**2 - (both * (asked + found)).sum(axis=1)
-    spread = np.sqrt(np.maximum(variance, 0))
-    return np.divide(centred - mean, spread, where=spread > 1e-6, out=np.zeros_like(match))
+def _share(counts: NDArray[Any]) -> Floats:
+    """Shares along the last axis; 0 where nothing was counted."""
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
 
 
 def count_joins(
@@ -168,9 +199,10 @@ def count_joins(
         raise CompanionError(
             f"there are {retrieval.results.shape[1]} ranks, so no depths {ends}: let them grow to that"
         )
-    runs = [_Run(retrieval, start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    strata = _number_strata(relabelling.exchange.strata, retrieval.nodes)
+    runs = [_Run(retrieval, strata, start, end) for start, end in zip([0, *ends], ends, strict=False)]
     parts: dict[str, list[Integers]] = {name: [] for name in ("matches", "found", "asked", "labelled", "table")}
-    batch = BATCH if len(groups.codes) <= MANY else BATCH // 2
+    batch = _choose_batch(len(groups.codes), len(runs) * groups.number * (int(strata.max()) + 1))
     counted = 0
     while counted < draws + 1:
         labels = relabelling.draw(min(batch, -(-(draws + 1 - counted) // WORD)))
@@ -178,39 +210,67 @@ def count_joins(
         results = labels if item_groups is None else _spread(item_groups, labels.shape[1])
         parts["matches"].append(np.stack([run.count_matches(labels, results) for run in runs], axis=1))
         # Numbers of labels stay as they are, unless these move between blocks of different sizes.
-        labelled = np.broadcast_to(groups.sizes, (size, groups.number))
+        labelled = np.broadcast_to(_count_labels(groups, strata), (size, int(strata.max()) + 1, groups.number))
         if relabelling.exchange.blocks is not None:
-            labelled = _count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number)
-        parts["labelled"].append(labelled)
-        if item_groups is None:
-            found = [_count_groups(results, run.found, groups.number) for run in runs]
-        else:
-            found = [np.broadcast_to(run.count_found(item_groups), (size, groups.number)) for run in runs]
-        parts["found"].append(np.stack(found, axis=1))
+            labelled = _count_groups(labels, np.ones(len(labels), dtype=np.int64), groups.number, strata)
         parts["asked"].append(np.stack([run.count_asked(labels, labelled) for run in runs], axis=1))
+        if item_groups is None:
+            by_run = [_count_groups(labels, run.found, groups.number, strata) for run in runs]
+        else:
+            by_run = [np.broadcast_to(run.count_found(item_groups), labelled.shape) for run in runs]
+            labelled = np.broadcast_to(item_groups.sizes, labelled.shape)
+        parts["labelled"].append(labelled)
+        parts["found"].append(np.stack(by_run, axis=1))
         if table:
             tables = [run.count_table(labels, results, groups.number) for run in runs]
             parts["table"].append(np.stack(tables, axis=1))
         counted += size
     whole = {name: np.concatenate(each) for name, each in parts.items() if each}
-    shares = whole["labelled"] / len(groups.codes)
-    if item_groups is not None:
-        shares = np.broadcast_to(item_groups.shares, shares.shape)
-    edges = np.array([int(run.asked.sum()) for run in runs])
-    counts = _complete(whole["table"], whole["found"], whole["asked"]) if table else None
-    return Joins(whole["matches"], whole["found"], whole["asked"], edges, shares, counts)
+    counts = _complete(whole["table"], whole["found"].sum(axis=2), whole["asked"].sum(axis=2)) if table else None
+    return Joins(
+        whole["matches"], whole["found"], whole["asked"], [run.cells for run in runs], whole["labelled"], counts
+    )
+
+
+def _number_strata(strata: Integers | None, count: int) -> Integers:
+    """Strata as numbers from 0 on; all 0 without."""
+    return np.zeros(count, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
+
+
+def _choose_batch(labels: int, counts: int) -> int:
+    """Words of relabellings to be counted at a time, from what is needed of memory for one: labels and counts."""
+    return max(1, min(BATCH if labels <= MANY else BATCH // 2, COUNTS // (counts * WORD)))
+
+
+def _count_labels(groups: Groups, strata: Integers) -> Integers:
+    """(S, G) things in each stratum and group."""
+    count = int(strata.max()) + 1
+    return np.bincount(strata * groups.number + groups.codes, minlength=count * groups.number).reshape(count, -1)
 
 
 class _Run:
-    """Some ranks of a retrieval: how often each item is found there, and how many results each query has."""
+    """Some ranks of a retrieval: how often each item is found there, and how many results each query has.
 
-    def __init__(self, retrieval: Retrieval, start: int, end: int) -> None:
-        self._results = retrieval.results[:, start:end]
+    Attributes:
+        found, asked: results of each item, and for each thing that carries a label.
+        cells: (S, S) results by stratum of the query and of the result; of the query twice where it is no item.
+    """
+
+    def __init__(self, retrieval: Retrieval, strata: Integers, start: int, end: int) -> None:
+        self._results, self._strata = retrieval.results[:, start:end], strata
         self._own = np.arange(len(self._results)) if retrieval.queries is None else retrieval.queries
         there = self._results >= 0
         self._full = bool(there.all())
         self.found = np.bincount(self._results[there], minlength=retrieval.items)
         self.asked = np.bincount(self._own, there.sum(axis=1), retrieval.nodes).astype(np.int64)
+        count = int(strata.max()) + 1
+        if count == 1:
+            self.cells = sparse.csr_array([[float(there.sum())]])
+            return
+        rows, ranks = np.nonzero(there)
+        one = strata[self._own[rows]]
+        other = one if retrieval.queries is None else strata[self._results[rows, ranks]]
+        self.cells = sparse.coo_array((np.ones(len(one)), (one, other)), shape=(count, count)).tocsr()
 
     def count_matches(self, labels: Words, results: Words) -> Integers:
         """Results in the group of their query, of each draw."""
@@ -225,13 +285,17 @@ class _Run:
         return counts
 
     def count_found(self, groups: Groups) -> Integers:
-        """Results in each group of items that keep their labels (G,)."""
-        return np.bincount(groups.codes, self.found, groups.number).astype(np.int64)
+        """Results in each group of items that keep their labels, by stratum of the query (S, G)."""
+        rows, ranks = np.nonzero(self._results >= 0)
+        place = self._strata[self._own[rows]] * groups.number + groups.codes[self._results[rows, ranks]]
+        return np.bincount(place, minlength=self.cells.shape[0] * groups.number).reshape(-1, groups.number)
 
     def count_asked(self, labels: Words, labelled: Integers) -> Integers:
-        """Results by group of their query (draws, G), from how many nodes have each label where all ask alike."""
+        """Results by stratum and group of their query, from how many have each label where all ask alike."""
         least, most = int(self.asked.min()), int(self.asked.max())
-        return labelled * least if least == most else _count_groups(labels, self.asked, labelled.shape[1])
+        if least == most:
+            return labelled * least
+        return _count_groups(labels, self.asked, labelled.shape[2], self._strata)
 
     def count_table(self, labels: Words, results: Words, number: int) -> Integers:
         """Results by group of query and item, the first group of each left to `_complete`: (draws, G, G)."""
@@ -286,20 +350,24 @@ def _spread(groups: Groups, bits: int) -> Words:
     return np.stack(words, axis=1)[:, :, None]
 
 
-def _count_groups(labels: Words, times: Integers, number: int) -> Integers:
-    """How many rows are in each group, row i counted ``times[i]`` times: (draws, G).
+def _count_groups(labels: Words, times: Integers, number: int, strata: Integers) -> Integers:
+    """How many rows are in each stratum and group, row i counted ``times[i]`` times: (draws, S, G).
 
     The times are split into powers of two.
     """
-    counts = np.zeros((labels.shape[2] * WORD, number), dtype=np.int64)
-    powers = range(int(times.max(initial=1)).bit_length())
-    for start in range(0, len(labels), ROWS):
-        part, often = labels[start : start + ROWS], times[start : start + ROWS]
-        rows = [np.flatnonzero(often >> power & 1) for power in powers]
-        for group in range(1, number):
-            chosen = _choose(part, group)
-            counts[:, group] += count_bits(*(chosen[each] for each in rows))
-    counts[:, 0] = times.sum() - counts[:, 1:].sum(axis=1)
+    order, sizes = np.argsort(strata, kind="stable"), np.bincount(strata)
+    counts = np.zeros((labels.shape[2] * WORD, len(sizes), number), dtype=np.int64)
+    for stratum, end in enumerate(np.cumsum(sizes)):
+        for start in range(end - sizes[stratum], end, ROWS):
+            rows = order[start : min(start + ROWS, end)] if len(sizes) > 1 else slice(start, start + ROWS)
+            part, often = labels[rows], times[rows]
+            chosen = [np.flatnonzero(often >> power & 1) for power in range(int(often.max()).bit_length())]
+            for group in range(1, number):
+                there = _choose(part, group)
+                if chosen:
+                    counts[:, stratum, group] += count_bits(*(there[each] for each in chosen))
+            counts[:, stratum, 0] += often.sum()
+    counts[:, :, 0] -= counts[:, :, 1:].sum(axis=2)
     return counts
 
 
@@ -366,7 +434,7 @@ def draw_joins(
     and Clifford 1991); without ``enough``, or where ``most`` is below twice ``PILOT``, all ``most`` are made. The
     largest over depths is stopped in the same way: it is measured by the mean and spread of the first ``PILOT`` - 1
     relabellings, and counted among those after them, so that what it is measured by does not depend on what is counted.
-    Distances from parity are compared in the first batch alone, whose size no result decides.
+    Distances from parity are then compared in the first batch alone, whose size no result decides.
 
     Args:
         runs, weights: growing numbers of ranks, and (D, len(runs)) weight of the ranks up to each (see `Joins.weigh`).
@@ -376,15 +444,18 @@ def draw_joins(
     """
     enough = None if most < 2 * PILOT else enough
     values, scaled, distances = (np.empty((0, len(weights))) for _ in range(3))
-    size = most + 1 if enough is None else FIRST * WORD
+    strata = 1 if relabelling.exchange.strata is None else len(np.unique(relabelling.exchange.strata))
+    # All at once, unless much is counted by stratum.
+    size = FIRST * WORD if enough else max(WORD, min(most + 1, COUNTS // (strata * groups.number * len(runs))))
     while len(values) <= most and not (enough and _is_clear(scaled, enough)):
         joins = count_joins(retrieval, groups, relabelling, size - 1, runs, item_groups)
         weighed = [joins.weigh(each) for each in weights]
         values = np.concatenate([values, np.stack([each.centred for each in weighed], axis=1)])
         fresh = [each.standardize(float(mean)) for each, mean in zip(weighed, means, strict=True)]
         scaled = np.concatenate([scaled, np.stack(fresh, axis=1)])
-        if not len(distances):
-            distances = np.stack([each.parity_distance for each in weighed], axis=1)[: most + 1]
+        if not (enough and len(distances)):
+            apart = np.stack([each.parity_distance for each in weighed], axis=1)
+            distances = np.concatenate([distances, apart])[: most + 1]
     values, scaled = values[: most + 1], scaled[: most + 1]
     fixed = item_groups is not None
     parity_p = [np.nan if fixed else permutation_p(column) for column in distances.T]

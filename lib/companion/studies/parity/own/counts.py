@@ -58,20 +58,18 @@ class Case:
 
     @property
     def room(self) -> float:
-        """What a bias of 1 adds to C: 1 less the squared shares of the queries' groups.
-
-        Inside strata, shares are those of the stratum, on average over queries, and what is taken off for a chance
-        match grows where queries hold the groups more unevenly than their strata do.
-        """
-        codes, number = self.groups.codes, self.groups.number
-        strata = np.zeros(len(codes), dtype=np.int64)
+        """What a bias of 1 adds to C: 1 less the squared shares of the queries' groups, in their stratum on average."""
+        place = np.zeros(len(self.groups.codes), dtype=np.int64)
         if self.exchange.strata is not None:
-            strata = np.unique(self.exchange.strata, return_inverse=True)[1]
-        sizes = np.bincount(strata * number + codes, minlength=(int(strata.max()) + 1) * number).reshape(-1, number)
-        asked = strata if self.retrieval.queries is None else strata[self.retrieval.queries]
-        shares = (sizes / sizes.sum(axis=1, keepdims=True))[asked]
-        uneven = np.square(self.queries.shares).sum() - np.square(shares.mean(axis=0)).sum()
-        return float(1 - np.square(shares).sum(axis=1).mean() - uneven)
+            place = np.unique(self.exchange.strata, return_inverse=True)[1]
+        if self.retrieval.queries is not None:
+            place = place[self.retrieval.queries]
+        number = self.groups.number
+        sizes = np.bincount(place * number + self.queries.codes, minlength=(int(place.max()) + 1) * number)
+        by_stratum = sizes.reshape(-1, number)
+        total = by_stratum.sum(axis=1)
+        squares = np.divide(np.square(by_stratum).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+        return float(1 - squares.sum() / total.sum())
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""
