@@ -63,8 +63,29 @@ def test_numbers_are_cut_at_quantiles_of_the_items_and_that_is_said() -> None:
     item, query = make_attribute("age", items, queries, bins=4)
     assert list(np.bincount(item.codes)) == [25, 25, 25, 25]
     assert list(query.codes) == [0, 3, -1]
-    assert item.labels == ("to 24.75", "24.75 to 49.5", "49.5 to 74.25", "over 74.25")
-    assert item.note == "age is cut into 4 groups at its quantiles 24.75, 49.5, 74.25."
+    assert item.labels == ("to 24", "24 to 49", "49 to 74", "over 74")
+    assert item.note == "age is cut into 4 groups at its quantiles 24, 49, 74."
+
+
+@pytest.mark.parametrize("spike", [0, 50, 100])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_no_group_of_numbers_is_empty_where_many_are_alike(spike: int, share: float) -> None:
+    numbers = np.where(np.arange(200) < 200 * share, spike, np.arange(200) % 101)
+    found = one(pd.DataFrame({"id": range(200), "n": numbers}), "n")
+    assert 2 <= len(found.labels) <= 5 and (np.bincount(found.codes, minlength=len(found.labels)) > 0).all()
+
+
+def test_infinite_and_missing_numbers_are_told() -> None:
+    frame = pd.DataFrame({"id": range(20), "n": np.arange(20.0)})
+    frame.loc[3, "n"] = np.inf
+    with pytest.raises(CompanionError, match="'n' has 1 infinite numbers"):
+        one(frame, "n")
+    with pytest.warns(UserWarning, match="has a group 'nan', which counts as one"):
+        one(pd.DataFrame({"id": range(3), "tone": ["a", "b", "nan"]}), "tone")
+    queries = open_table(pd.DataFrame({"user": range(20), "n": range(20)}), {}, "query")
+    items = open_table(pd.DataFrame({"id": range(20), "n": [7] * 20}), {})
+    with pytest.raises(CompanionError, match="are all alike or missing among the items"):
+        make_attribute("n", items, queries)
 
 
 def test_codes_with_leading_zeros_are_no_numbers() -> None:

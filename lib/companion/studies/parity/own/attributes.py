@@ -32,6 +32,8 @@ from companion.studies.parity.own.results import Ids
 MOST_GROUPS = 50
 COUNTED = 10
 """A numeric attribute of at most so many values is left as it is; one of more is cut into groups."""
+MISSING = {"nan", "na", "n/a", "null", "none", "<na>"}
+"""Names of groups that may stand for a missing value."""
 
 
 def read_table(file: Path) -> pa.Table:
@@ -182,6 +184,8 @@ def _make_one(name: str, items: Table, queries: Table | None, bins: int) -> Attr
     both = pa.chunked_array([chunk for each in values for chunk in each.chunks], type=pa.large_string())
     numbers = _as_numbers(both)
     if numbers is not None and pc.count_distinct(both).as_py() > COUNTED:
+        if infinite := int(np.isinf(numbers).sum()):
+            raise CompanionError(f"{name!r} has {infinite:,} infinite numbers; leave them empty or give finite ones.")
         return _cut(name, numbers, len(items.ids), bins)
     coded = both.combine_chunks().dictionary_encode()
     labels = [str(label) for label in coded.dictionary.to_pylist()]
@@ -213,15 +217,20 @@ def _as_numbers(text: pa.ChunkedArray) -> NDArray[np.float64] | None:
     if pc.any(pc.match_substring_regex(text, "^0[0-9]")).as_py() or text.null_count == len(text):
         return None
     try:
-        numbers = pc.cast(text, pa.float64()).to_numpy()
+        numbers: NDArray[np.float64] = pc.cast(text, pa.float64()).to_numpy()
     except pa.ArrowInvalid:
         return None
-    return None if np.isinf(numbers).any() else numbers
+    return numbers
 
 
 def _cut(name: str, numbers: NDArray[np.float64], split: int, bins: int) -> Attribute:
-    """Groups of about equal numbers of items."""
-    edges = np.unique(np.nanquantile(numbers[:split], np.arange(1, bins) / bins))
+    """Groups of about equal numbers of items, none of which is empty."""
+    known = numbers[:split][~np.isnan(numbers[:split])]
+    if not len(known) or (values := np.unique(known)).size < 2:
+        raise CompanionError(f"The numbers of {name!r} are all alike or missing among the items; nothing can be cut.")
+    edges = np.unique(np.quantile(known, np.arange(1, bins) / bins, method="lower"))
+    # Where many share the largest number, what is below it is a group.
+    edges = edges[edges < values[-1]] if edges[0] < values[-1] else values[-2:-1]
     codes = np.where(np.isnan(numbers), -1, np.searchsorted(edges, numbers))
     shown = [f"{edge:.4g}" for edge in edges]
     labels = (f"to {shown[0]}", *(f"{low} to {high}" for low, high in pairwise(shown)), f"over {shown[-1]}")
@@ -264,6 +273,11 @@ def join_codes(name: str, queries: Table, items: Table) -> tuple[NDArray[np.int6
 def _tell_alike(name: str, labels: Sequence[str]) -> None:
     if len(labels) > MOST_GROUPS:
         return
+    if missing := [label for label in labels if label.casefold() in MISSING]:
+        warnings.warn(
+            f"{name} has a group {missing[0]!r}, which counts as one; leave a cell empty where nothing is known.",
+            stacklevel=6,
+        )
     folded = pairwise(sorted(labels, key=lambda label: (label.casefold(), label)))
     if alike := [f"{one} and {other}" for one, other in folded if one.casefold() == other.casefold()]:
         warnings.warn(

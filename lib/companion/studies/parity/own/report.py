@@ -60,8 +60,10 @@ def describe(found: Audit, name: str) -> str:
     notes = {
         "T0_reading": "Doubts are reasons to look again; they change no number.",
         "T1_overall": (
-            "Intervals: 95 % dyadic-robust t, an item's results taken together, not adjusted. p: one-sided, like "
-            f"attracts like, from relabellings; p (all K and attributes): the largest C over K, then Holm. {CAUSE}"
+            "Delta and C less their mean over relabellings. Intervals: 95 % dyadic-robust t, an item's results taken "
+            "together, not adjusted. p: one-sided, like attracts like, from relabellings, which are compared in units "
+            "of the spread that the groups' shares among queries and results allow; p (all K and attributes): the "
+            f"largest over K, then Holm. {CAUSE}"
         ),
         "T1b_parity": (
             "Another question than T1: items of one group may be returned more often, whoever asks. Distance: half the "
