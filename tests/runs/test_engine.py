@@ -33,6 +33,14 @@ def test_records_do_not_depend_on_number_of_workers_order_or_process(workload, o
     assert sorted(file.name for file in two.folder.iterdir() if file.suffix != ".safetensors") == [".lock"]
 
 
+def test_runs_of_two_kinds_share_their_workers(workload, tmp_path):
+    specs = [kind(seed) for seed in range(2) for kind in (workload.Job, workload.Task)]
+    store = Store(tmp_path / "records")
+    assert run_all(specs, workload.environment, store, 1, tmp_path / "logs").done == tuple(map(spec_id, specs))
+    records = [store.read(spec_id(spec)) for spec in specs]
+    assert {record.meta["loaded_for"] for record in records} == {0}
+
+
 def test_what_is_in_the_store_is_not_made_again(workload, tmp_path, monkeypatch):
     specs = [workload.Job(seed) for seed in range(3)]
     store = Store(tmp_path / "records")

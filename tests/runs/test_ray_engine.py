@@ -63,7 +63,7 @@ def test_slots_are_shares_of_gpus_or_else_processors():
 
 def slot_elsewhere(workload, tmp_path, **files):
     """A slot on a machine that does not see the driver's folders."""
-    settings = {"work": "workload:work", "kind": "workload:Job", "driver": "1", "store": str(tmp_path / "not here")}
+    settings = {"work": "workload:work", "kinds": "workload:Job", "driver": "1", "store": str(tmp_path / "not here")}
     return Slot({**settings, "logs": str(tmp_path / "nor here")}, {}, [], files)
 
 
@@ -209,7 +209,7 @@ def test_a_slot_removes_what_slots_that_are_gone_left_on_its_node(workload, tmp_
 
 def test_two_folders_without_a_name_are_not_taken_for_one(tmp_path):
     """A full disk may keep no name of the driver; its folder on the node holds none either."""
-    settings = {"work": "", "kind": "", "driver": "", "store": str(tmp_path / "not here"), "logs": ""}
+    settings = {"work": "", "kinds": "", "driver": "", "store": str(tmp_path / "not here"), "logs": ""}
     assert Slot(settings, {}, [], {}).scratch is not None
 
 

@@ -23,6 +23,6 @@ def test_an_address_leads_to_what_it_names():
 
 
 def test_a_worker_of_a_dead_engine_ends_itself(tmp_path):
-    settings = {"parent": 1, "work": "x:y", "kind": "x:y", "store": str(tmp_path), "logs": str(tmp_path)}
+    settings = {"parent": 1, "work": "x:y", "kinds": "x:y", "store": str(tmp_path), "logs": str(tmp_path)}
     command = [sys.executable, "-m", "companion.runs.worker", json.dumps(settings)]
     assert subprocess.run(command, stdin=subprocess.PIPE, timeout=30, check=False).returncode == 1

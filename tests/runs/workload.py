@@ -25,6 +25,11 @@ class Job:
     result_version: int = 1
 
 
+@dataclass(frozen=True)
+class Task(Job):
+    """Another kind of run."""
+
+
 def work(spec: Job):
     if spec.action == "unstorable":
         return {"values": np.array(["text"])}, {}

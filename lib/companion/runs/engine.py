@@ -130,7 +130,7 @@ def run_with(
 
     Args:
         open_pool: opens the pool, where something is missing, from what a worker must know: the addresses of ``work``
-            and of the class of the specs, and the folders of records and logs.
+            and of the classes of the specs, and the folders of records and logs.
 
     Raises:
         CompanionError: as :func:`run_all`, or the pool is not available.
@@ -138,7 +138,8 @@ def run_with(
     if not specs:
         return Report((), (), {})
     texts = {hash_json(text): text for text in map(to_json, specs)}
-    settings = {"work": _get_address(work), "kind": _get_address(type(specs[0]))}
+    kinds = " ".join(map(_get_address, dict.fromkeys(map(type, specs))))
+    settings = {"work": _get_address(work), "kinds": kinds}
     settings |= {"store": str(store.folder.resolve()), "logs": str(logs.resolve())}
     if all(store.is_valid(run_id) for run_id in texts):
         return Report((), tuple(texts), {})

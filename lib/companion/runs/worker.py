@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -119,8 +120,8 @@ def _run(job: dict[str, str], settings: dict[str, str]) -> Answer:
 
 def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
     try:
-        work, kind = resolve(settings["work"]), resolve(settings["kind"])
-        spec = from_json(job["spec"], kind)
+        work = resolve(settings["work"])
+        spec = _read_spec(job["spec"], [resolve(address) for address in settings["kinds"].split()])
         arrays, meta = work(spec)
     except (Exception, SystemExit) as error:
         sentence = str(error) if isinstance(error, CompanionError) else f"{type(error).__name__}: {error}"
@@ -130,6 +131,12 @@ def _work(job: dict[str, str], settings: dict[str, str]) -> tuple[Answer, str]:
     except CompanionError as error:
         return make_storage_failure(error), traceback.format_exc()
     return {}, ""
+
+
+def _read_spec(text: str, kinds: Sequence[type]) -> Any:
+    """The spec, of the class that it names."""
+    name = json.loads(text)["class"]
+    return from_json(text, next((kind for kind in kinds if kind.__name__ == name), kinds[0]))
 
 
 def _is_disk_full(error: BaseException) -> bool:

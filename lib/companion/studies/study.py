@@ -271,21 +271,7 @@ def run(study: Study, specs: Sequence[Any] | None = None, quiet: bool = False) -
     make = partial(ray_engine.run_all, needed=files) if ray_cluster.get_cluster_address() else run_all
     if not all(file.exists() for file in files):
         study.build_data()
-    reports = [
-        make(specs, study.work, study.store, study.slots(), study.logs, quiet, environment, study.group)
-        for specs in _split_by_kind(wanted)
-    ]
-    return Report(
-        tuple(one for report in reports for one in report.done),
-        tuple(one for report in reports for one in report.skipped),
-        {run_id: reason for report in reports for run_id, reason in report.failed.items()},
-    )
-
-
-def _split_by_kind(specs: Sequence[Any]) -> list[list[Any]]:
-    """Specs of each class; workers are told one class when they start."""
-    kinds = dict.fromkeys(map(type, specs))
-    return [[spec for spec in specs if type(spec) is kind] for kind in kinds]
+    return make(wanted, study.work, study.store, study.slots(), study.logs, quiet, environment, study.group)
 
 
 def _refuse_older_versions(study: Study) -> None:
