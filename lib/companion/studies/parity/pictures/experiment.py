@@ -1,14 +1,12 @@
 """One run of the picture study: draw a catalogue in one rendition, embed it, and search it with every erasure."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from companion.models.backend import get_device
-from companion.models.image_network import ImageNetwork, load_image_network
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
 from companion.runs.log import report_progress
@@ -19,6 +17,9 @@ from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.erase import fit_class_means, fit_leace
 from companion.studies.parity.pictures.photographs import embed_photographs
 from companion.studies.parity.simulation.bias import draw_groups
+
+if TYPE_CHECKING:
+    from companion.models.image_network import ImageNetwork
 
 Erasure = Literal["none", "one_direction", "all_directions", "leace", "random"]
 ERASURES: tuple[Erasure, ...] = ("none", "one_direction", "all_directions", "leace", "random")
@@ -87,6 +88,10 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
     Labellings of persons are catalogues in which each design occurs once. With several photos, ``p_items`` exchanges
     the labels of photos and ``p_persons`` those of persons.
     """
+    # Only who makes a record waits for torch.
+    from companion.models.backend import get_device
+    from companion.models.image_network import load_image_network
+
     embedded = embed(spec, load_image_network(spec.network, get_device()))
     tone, person = embedded.tone, embedded.person
     arrays: dict[str, NDArray[Any]] = {"tone": tone, "kind": embedded.kind}
@@ -106,7 +111,7 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
     return arrays, describe_origin() | ({"dropped": embedded.dropped} if embedded.dropped else {})
 
 
-def embed(spec: PictureSpec, network: ImageNetwork) -> Embedded:
+def embed(spec: PictureSpec, network: "ImageNetwork") -> Embedded:
     """The pictures of a run as the network sees them."""
     if spec.catalogue == "deepfashion":
         found, table, dropped = embed_photographs(network, spec.size, spec.rendition == "garment_only")

@@ -7,6 +7,7 @@ photograph, as found by a detector of the user's own, with the columns file, lef
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from companion.corpora.originals import FOLDER_VARIABLE
 from companion.errors import CompanionError
-from companion.models.image_network import ImageNetwork
 from companion.stats.retrieval import Integers
 from companion.studies.parity.data.deepfashion import load_photographs, read_deepfashion
 from companion.studies.parity.data.skin import classify, measure_tones
+
+if TYPE_CHECKING:
+    from companion.models.image_network import ImageNetwork
 
 FACES = "faces.csv"
 SHRUNK = 0.1
@@ -53,7 +56,7 @@ def list_photographs() -> pd.DataFrame:
 
 
 def embed_photographs(
-    network: ImageNetwork, size: int, garment_only: bool
+    network: "ImageNetwork", size: int, garment_only: bool
 ) -> tuple[NDArray[np.float32], pd.DataFrame, int]:
     """Vectors of the photographs (n, d), their rows with ``tone`` (class 0 light to 5 dark), and how many have none.
 
