@@ -28,3 +28,9 @@ def test_a_bias_is_found_and_its_interval_lies_above_zero() -> None:
     arrays, _ = simulate(replace(SPEC, graph="random", strength=0.4, repetitions=20))
     assert (arrays["centred"] <= 0.05).mean() > 0.9 and (arrays["low"] > 0).mean() > 0.9
     assert arrays["estimate"].mean() == pytest.approx(0.4 * 0.48, abs=0.04)
+
+
+@pytest.mark.parametrize("design", ["plain", "strata", "blocks"])
+def test_exact_moments_give_about_the_p_of_unrestricted_relabelling(design) -> None:
+    arrays, _ = simulate(replace(SPEC, design=design, repetitions=12, draws=1023))
+    assert arrays["pearson"] == pytest.approx(arrays["unrestricted"], abs=0.06)

@@ -171,12 +171,15 @@ def run_permutation_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, fl
 
 
 def run_other_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
-    """p of the tests of ``TESTS`` that need no relabelling."""
+    """p of the tests of ``TESTS`` that need no relabelling; ``joins`` has the table of groups."""
     retrieval, groups = catalogue.retrieval, catalogue.groups
-    exact = join_moments(retrieval, groups, centred_kernel(groups.shares))
+    assert joins.table is not None
+    kernel = centred_kernel(groups.shares)
+    exact = join_moments(retrieval, groups, kernel)
     share = join_moments(retrieval, groups, np.eye(groups.number))
     return {
-        "pearson": exact.p(float(joins.centred[0] * joins.total)),
+        # Without strata, as its moments are.
+        "pearson": exact.p(float((kernel * joins.table[0]).sum())),
         "normal": float(stats.norm.sf((joins.matches[0] - share.mean) / np.sqrt(share.variance))),
         "naive_chi_square": naive.chi_square_p(retrieval, groups),
         "naive_parity": naive.parity_p(retrieval, groups),
