@@ -38,7 +38,7 @@ def ways() -> list[Way]:
     """One thread each; a tool only where it is installed. The tools come with the extra `bench`."""
     shuffled = "labels shuffled by numpy, the tool's coefficient of each"
     found = [
-        _way("companion", prepare_ours, SIZES + LARGE, "64 draws in a word, from 20,001 items on shifts of one order"),
+        _way("companion", prepare_ours, SIZES + LARGE, "64 draws in a word, from 10,000 items on shifts of one order"),
         _way("companion, moments", prepare_moments, SIZES, "exact mean, variance and skewness; nothing is drawn"),
         _way("numpy", prepare_numpy, SIZES + LARGE, "labels shuffled and compared, one draw at a time"),
         _way("igraph", prepare_igraph, SIZES, f"assortativity_nominal, {shuffled}"),
