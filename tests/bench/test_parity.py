@@ -28,8 +28,8 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Retrieval, Gr
 
 def assortativity(counts: Weighted) -> np.ndarray:
     """The nominal assortativity of the directed graph, from this project's counts."""
-    expected = (counts.asked * counts.found).sum(axis=1) / counts.total**2
-    return (counts.same_share - expected) / (1 - expected)
+    expected = counts.same_share - counts.centred
+    return counts.centred / (1 - expected)
 
 
 @pytest.mark.parametrize("name", ["numpy", "igraph", "esda", "networkx"])
