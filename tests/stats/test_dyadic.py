@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.stats import mutual, retrieval
-from companion.stats.dyadic import Pairs, estimate_centred, estimate_change, estimate_excess
+from companion.stats.dyadic import estimate_cell, estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate
-from companion.stats.expected import expect_joins
+from companion.stats.margins import Margins, Pairs
 from companion.stats.mutual import Side, find_shared
 from companion.stats.retrieval import Groups, Retrieval, make_groups
 
 Dense = tuple[float, np.ndarray, np.ndarray]
+CLOSE = {"rel": 1e-11, "abs": 1e-14, "nan_ok": True}
 
 
 def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
@@ -49,6 +50,22 @@ def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
     pi = {s: pi[s] / pi[s].sum() if pi else pairs.item_groups.shares for s in set(place)}
     x = phi if centred else pi
     value = sum(((link[4] == link[5]) - alpha[link[2]] @ x[link[3]]) * link[-1] for link in links) / total
+    if not apart:
+        # A query does not return itself, nor its block.
+        units = np.arange(items) if pairs.blocks is None else pairs.blocks
+        for t in set(place):
+            towards = [link for link in links if link[3] == t]
+            inside = sum(link[-1] for link in towards if link[2] == t)
+            one = np.zeros(number)
+            for g in range(number):
+                rest = len(set(units[(place == t) & (pairs.item_groups.codes == g)])) - x[t][g]
+                one[g] = x[t][g] / rest if rest > 1e-9 else 0.0
+            psi = x[t]
+            if centred and towards:
+                share_inside = inside / sum(link[-1] for link in towards)
+                psi = psi + share_inside * (alpha[t] * one - x[t] * (alpha[t] @ one))
+            value -= sum(alpha[link[2]] @ (psi - x[t]) * link[-1] for link in towards) / total
+            value += (alpha[t] * one * (1 - x[t])).sum() * inside / total
 
     def mean(of: int, stratum: int, values: dict, at: int) -> np.ndarray:
         """Mean of the values at the other end, of links at one stratum."""
@@ -81,13 +98,15 @@ def dense(pairs: Pairs, weights: np.ndarray, centred: bool) -> Dense:
     return value, influence @ member, member.T @ residuals @ member
 
 
-def interval(value: float, influence: np.ndarray, residuals: np.ndarray, mean: float) -> tuple[float, float, float]:
+def interval(value: float, influence: np.ndarray, residuals: np.ndarray) -> tuple[float, float, float]:
     squares = (influence**2).sum()
     both = np.triu(residuals + residuals.T, 1)
     twice = (both**2).sum() + (np.diag(residuals) ** 2).sum()
     error = max(squares - twice, twice) ** 0.5
+    if error < 1e-9:
+        return value, np.nan, np.nan
     reach = stats.t.ppf(0.975, squares**2 / (influence**4).sum() - 1) * error
-    return value - mean, value - mean - reach, value - mean + reach
+    return value, value - reach, value + reach
 
 
 def ends(found: Estimate) -> tuple[float, float, float]:
@@ -100,13 +119,20 @@ def draw_pairs(
     """Two searches of one catalogue."""
     groups = make_groups(generator.permutation(np.arange(60) % 3))
     asked = Groups(generator.permutation(np.arange(25) % 3), 3) if apart else groups
-    place = generator.integers(0, 4, len(asked.codes)) if strata else None
+    if blocks:
+        asked = Groups(generator.permutation(np.arange(15) % 3)[np.arange(len(asked.codes)) // 4], 3)
+        groups = groups if apart else asked
+    place = generator.integers(0, 4, len(asked.codes))[np.arange(len(asked.codes)) // (4 if blocks else 1)]
     made = []
     for dimensions in (2, 3):
         found = near_results(generator, 60, 6, dimensions)
         results = np.where(generator.random((60, 6)) < 0.2 * thin, -1, found.results)
         search = Retrieval(results[:25], 60) if apart else Retrieval(results, 60, found.queries)
-        made.append(Pairs(search, groups, asked, np.arange(len(asked.codes)) // 4 if blocks else None, place))
+        made.append(
+            Pairs(
+                search, groups, asked, np.arange(len(asked.codes)) // 4 if blocks else None, place if strata else None
+            )
+        )
     return made
 
 
@@ -123,13 +149,13 @@ def test_intervals_are_those_of_the_plain_formula(
             patch.setattr(mutual, "SORTED", 50)
             patch.setattr(mutual, "PIECE", 7)
             patch.setattr(retrieval, "PIECE", 31)
-        centred, excess = estimate_centred(new, weights, 0.01), estimate_excess(new, weights, 0.01)
-        change = estimate_change(new, old, weights, 0.01)
-    assert ends(centred) == pytest.approx(interval(*dense(new, weights, True), 0.01), rel=1e-11)
-    assert ends(excess) == pytest.approx(interval(*dense(new, weights, False), 0.01), rel=1e-11)
+        centred, excess = estimate_centred(new, weights), estimate_excess(new, weights)
+        change = estimate_change(new, old, weights)
+    assert ends(centred) == pytest.approx(interval(*dense(new, weights, True)), **CLOSE)
+    assert ends(excess) == pytest.approx(interval(*dense(new, weights, False)), **CLOSE)
     now, then = dense(new, weights, True), dense(old, weights, True)
     differences = [one - other for one, other in zip(now, then, strict=True)]
-    assert ends(change) == pytest.approx(interval(*differences, 0.01), rel=1e-11)
+    assert ends(change) == pytest.approx(interval(*differences), **CLOSE)
     assert centred.unit == ("block" if blocks else "query" if apart else "item")
 
 
@@ -137,7 +163,7 @@ def test_intervals_are_those_of_the_plain_formula(
 def test_one_stratum_is_none(apart: bool) -> None:
     pairs = draw_pairs(np.random.default_rng(1), apart, False, False)[0]
     whole = replace(pairs, strata=np.zeros(len(pairs.labelled.codes), dtype=np.int64))
-    one, other = (estimate_centred(each, np.ones(6), 0.01) for each in (pairs, whole))
+    one, other = (estimate_centred(each, np.ones(6)) for each in (pairs, whole))
     assert ends(one) == pytest.approx(ends(other), rel=1e-9)
 
 
@@ -152,18 +178,31 @@ def test_intervals_inside_strata_cover_as_often_as_they_say(apart: bool) -> None
         results = take_nearest(scores, 6)
         if apart:
             results = Retrieval(results.results, 240)
-        mean = expect_joins(Pairs(results, groups, groups, None, strata), np.ones(6)).centred
         for place, found in ((strata, inside), (None, free)):
-            one = estimate_centred(Pairs(results, groups, groups, None, place), np.ones(6), mean)
+            one = estimate_centred(Pairs(results, groups, groups, None, place), np.ones(6))
             found.append((one.low < 0 < one.high, one.high - one.low))
     covered, width = np.mean(inside, axis=0)
     assert 0.91 <= covered <= 0.985
     assert width < 0.9 * np.mean(free, axis=0)[1]
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("strata", [False, True])
+def test_cells_add_up_to_c_and_to_nothing(apart: bool, strata: bool) -> None:
+    pairs = draw_pairs(np.random.default_rng(1), apart, False, False, strata)[0]
+    cells = np.array(
+        [[estimate_cell(pairs, np.ones(6), (one, other)).estimate for other in range(3)] for one in range(3)]
+    )
+    margins = Margins(pairs, np.ones(6))
+    assert np.trace(cells) == pytest.approx(estimate_centred(pairs, np.ones(6)).estimate)
+    assert cells == pytest.approx(margins.table / margins.total - margins.expect())
+    assert cells.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-12)
+    assert cells.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-12)
+
+
 def test_no_change_has_no_interval() -> None:
     pairs = draw_pairs(np.random.default_rng(0), False, False, False)[0]
-    found = estimate_change(pairs, pairs, np.ones(6), 0.0)
+    found = estimate_change(pairs, pairs, np.ones(6))
     assert found.estimate == 0 and np.isnan(found.low)
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.stats import relabelling
-from companion.stats.dyadic import Pairs
-from companion.stats.expected import relabel
+from companion.stats.joins import relabel
+from companion.stats.margins import Pairs
 from companion.stats.relabelling import Exchange, Relabelling, count_bits, split_by_size
 from companion.stats.retrieval import Groups, Retrieval, make_groups
 

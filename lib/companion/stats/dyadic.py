@@ -6,120 +6,55 @@ what is needed beside them grows with the items alone and with the results that 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from companion.stats.estimate import NO_SPREAD, Estimate, from_error
-from companion.stats.mutual import Shared, Side, find_shared
-from companion.stats.retrieval import Groups, Integers, Retrieval
+from companion.stats.margins import Margins, Pairs, divide
+from companion.stats.mutual import Shared, find_shared
+from companion.stats.retrieval import Integers
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-13
 """Share of the summed squares below which sums that cancel are rounding noise."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Results of a search with what is needed of their groups.
-
-    Attributes:
-        retrieval: the results.
-        item_groups, query_groups: groups of all items, and of the M queries; the same groups where queries are items.
-        blocks: things that count as one, such as all photographs of one model: of the N items or, where queries are no
-            items, of the M queries; ``None``: each for itself.
-        strata: inside which labels are exchanged, of the N items or, where queries are no items, of the M queries; the
-            mean over relabellings is then that of these exchanges. ``None``: labels are exchanged freely.
-    """
-
-    retrieval: Retrieval
-    item_groups: Groups
-    query_groups: Groups
-    blocks: Integers | None = None
-    strata: Integers | None = None
-
-    @property
-    def apart(self) -> bool:
-        """Whether queries are no items."""
-        return self.retrieval.queries is None
-
-    @property
-    def labelled(self) -> Groups:
-        """Groups of what carries a label: the items or, where they are others, the queries."""
-        return self.query_groups if self.apart else self.item_groups
-
-    @cached_property
-    def side(self) -> Side:
-        """The results as links between nodes: items or blocks, then queries that are no items."""
-        own, units = self.retrieval.queries, self.units
-        if own is None:
-            asked = np.arange(len(self.retrieval.results)) if units is None else units
-            return Side(self.retrieval.results, self.retrieval.items + asked)
-        return Side(self.retrieval.results, own if units is None else units[own], units)
-
-    @cached_property
-    def units(self) -> Integers | None:
-        """Number of the block of each thing that carries a label, from 0."""
-        return None if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
-
-    @property
-    def count(self) -> int:
-        """Number of items and, where these are others, queries."""
-        return self.retrieval.items + (len(self.retrieval.results) if self.apart else 0)
-
-    @cached_property
-    def shared(self) -> Shared:
-        """Results that are not alone between their two nodes."""
-        return self.retrieval.mutual if self.blocks is None else find_shared([self.side], self.count)
+def estimate_centred(pairs: Pairs, weights: Floats, level: float = 0.95) -> Estimate:
+    """C with a dyadic-robust interval; ``weights`` (K,) of the ranks, 1 for the first d and 0 beyond is the depth d."""
+    return _make_estimate([_Linearised(pairs, weights, centred=True)], pairs.shared, level, "centred join count")
 
 
-def estimate_centred(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
-    """C less its mean over relabellings, with a dyadic-robust interval.
-
-    Args:
-        weights: (K,) weight of each rank; 1 for the first d and 0 beyond gives the depth d.
-        mean: of C over relabellings (see `expected`); it is not zero, since a query is not among its own results.
-    """
-    found = _Linearised(pairs, weights, centred=True)
-    return _make_estimate([found], pairs.shared, mean, level, "centred join count")
-
-
-def estimate_excess(pairs: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
+def estimate_excess(pairs: Pairs, weights: Floats, level: float = 0.95) -> Estimate:
     """Delta, the share of results in the query's group beyond that of the catalogue, as `estimate_centred`."""
-    found = _Linearised(pairs, weights, centred=False)
-    return _make_estimate([found], pairs.shared, mean, level, "excess share")
+    return _make_estimate([_Linearised(pairs, weights, centred=False)], pairs.shared, level, "excess share")
 
 
-def estimate_cell(pairs: Pairs, weights: Floats, cell: tuple[int, int], mean: float, level: float = 0.95) -> Estimate:
-    """Share of results of one group for queries of another, ``cell``, beyond the product of its margins.
+def estimate_cell(pairs: Pairs, weights: Floats, cell: tuple[int, int], level: float = 0.95) -> Estimate:
+    """Share of results of one group for queries of another, ``cell``, beyond what the margins make of it.
 
     C is the sum of these over the cells of one group each; otherwise as `estimate_centred`.
     """
     kernel = np.zeros((pairs.labelled.number,) * 2)
     kernel[cell] = 1.0
-    found = _Linearised(pairs, weights, True, kernel)
-    return _make_estimate([found], pairs.shared, mean, level, "centred share of a cell")
+    return _make_estimate([_Linearised(pairs, weights, True, kernel)], pairs.shared, level, "centred share of a cell")
 
 
-def estimate_change(new: Pairs, old: Pairs, weights: Floats, mean: float, level: float = 0.95) -> Estimate:
-    """C of ``new`` less C of ``old``, less ``mean`` (the same over relabellings), as `estimate_centred`.
+def estimate_change(new: Pairs, old: Pairs, weights: Floats, level: float = 0.95) -> Estimate:
+    """C of ``new`` less C of ``old``, as `estimate_centred`.
 
     Both are of the same items, groups and queries, so that what an item does to both is taken once: the error is that
     of the difference of the influences.
     """
     sides = [_Linearised(pairs, weights, centred=True) for pairs in (new, old)]
-    shared = find_shared([new.side, old.side], new.count)
-    return _make_estimate(sides, shared, mean, level, "difference of C")
+    return _make_estimate(sides, find_shared([new.side, old.side], new.count), level, "difference of C")
 
 
-def _make_estimate(sides: Sequence["_Linearised"], shared: Shared, mean: float, level: float, what: str) -> Estimate:
+def _make_estimate(sides: Sequence["_Linearised"], shared: Shared, level: float, what: str) -> Estimate:
     """Of the first side or, where there are two, of the first less the second."""
     first, *others = sides
     influence = first.influence - others[0].influence if others else first.influence
-    value = first.estimate - (others[0].estimate if others else 0.0) - mean
+    value = first.estimate - (others[0].estimate if others else 0.0)
     squared = np.square(influence)
     squares, fourth = float(squared.sum()), float(np.square(squared, out=squared).sum())
     twice = _sum_pairs(sides, shared)
@@ -153,74 +88,49 @@ def _sum_pairs(sides: Sequence["_Linearised"], shared: Shared) -> float:
 class _Linearised:
     """C, or Delta where it is not ``centred``, the influence of each node on it, and the residual of any result.
 
-    Both are a mean over results less what the shares of margins make of it, e = mean of alpha_s' count x_t: s and t are
+    Both are a mean over results less what the margins make of it, e = mean of alpha_s' count x_t: s and t are
     the strata of query and result (s is t where queries are no items), alpha the groups' shares among who asks, and x
     their shares among what is returned (C) or in the catalogue (Delta). ``count`` (G, G) is 1 for a match and 0
     otherwise, unless it is given. So a result's residual is count less its mean for its strata, less what its query
-    moves of alpha and, for C, what it moves of x itself, less the mean of all residuals.
+    moves of alpha and, for C, what it moves of x itself, less the mean of all residuals. That a query is not among its
+    own results is part of the estimate, not of what moves it.
     """
 
     def __init__(self, pairs: Pairs, weights: Floats, centred: bool, count: Floats | None = None) -> None:
-        self.pairs, self._weights = pairs, weights
-        groups, search = pairs.item_groups, pairs.retrieval
-        number = groups.number
-        self._count = np.eye(number) if count is None else count
-        strata = np.zeros(len(pairs.labelled.codes), dtype=np.int64)
-        if pairs.strata is not None:
-            strata = np.unique(pairs.strata, return_inverse=True)[1]
-        self._asking = strata if search.queries is None else strata[search.queries]
-        self._finding = None if pairs.apart else strata
-        size = int(strata.max()) + 1
-        asked, found, value = np.zeros(size * number), np.zeros(size * number), 0.0
-        cells = sparse.csr_array((size, size))
-        for rows, items, values in search.pieces(weights):
-            one, other = self._places(rows, items)
-            mine, theirs = pairs.query_groups.codes[rows], groups.codes[items]
-            asked += np.bincount(one * number + mine, values, len(asked))
-            found += np.bincount(other * number + theirs, values, len(found))
-            value += float(values @ self._count[mine, theirs])
-            cells = cells + sparse.coo_array((values, (one, other)), shape=cells.shape).tocsr()
-        self._total = float(cells.sum())
-        self._asked, self._found = (_share(each.reshape(size, number)) for each in (asked, found))
-        catalogue = np.tile(groups.shares, (size, 1))
-        if self._finding is not None:
-            sizes = np.bincount(strata * number + groups.codes, minlength=size * number).astype(float)
-            catalogue = _share(sizes.reshape(size, number))
-        result = self._found if centred else catalogue
-        across, towards = (np.asarray(cells.sum(axis=axis), dtype=np.float64).ravel() for axis in (1, 0))
+        self.pairs, self._weights, self._centred = pairs, weights, centred
+        margins = Margins(pairs, weights)
+        self._count = np.eye(pairs.labelled.number) if count is None else count
+        self._total, self._asked, self._found = margins.total, margins.asked, margins.found
+        result = margins.found if centred else margins.catalogue
+        self.estimate = float((self._count * (margins.table / margins.total - margins.expect(centred))).sum())
         # What a query's group moves of e in its stratum, and what a result's group does.
-        self._by_query = _divide(np.asarray(cells @ (result @ self._count.T)), across)
-        self._by_item = _divide(np.asarray(cells.T @ (self._asked @ self._count)), towards)
-        chance = float((across[:, None] * self._asked * self._by_query).sum()) / self._total
-        self.estimate = value / self._total - chance
-        asking = (self._asked * self._by_query).sum(axis=1)
-        finding = (self._found * self._by_item).sum(axis=1)
+        self._by_query = divide(np.asarray(margins.cells @ (result @ self._count.T)), margins.across)
+        self._by_item = divide(np.asarray(margins.cells.T @ (self._asked @ self._count)), margins.towards)
         # Of a result's residual: what is the same for all of its query's stratum, and of its own.
-        self._less = asking, finding if centred else np.zeros(size)
-        self._centred = centred
-        expected = float((towards * finding).sum()) / self._total
-        self._centre = value / self._total - expected
+        self._less = (self._asked * self._by_query).sum(axis=1), (self._found * self._by_item).sum(axis=1)
+        expected = float((margins.towards * self._less[1]).sum()) / self._total
+        self._centre = float((self._count * margins.table).sum()) / self._total - expected
         self.squares, self.influence = self._gather()
         if not centred:
-            pull = -towards[:, None] / self._total * self._by_item
-            if self._finding is None:
-                pull = pull.sum(axis=0, keepdims=True)
-                strata, catalogue = np.zeros(len(groups.codes), dtype=np.int64), catalogue[:1]
-            moved = pull - (pull * catalogue).sum(axis=1, keepdims=True)
-            self.influence[: search.items] += moved[strata, groups.codes] / np.bincount(strata)[strata]
+            self.influence[: pairs.retrieval.items] += self._move_catalogue(margins)
         if pairs.units is not None:
-            nodes, first = np.arange(len(self.influence)), search.items if pairs.apart else 0
+            nodes, first = np.arange(len(self.influence)), pairs.retrieval.items if pairs.apart else 0
             nodes[first : first + len(pairs.units)] = first + pairs.units
             self.influence = np.bincount(nodes, self.influence).astype(np.float64)
 
-    def _places(self, rows: Integers, items: Integers) -> tuple[Integers, Integers]:
-        """Strata of the query and of the result."""
-        one = self._asking[rows]
-        return one, one if self._finding is None else self._finding[items]
+    def _move_catalogue(self, margins: Margins) -> Floats:
+        """Influence of each item through the share of its group in the catalogue, or in its stratum of it."""
+        pull, shares = -margins.towards[:, None] / self._total * self._by_item, margins.catalogue
+        strata, codes = self.pairs.strata_numbers, self.pairs.item_groups.codes
+        if self.pairs.apart:
+            pull, shares, strata = pull.sum(axis=0, keepdims=True), shares[:1], np.zeros(len(codes), dtype=np.int64)
+        moved = pull - (pull * shares).sum(axis=1, keepdims=True)
+        influence: Floats = moved[strata, codes] / np.bincount(strata)[strata]
+        return influence
 
     def _residuals(self, rows: Integers, items: Integers, values: Floats) -> Floats:
         asked, found = self.pairs.query_groups.codes[rows], self.pairs.item_groups.codes[items]
-        one, other = self._places(rows, items)
+        one, other = self.pairs.places(rows, items)
         gaps: Floats = self._count[asked, found] - self._centre
         gaps -= self._by_query[one, asked] - self._less[0][one]
         if self._centred:
@@ -247,13 +157,3 @@ class _Linearised:
             np.add.at(influence, rows + items if queries is None else queries[rows], residuals)
             np.add.at(influence, found, residuals)
         return squares, influence
-
-
-def _share(counts: Floats) -> Floats:
-    """Shares of the groups in each stratum (S, G); 0 where there is nothing."""
-    return _divide(counts, counts.sum(axis=1))
-
-
-def _divide(sums: Floats, by: Floats) -> Floats:
-    """Rows (S, G) divided by their own number (S,); 0 where it is 0."""
-    return np.divide(sums, by[:, None], out=np.zeros(sums.shape), where=by[:, None] > 0)

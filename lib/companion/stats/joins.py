@@ -1,18 +1,24 @@
 """Do results track the group of the query? Counts of query and result in one group, over all relabellings at once.
 
-The **centred join count** is C = S - e, e = sum over groups of alpha phi: S is the share of results in the query's
-group, alpha the share of results whose query is in each group, phi the share of results that are in it themselves. It
-is the numerator of assortativity and of Cohen's kappa. Like S it grows with dependence, by b (1 - sum of alpha^2) when
-a share b of results is drawn from the query's group; unlike S it does not move when popular items happen to be in one
-group, or when one group asks more often than others. Where all items ask alike, alpha are the shares of the catalogue.
+The **centred join count** is C = S - e: S is the share of results in the query's group, and e is what the margins alone
+make of it, the sum over groups of alpha phi, where alpha is the share of results whose query is in each group and phi
+the share of results that are in it themselves. It is the numerator of assortativity and of Cohen's kappa. Like S it
+grows with dependence, by b (1 - sum of alpha^2) when a share b of results is drawn from the query's group; unlike S it
+does not move when popular items happen to be in one group, or when one group asks more often than others.
+
+A query is not among its own results. So a query of group g finds g less often, by x (1 - phi_g), and other groups h
+more often, by x phi_h, where x = phi_g / (n_g - phi_g) is what one of the n_g things of g has on average, and phi is
+raised by what the queries themselves do not add to it. With this in e, C is near 0 without dependence whatever the
+margins are, and its mean over relabellings need not be taken off.
 
 Where labels are exchanged inside strata only, alpha are those of the query's stratum and phi those of the result's (of
-the query's, where queries are no items), and e is the mean over results: what strata explain is no dependence.
+the query's, where queries are no items), and e is the mean over results: what strata explain is no dependence. Where
+things share a label in blocks, a result in the block of its query is a match whatever the labels are: leave it out of
+the retrieval (`Retrieval.leave_out`); then n_g counts blocks.
 
-Its p compares C less its mean over relabellings, divided by sqrt(V), where V = e + e^2 - sum of alpha phi (alpha +
-phi), the variance that C has with these margins (Fleiss, Cohen and Everitt 1969), on average over pairs of strata.
-Popular groups make the margins of the observed labels unlike those of relabellings; without this scale p would be too
-small.
+Its p compares C divided by sqrt(V), where V = e + e^2 - sum of alpha phi (alpha + phi), the variance that C has with
+these margins (Fleiss, Cohen and Everitt 1969), on average over pairs of strata. Popular groups make the margins of the
+observed labels unlike those of relabellings; without this scale p would be too small.
 Reconstruction of arXiv 1909.06429, whose full text was not available.
 """
 
@@ -26,7 +32,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from companion.errors import CompanionError
-from companion.stats.relabelling import WORD, Relabelling, Words, count_bits
+from companion.stats.margins import Pairs, include_query, share_of_one
+from companion.stats.relabelling import WORD, Exchange, Relabelling, Words, count_bits
 from companion.stats.retrieval import Groups, Integers, Retrieval
 
 BATCH = 16
@@ -53,6 +60,7 @@ class Joins:
         asked: (draws, R, S, G) results whose query is in each group, by stratum of the query.
         cells: for each run (S, S) results by stratum of the query and of the result.
         labelled: (draws, S, G) items in each group.
+        units: (draws, S, G) the same of blocks; ``None`` where a query may be among its own results.
         table: (draws, R, G, G) results by group of the query and of the item, where it was asked for.
     """
 
@@ -61,6 +69,7 @@ class Joins:
     asked: Integers
     cells: list[sparse.csr_array]
     labelled: Integers
+    units: Integers | None = None
     table: Integers | None = None
 
     def weigh(self, weights: Floats) -> "Weighted":
@@ -70,7 +79,7 @@ class Joins:
         cells = weights[0] * self.cells[0]
         for weight, each in zip(weights[1:], self.cells[1:], strict=True):
             cells = cells + weight * each
-        return Weighted(matches, found, asked, cells, self.labelled, table)
+        return Weighted(matches, found, asked, cells, self.labelled, self.units, table)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class Weighted:
     asked: Floats
     cells: sparse.csr_array
     labelled: Integers
+    units: Integers | None = None
     table: Floats | None = None
 
     @cached_property
@@ -97,25 +107,34 @@ class Weighted:
     @property
     def excess(self) -> Floats:
         """Delta (draws,): S less the share that draws from the catalogue, or from strata of it, would give."""
-        return self.same_share - self._chance(_share(self.asked), _share(self.labelled))
+        return self.same_share - self._expect(centred=False)
 
-    @property
+    @cached_property
     def centred(self) -> Floats:
         """C (draws,): the centred join count."""
-        return self.same_share - self._chance(_share(self.asked), _share(self.found))
+        return self.same_share - self._expect(centred=True)
 
-    def standardize(self, mean: float) -> Floats:
-        """(draws,): C less its ``mean`` over relabellings, in units of what the margins alone let it vary.
-
-        It is 0 where they let it not vary at all.
-        """
+    @cached_property
+    def standardized(self) -> Floats:
+        """(draws,): C in units of what the margins alone let it vary; 0 where they let it not vary at all."""
         asked, found = _share(self.asked), _share(self.found)
-        number = asked.shape[2]
         variance = self._chance(asked, found) - self._chance(asked**2, found) - self._chance(asked, found**2)
-        for group in range(number):
+        for group in range(asked.shape[2]):
             variance += self._chance(asked * asked[:, :, [group]], found * found[:, :, [group]])
         spread = np.sqrt(np.maximum(variance, 0))
-        return np.divide(self.centred - mean, spread, where=spread > 1e-6, out=np.zeros_like(spread))
+        return np.divide(self.centred, spread, where=spread > 1e-6, out=np.zeros_like(spread))
+
+    def _expect(self, centred: bool) -> Floats:
+        """e (draws,), from who asks and the groups' shares among results or in the catalogue."""
+        asked, shares = _share(self.asked), _share(self.found if centred else self.labelled)
+        if self.units is None:
+            return self._chance(asked, shares)
+        one, inside = share_of_one(shares, self.units), self.cells.diagonal()
+        absent = (asked * one * (1 - shares)).sum(axis=2) @ inside / self.total
+        if centred:
+            towards = np.maximum(np.asarray(self.cells.sum(axis=0)).ravel(), 1e-300)
+            shares = shares + include_query(asked, shares, one, inside / towards)
+        return self._chance(asked, shares) - absent
 
     def _chance(self, asked: Floats, found: Floats) -> Floats:
         """(draws,): mean over results of the sum of asked x found, those of their strata (draws, S, G)."""
@@ -201,7 +220,10 @@ def count_joins(
         )
     strata = _number_strata(relabelling.exchange.strata, retrieval.nodes)
     runs = [_Run(retrieval, strata, start, end) for start, end in zip([0, *ends], ends, strict=False)]
-    parts: dict[str, list[Integers]] = {name: [] for name in ("matches", "found", "asked", "labelled", "table")}
+    parts: dict[str, list[Integers]] = {
+        name: [] for name in ("matches", "found", "asked", "labelled", "units", "table")
+    }
+    units = _count_labels(*relabelling.units) if item_groups is None else None
     batch = _choose_batch(len(groups.codes), len(runs) * groups.number * (int(strata.max()) + 1))
     counted = 0
     while counted < draws + 1:
@@ -220,16 +242,17 @@ def count_joins(
             by_run = [np.broadcast_to(run.count_found(item_groups), labelled.shape) for run in runs]
             labelled = np.broadcast_to(item_groups.sizes, labelled.shape)
         parts["labelled"].append(labelled)
+        if units is not None:
+            parts["units"].append(np.broadcast_to(units, labelled.shape))
         parts["found"].append(np.stack(by_run, axis=1))
         if table:
             tables = [run.count_table(labels, results, groups.number) for run in runs]
             parts["table"].append(np.stack(tables, axis=1))
         counted += size
     whole = {name: np.concatenate(each) for name, each in parts.items() if each}
-    counts = _complete(whole["table"], whole["found"].sum(axis=2), whole["asked"].sum(axis=2)) if table else None
-    return Joins(
-        whole["matches"], whole["found"], whole["asked"], [run.cells for run in runs], whole["labelled"], counts
-    )
+    found, asked, cells = whole["found"], whole["asked"], [run.cells for run in runs]
+    counts = _complete(whole["table"], found.sum(axis=2), asked.sum(axis=2)) if table else None
+    return Joins(whole["matches"], found, asked, cells, whole["labelled"], whole.get("units"), counts)
 
 
 def _number_strata(strata: Integers | None, count: int) -> Integers:
@@ -423,7 +446,6 @@ def draw_joins(
     relabelling: Relabelling,
     runs: Sequence[int],
     weights: Floats,
-    means: Floats,
     most: int = 9_999,
     enough: int | None = 20,
     item_groups: Groups | None = None,
@@ -438,7 +460,6 @@ def draw_joins(
 
     Args:
         runs, weights: growing numbers of ranks, and (D, len(runs)) weight of the ranks up to each (see `Joins.weigh`).
-        means: (D,) mean of C over all relabellings (see `expected`).
 
     Raises CompanionError as `count_joins`.
     """
@@ -451,8 +472,7 @@ def draw_joins(
         joins = count_joins(retrieval, groups, relabelling, size - 1, runs, item_groups)
         weighed = [joins.weigh(each) for each in weights]
         values = np.concatenate([values, np.stack([each.centred for each in weighed], axis=1)])
-        fresh = [each.standardize(float(mean)) for each, mean in zip(weighed, means, strict=True)]
-        scaled = np.concatenate([scaled, np.stack(fresh, axis=1)])
+        scaled = np.concatenate([scaled, np.stack([each.standardized for each in weighed], axis=1)])
         if not (enough and len(distances)):
             apart = np.stack([each.parity_distance for each in weighed], axis=1)
             distances = np.concatenate([distances, apart])[: most + 1]
@@ -475,6 +495,16 @@ def draw_joins(
         len(distances) - 1,
         np.full(len(weights), np.nan) if fixed else distances[1:].mean(axis=0),
     )
+
+
+def relabel(pairs: Pairs, draws: int, generator: np.random.Generator) -> Drawn:
+    """C at all ranks, of the labels as they are and of ``draws`` relabellings inside strata and blocks of ``pairs``.
+
+    Raises CompanionError as `Relabelling`.
+    """
+    depth, fixed = pairs.retrieval.results.shape[1], pairs.item_groups if pairs.apart else None
+    relabelling = Relabelling(pairs.labelled, Exchange(pairs.strata, pairs.blocks), generator)
+    return draw_joins(pairs.retrieval, pairs.labelled, relabelling, [depth], np.ones((1, 1)), draws, None, fixed)
 
 
 def _is_clear(values: Floats, enough: int) -> bool:

@@ -114,6 +114,12 @@ class Relabelling:
             raise CompanionError(f"the attribute is constant inside every stratum{of}: nothing can be exchanged")
         self._drawn = False
 
+    @property
+    def units(self) -> tuple[Groups, Integers]:
+        """Labels and strata, as numbers from 0, of what is exchanged: single things, or blocks."""
+        order = np.argsort(self._order)
+        return Groups(self._labels[order].astype(np.int64), self.groups.number), self._place
+
     def draw(self, words: int) -> Words:
         """The next 64 x ``words`` draws as (n, P, words): P bits tell the groups apart, the lowest first."""
         draws, bits = words * WORD, int(self.groups.number - 1).bit_length()

@@ -47,6 +47,11 @@ class Retrieval:
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
             raise CompanionError("an item is found twice for one query: leave the second out")
 
+    def leave_out(self, blocks: Integers) -> "Retrieval":
+        """The same without results in the block of their query; ``blocks`` (N,) of the items, which are queries."""
+        own = blocks[self.queries]
+        return Retrieval(np.where(blocks[self.results] == own[:, None], -1, self.results), self.items, self.queries)
+
     @property
     def nodes(self) -> int:
         """Number of things that carry a label: the items or, where queries are no items, the queries."""

@@ -39,7 +39,7 @@ class Audit:
         by_k: C of all groups and of each against the rest, per K, with intervals.
         plan: the bias that would have been found four times in five, and the size needed for a wanted one.
         by_relevance, change: the same by relevance and against a baseline; ``None`` where not asked for.
-        null: attribute to C over relabellings at the largest K, the observed one first, less its mean.
+        null: attribute to C over relabellings at the largest K, the observed one first.
         notes, warnings: sentences on what was done, and on what a reader should doubt.
     """
 
@@ -122,7 +122,7 @@ def audit(
         _stack(part.plan for part in parts),
         levels,
         change,
-        {part.case.name: part.drawn.values[:, -1] - part.mean[-1] for part in parts},
+        {part.case.name: part.drawn.values[:, -1] for part in parts},
         tuple(notes),
         tuple(doubts),
     )

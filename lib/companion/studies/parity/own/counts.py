@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.errors import CompanionError
-from companion.stats.dyadic import Pairs
-from companion.stats.expected import count_pairs
 from companion.stats.joins import Drawn, draw_joins
+from companion.stats.margins import Margins, Pairs
 from companion.stats.relabelling import Exchange, Relabelling, split_by_size
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.own.attributes import Attribute
@@ -30,6 +29,7 @@ class Case:
         groups: of what is relabelled: the items or, where queries are no items, the queries.
         item_groups: of the items where these are not relabelled, else ``None``.
         left_out: number of items and of queries without the attribute, and of results of or for one.
+        in_block: number of results in the block of their query, which are left out too.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Case:
     item_groups: Groups | None
     exchange: Exchange
     left_out: tuple[int, int, int] = (0, 0, 0)
+    in_block: int = 0
 
     @property
     def queries(self) -> Groups:
@@ -55,21 +56,6 @@ class Case:
     def pairs(self) -> Pairs:
         """What an interval is made from."""
         return Pairs(self.retrieval, self.items, self.queries, self.exchange.blocks, self.exchange.strata)
-
-    @property
-    def room(self) -> float:
-        """What a bias of 1 adds to C: 1 less the squared shares of the queries' groups, in their stratum on average."""
-        place = np.zeros(len(self.groups.codes), dtype=np.int64)
-        if self.exchange.strata is not None:
-            place = np.unique(self.exchange.strata, return_inverse=True)[1]
-        if self.retrieval.queries is not None:
-            place = place[self.retrieval.queries]
-        number = self.groups.number
-        sizes = np.bincount(place * number + self.queries.codes, minlength=(int(place.max()) + 1) * number)
-        by_stratum = sizes.reshape(-1, number)
-        total = by_stratum.sum(axis=1)
-        squares = np.divide(np.square(by_stratum).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
-        return float(1 - squares.sum() / total.sum())
 
     def against_rest(self, group: int) -> "Case":
         """One group against all others together."""
@@ -107,19 +93,24 @@ def make_case(ranking: Ranking, item: Attribute, query: Attribute | None, exchan
     exchanged = np.flatnonzero(known) if query is None else ranking.queries[rows]
     queries = number[ranking.queries[rows]] if query is None else None
     strata, blocks = (None if each is None else each[exchanged] for each in (exchange.strata, exchange.blocks))
+    left = (int((~known).sum()), int((~rows).sum()), int((ranking.results >= 0).sum() - (results >= 0).sum()))
+    # Whole numbers of 32 bits are enough, and half the memory.
+    whole = retrieval = Retrieval(cast(Integers, results), int(known.sum()), cast(Integers | None, queries))
     if blocks is not None:
         by_size = split_by_size(blocks, strata)
         strata = by_size if strata is not None or by_size.any() else None
-    left = (int((~known).sum()), int((~rows).sum()), int((ranking.results >= 0).sum() - (results >= 0).sum()))
+        retrieval = whole if query is not None else whole.leave_out(blocks)
+        if not (retrieval.results >= 0).any():
+            raise CompanionError("Every result is in the block of its query, and would match whatever the labels are.")
     return Case(
         item.name,
         item.labels,
-        # Whole numbers of 32 bits are enough, and half the memory.
-        Retrieval(cast(Integers, results), int(known.sum()), cast(Integers | None, queries)),
+        retrieval,
         groups,
         None if query is None else labelled,
         Exchange(strata, blocks),
         left,
+        int((whole.results >= 0).sum() - (retrieval.results >= 0).sum()),
     )
 
 
@@ -130,13 +121,11 @@ def rank_weights(depths: tuple[int, ...], kind: str) -> Floats:
     return np.stack([np.where(ranks <= depth, discount, 0.0) for depth in depths])
 
 
-def draw_counts(
-    case: Case, depths: tuple[int, ...], kind: str, means: Sequence[float], draws: int, seed: Sequence[int]
-) -> Drawn:
+def draw_counts(case: Case, depths: tuple[int, ...], kind: str, draws: int, seed: Sequence[int]) -> Drawn:
     """Relabel up to ``draws`` times; two calls with one seed and the same groups draw the same labels.
 
     Up to ``LARGE`` labels all draws are made. Above, they stop when twenty are as large as the observed one at every
-    depth. ``means`` are of C at each depth. Raises CompanionError as `Relabelling`.
+    depth. Raises CompanionError as `Relabelling`.
     """
     relabelling = Relabelling(case.groups, case.exchange, np.random.default_rng(seed))
     weights = rank_weights(depths, kind)
@@ -144,13 +133,12 @@ def draw_counts(
     runs = depths if kind == "none" else tuple(range(1, depths[-1] + 1))
     enough = None if len(case.groups.codes) <= LARGE else 20
     by_run = weights[:, np.array(runs) - 1]
-    centred = np.array(means)
-    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, centred, draws, enough, case.item_groups)
+    return draw_joins(case.retrieval, case.groups, relabelling, runs, by_run, draws, enough, case.item_groups)
 
 
 def measure_hubs(case: Case, weights: Floats, number: int = 10) -> tuple[float, float]:
     """Share of the results, and of C, of the ``number`` items that are returned most."""
-    shares = count_pairs(case.pairs, weights)
+    shares = Margins(case.pairs, weights).table
     shares /= shares.sum()
     asking, found_shares = shares.sum(axis=1), shares.sum(axis=0)
     degree, carried = np.zeros(case.retrieval.items), np.zeros(case.retrieval.items)

@@ -34,7 +34,7 @@ def plot_null(found: Audit, note: str) -> Figure:
         reach = 1.1 * np.abs(values).max() or 1.0
         axes.set(xlim=(-reach, reach), title=one_line(name), yticks=())
         axes.locator_params(axis="x", nbins=4)
-    panels.hide_unused(grid.flat, len(found.null), columns, "C less its mean")
+    panels.hide_unused(grid.flat, len(found.null), columns, "C")
     return fix_layout(figure)
 
 
@@ -103,7 +103,7 @@ def plot_depths(found: Audit, note: str) -> Figure:
         axes.set_title(one_line(name))
     panels.hide_unused(grid.flat, len(parts), columns, "K")
     for axes in grid[:, 0]:
-        axes.set_ylabel("C less its mean")
+        axes.set_ylabel("C")
     return fix_layout(figure)
 
 

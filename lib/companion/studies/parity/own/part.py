@@ -12,8 +12,8 @@ from scipy.stats import chi2_contingency
 from companion.stats.detectable import bias_from_spread, catalogue_needed
 from companion.stats.dyadic import estimate_cell, estimate_centred, estimate_change, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
-from companion.stats.expected import count_pairs, expect_joins
 from companion.stats.joins import Drawn
+from companion.stats.margins import Margins
 from companion.stats.paired import holm
 from companion.stats.relabelling import Exchange
 from companion.stats.verdict import verdict
@@ -51,17 +51,20 @@ class Part:
         self.weights = rank_weights(self.depths, self.given.weights)
         # One seed per attribute, whatever others are audited beside it.
         self.seed = [self.given.seed, zlib.crc32(item.name.encode())]
-        self.expected = [expect_joins(self.case.pairs, each) for each in self.weights]
-        self.mean = np.array([each.centred for each in self.expected])
-        self.drawn = self._draw(self.case, self.depths, self.mean.tolist())
-        self.observed = count_pairs(self.case.pairs, self.weights[-1])
-        self.centred = [self._estimate(self.case, *each) for each in zip(self.weights, self.mean, strict=True)]
+        self.margins = [Margins(self.case.pairs, each) for each in self.weights]
+        self.drawn = self._draw(self.case, self.depths)
+        self.centred = [self._estimate(self.case, each) for each in self.weights]
 
-    def _draw(self, case: Case, depths: tuple[int, ...], means: Sequence[float]) -> Drawn:
-        return draw_counts(case, depths, self.given.weights, means, self.given.draws, self.seed)
+    def _draw(self, case: Case, depths: tuple[int, ...]) -> Drawn:
+        return draw_counts(case, depths, self.given.weights, self.given.draws, self.seed)
 
-    def _estimate(self, case: Case, weights: NDArray[np.float64], mean: float) -> Estimate:
-        return estimate_centred(case.pairs, weights, mean, self.given.level)
+    def _estimate(self, case: Case, weights: NDArray[np.float64]) -> Estimate:
+        return estimate_centred(case.pairs, weights, self.given.level)
+
+    def _expect(self, place: int) -> NDArray[np.float64]:
+        """(G, G) results that the margins alone make, at a depth."""
+        margins = self.margins[place]
+        return margins.expect() * margins.total
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -69,8 +72,7 @@ class Part:
         made = []
         for place, depth in enumerate(self.depths):
             one = self.centred[place]
-            excess = self.expected[place].excess
-            other = estimate_excess(self.case.pairs, self.weights[place], excess, self.given.level)
+            other = estimate_excess(self.case.pairs, self.weights[place], self.given.level)
             counted = int((self.case.retrieval.results[:, :depth] >= 0).sum())
             size = {"k": depth, "n_queries": len(self.case.retrieval.results), "n_results": counted}
             made.append(
@@ -91,14 +93,17 @@ class Part:
         name, labels, margin = self.case.name, self.case.labels, self.given.margin
         if margin is None or verdict(self.centred[place], "equivalent", margin) != "supported":
             return False, ""
-        table = self.expected[place].table
-        if (least := min(np.trace(table), table.sum() - np.trace(table))) < FEW:
-            return False, f"{name}: only {least:.1f} results are expected in or out of the query's group; too few."
+        table = self._expect(place)
+        least = float(min(*np.diag(table), table.sum() - np.trace(table)))
+        if least < FEW:
+            return False, (
+                f"{name}: only {least:.1f} results are expected within a group, or outside of the query's; too few to "
+                "show equivalence."
+            )
         if len(labels) > SHOWN_GROUPS:
             return True, f"{name}: of so many groups equivalence speaks of results in the query's own group alone."
         for cell in np.ndindex(table.shape if len(labels) > 2 else (0,)):
-            mean = float(self.expected[place].gaps[cell])
-            one = estimate_cell(self.case.pairs, self.weights[place], cell, mean, self.given.level)
+            one = estimate_cell(self.case.pairs, self.weights[place], cell, self.given.level)
             if verdict(one, "equivalent", margin) != "supported":
                 return False, (
                     f"{name}: C lies inside the margin, but the share of results that are {labels[cell[1]]} for "
@@ -117,7 +122,7 @@ class Part:
     @property
     def by_group(self) -> pd.DataFrame:
         """T2: observed over expected results; of many groups the own one alone."""
-        observed, expected = self.observed, self.expected[-1].table
+        observed, expected = self.margins[-1].table, self._expect(-1)
         labels = self.case.labels
         chosen = [
             (one, other)
@@ -140,30 +145,30 @@ class Part:
 
     @property
     def by_k(self) -> pd.DataFrame:
-        """F3: C less its mean at each depth, of all groups and of each against the rest."""
+        """F3: C at each depth, of all groups and of each against the rest."""
         labels = self.case.labels if 2 < len(self.case.labels) <= SHOWN_GROUPS else ()
         found = [("all groups", depth, one) for depth, one in zip(self.depths, self.centred, strict=True)]
         for group, label in enumerate(labels):
             case = self.case.against_rest(group)
             for depth, weights in zip(self.depths, self.weights, strict=True):
-                mean = expect_joins(case.pairs, weights).centred
-                found.append((label, depth, self._estimate(case, weights, mean)))
+                found.append((label, depth, self._estimate(case, weights)))
         rows = [{"group": label, "k": depth} | as_columns(one, "centred") for label, depth, one in found]
         return pd.DataFrame(rows).assign(attribute=self.case.name)
 
     @property
     def plan(self) -> pd.DataFrame:
         """T3: what could have been found with this many queries and results."""
-        retrieval, room = self.case.retrieval, self.case.room
+        retrieval = self.case.retrieval
         mutual = np.nan if retrieval.queries is None else retrieval.reciprocity
         spread = self.drawn.values[1:].std(axis=0)
-        # The share of results that, drawn from the query's own group, would give the C that was seen.
-        bias = (self.drawn.values[0] - self.mean) / room
         size = {"n_queries": len(retrieval.results), "n_items": retrieval.items, "reciprocity": mutual}
         made = []
         for place, depth in enumerate(self.depths):
-            least = bias_from_spread(spread[place], room)
-            row = {"attribute": self.case.name, "k": depth, **size, "bias": bias[place], "detectable": least}
+            # The share of results that, drawn from the query's own group, would give the C that was seen.
+            room = self.margins[place].room
+            bias = self.drawn.values[0, place] / room if room > 0 else np.nan
+            least = bias_from_spread(spread[place], room) if room > 0 else np.nan
+            row = {"attribute": self.case.name, "k": depth, **size, "bias": bias, "detectable": least}
             made.append(row | size_columns(retrieval.items, least, self.given.wanted))
         return pd.DataFrame(made)
 
@@ -176,9 +181,8 @@ class Part:
             counted = int((case.retrieval.results >= 0).sum())
             row = {"attribute": self.case.name, "relevance": label, "n_results": counted}
             if counted:
-                mean = expect_joins(case.pairs, self.weights[-1]).centred
-                drawn = self._draw(case, self.depths[-1:], [mean])
-                one = self._estimate(case, self.weights[-1], mean)
+                drawn = self._draw(case, self.depths[-1:])
+                one = self._estimate(case, self.weights[-1])
                 row |= as_columns(one, "centred") | {"p": drawn.p[0], "draws": int(drawn.draws[0])}
             made.append(row)
         frame = pd.DataFrame(made)
@@ -186,16 +190,13 @@ class Part:
         return frame
 
     def change(self, before: Ranking) -> pd.DataFrame:
-        """C less that of the baseline at each depth, each less its mean over the same relabellings."""
+        """C less that of the baseline at each depth."""
         old = make_case(before, self.item, self.query, self.whole)
         made = []
         for place, depth in enumerate(self.depths):
-            mean = expect_joins(old.pairs, self.weights[place]).centred
-            then = self._estimate(old, self.weights[place], mean)
-            moved = estimate_change(
-                self.case.pairs, old.pairs, self.weights[place], self.mean[place] - mean, self.given.level
-            )
-            now = float(self.drawn.values[0, place] - self.mean[place])
+            then = self._estimate(old, self.weights[place])
+            moved = estimate_change(self.case.pairs, old.pairs, self.weights[place], self.given.level)
+            now = self.centred[place].estimate
             told = {"greater": "more dependent", "less": "less dependent"}
             said = [word for claim, word in told.items() if verdict(moved, claim) == "supported"]  # type: ignore[arg-type]
             row = {"attribute": self.case.name, "k": depth, "baseline": then.estimate, "now": now}
@@ -212,13 +213,18 @@ class Part:
                 f"{self.case.name}: {items:,} items and {queries:,} queries without it are left out, with "
                 f"{results:,} results."
             )
+        if self.case.in_block:
+            said.append(
+                f"{self.case.name}: {self.case.in_block:,} results in the block of their query are left out, since "
+                "they match whatever the labels are."
+            )
         return said
 
     @property
     def doubts(self) -> list[str]:
         """What may mislead: rare groups, queries unlike the catalogue, blocks of uneven size, popular items, gaps."""
         said, name = [], self.case.name
-        own = np.diag(self.expected[-1].table)
+        own = np.diag(self._expect(-1))
         rare = own.argmin()
         if (least := own[rare]) < FEW:
             said.append(
@@ -228,7 +234,7 @@ class Part:
             said.append(f"{name}: results avoid the group of their query (C below 0), which p does not look for.")
         said += [*filter(None, [why for _, why in self._equivalence])][:1] + self._doubt_block_sizes()
         share, carried = measure_hubs(self.case, self.weights[-1])
-        strong = abs(self.drawn.values[0, -1] - self.mean[-1]) > 2 * self.drawn.values[1:, -1].std()
+        strong = abs(self.drawn.values[0, -1]) > 2 * self.drawn.values[1:, -1].std()
         if strong and self.case.retrieval.items > 100 and carried > 0.25:
             said.append(
                 f"{name}: the ten items that are returned most hold {share:.0%} of the results and {carried:.0%} of C; "
@@ -256,9 +262,9 @@ class Part:
         ]
 
 
-def size_columns(items: int, bias: float, wanted: Sequence[float]) -> dict[str, int]:
+def size_columns(items: int, bias: float, wanted: Sequence[float]) -> dict[str, float]:
     """How large the catalogue would have to be to reveal each wanted bias, if ``items`` reveal ``bias``."""
-    return {f"items_for_{one:g}": catalogue_needed(items, bias, one) for one in wanted}
+    return {f"items_for_{one:g}": catalogue_needed(items, bias, one) if bias >= 0 else np.nan for one in wanted}
 
 
 def _doubt_missing(name: str, attribute: Attribute, strata: NDArray[np.int64]) -> list[str]:

@@ -60,10 +60,10 @@ def describe(found: Audit, name: str) -> str:
     notes = {
         "T0_reading": "Doubts are reasons to look again; they change no number.",
         "T1_overall": (
-            "Delta and C less their mean over relabellings. Intervals: 95 % dyadic-robust t, an item's results taken "
-            "together, not adjusted. p: one-sided, like attracts like, from relabellings, which are compared in units "
-            "of the spread that the groups' shares among queries and results allow; p (all K and attributes): the "
-            f"largest over K, then Holm. {CAUSE}"
+            "Delta compares with the catalogue, so it also grows where one group is popular; C does not. Intervals: "
+            "95 %, not adjusted; they take together all results of an item (dyadic-robust t). p: one-sided, like "
+            "attracts like, from relabellings, by C over its standard deviation under these shares of groups; p (all K "
+            f"and attributes): the largest over K, then Holm. {CAUSE}"
         ),
         "T1b_parity": (
             "Another question than T1: items of one group may be returned more often, whoever asks. Distance: half the "
@@ -71,7 +71,8 @@ def describe(found: Audit, name: str) -> str:
             "as over relabellings. p: from relabellings of the items; none where queries are no items; p (all K and "
             "attributes): Holm."
         ),
-        "T2_groups": "Expected: the mean when labels are exchanged; of more than 12 groups only each with itself.",
+        "T2_groups": "Expected: from how often each group asks and is returned, if these were independent. Of more "
+        "than 12 groups, only each with itself is shown.",
         "T3_plan": (
             "A bias b draws a share b of the results from the query's own group; b* would have been found four times "
             "in five, smaller ones less often. Sizes are items of a catalogue of the same kind, every item a query."

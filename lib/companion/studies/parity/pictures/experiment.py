@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from companion.models.neighbours import find_neighbours
 from companion.origin import describe_origin
 from companion.runs.log import report_progress
-from companion.stats.dyadic import Pairs
-from companion.stats.expected import count_pairs, expect_joins, relabel
+from companion.stats.dyadic import estimate_excess
+from companion.stats.joins import relabel
+from companion.stats.margins import Pairs
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.erase import fit_class_means, fit_leace
@@ -63,7 +64,7 @@ class PictureSpec:
     weights: str
     drawings: str
     seed: int
-    result_version: int = 2
+    result_version: int = 3
 
     def __str__(self) -> str:
         tied = f", confounding {self.confounding:g}" if self.confounding else ""
@@ -166,7 +167,7 @@ def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: 
 
 
 def search_subsets(vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
-    """Delta less its mean over relabellings, and p, of each catalogue in which every design occurs once."""
+    """Delta, and p, of each catalogue in which every design occurs once."""
     designs, found = int(drawn.kind.max()) + 1, []
     for subset in range(spec.labellings):
         generator = np.random.default_rng([spec.seed, subset])
@@ -176,29 +177,22 @@ def search_subsets(vectors: NDArray[np.float64], drawn: Embedded, spec: PictureS
         groups = Groups(np.unique(drawn.tone[rows], return_inverse=True)[1], len(np.unique(drawn.tone[rows])))
         retrieval = Retrieval(near, designs, np.arange(designs))
         pairs = Pairs(retrieval, groups, groups)
-        found.append((measure_excess(pairs), float(relabel(pairs, DRAWS, generator).p[0])))
+        delta = estimate_excess(pairs, np.ones(near.shape[1])).estimate
+        found.append((delta, float(relabel(pairs, DRAWS, generator).p[0])))
     delta, p = np.array(found).T
     return {"delta": delta, "p": p}
-
-
-def measure_excess(pairs: Pairs) -> float:
-    """Delta less its mean over the relabellings that ``pairs`` allow."""
-    weights = np.ones(pairs.retrieval.results.shape[1])
-    counted, expected = count_pairs(pairs, weights), expect_joins(pairs, weights)
-    shares = counted / counted.sum()
-    return float(np.trace(shares) - shares.sum(axis=1) @ pairs.item_groups.shares) - expected.excess
 
 
 def run_labellings(results: Integers, person: Integers, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
     """Delta of tones drawn at random for each person, and p by exchanging labels of photos and of persons."""
     retrieval = Retrieval(results, len(results), np.arange(len(results)))
-    found = []
+    others, weights, found = retrieval.leave_out(person), np.ones(results.shape[1]), []
     for labelling in range(spec.labellings):
         generator = np.random.default_rng([spec.seed, labelling])
         tones = draw_groups(generator, TONE_SHARES, int(person.max()) + 1)
         groups = Groups(tones.codes[person], tones.number)
-        free, by_person = Pairs(retrieval, groups, groups), Pairs(retrieval, groups, groups, person)
+        free, by_person = Pairs(retrieval, groups, groups), Pairs(others, groups, groups, person)
         p = [float(relabel(pairs, DRAWS, generator).p[0]) for pairs in (free, by_person)]
-        found.append((measure_excess(by_person), *p))
+        found.append((estimate_excess(by_person, weights).estimate, *p))
     delta, items, persons = np.array(found).T
     return {"delta": delta, "p_items": items, "p_persons": persons}

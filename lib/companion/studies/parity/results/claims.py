@@ -107,7 +107,7 @@ def decide_picture_claims(
             chosen = [one for one in tested if (one.search.spec.catalogue, one.search.variant) == (catalogue, variant)]
             found = pool_estimates([one.excess for one in chosen], family)
             n = f"{len(chosen)} \u00d7 {chosen[0].search.retrieval.items:,} pictures"
-            test = "excess share less its mean over relabellings; dyadic-robust t"
+            test = "excess share; dyadic-robust t"
         claims.append(
             _claim(
                 name,

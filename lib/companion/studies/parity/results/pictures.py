@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from companion.runs.store import Record
-from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
+from companion.stats.dyadic import estimate_centred, estimate_excess
 from companion.stats.estimate import Estimate, as_columns
-from companion.stats.expected import expect_joins, relabel
+from companion.stats.joins import relabel
+from companion.stats.margins import Pairs
 from companion.stats.paired import t_test
 from companion.stats.retrieval import Groups, Retrieval
 from companion.studies.parity.pictures.experiment import ERASURES, PictureSpec
@@ -63,7 +64,7 @@ def _read_searches(spec: PictureSpec, record: Record) -> list[Search]:
 
 @dataclass(frozen=True)
 class SearchEffect:
-    """Delta and C of a search, each less its mean over relabellings, with intervals, and p with its relabellings."""
+    """Delta and C of a search with intervals, and p with its relabellings."""
 
     search: Search
     excess: Estimate
@@ -83,16 +84,16 @@ def run_test(search: Search, stratified: bool, draws: int, level: float = 0.95) 
     strata = search.kind if catalogue == "persons" or stratified else None
     blocks = search.person if catalogue == "deepfashion" else None
     generator = np.random.default_rng(search.spec.seed)
-    exchanged = Pairs(search.retrieval, search.groups, search.groups, blocks, strata)
+    retrieval = search.retrieval if blocks is None else search.retrieval.leave_out(blocks)
+    exchanged = Pairs(retrieval, search.groups, search.groups, blocks, strata)
     drawn = relabel(exchanged, draws, generator)
     alike = None if catalogue == "garments" else search.person
     pairs = replace(exchanged, blocks=alike)
     weights = np.ones(search.retrieval.results.shape[1])
-    expected = expect_joins(exchanged, weights)
     return SearchEffect(
         search,
-        estimate_excess(pairs, weights, expected.excess, level),
-        estimate_centred(pairs, weights, expected.centred, level),
+        estimate_excess(pairs, weights, level),
+        estimate_centred(pairs, weights, level),
         float(drawn.p[0]),
         drawn.values[:, 0],
     )
@@ -125,7 +126,7 @@ def _names(name: str) -> tuple[str, str, str]:
 
 
 def load_subsets(study: ParityStudy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Delta less its mean over relabellings, and p, of catalogues of persons with each design once, by variant."""
+    """Delta, and p, of catalogues of persons with each design once, by variant."""
     specs = [spec for spec in study.search_specs() if spec.labellings]
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for spec, record in zip(specs, read_records(study, specs), strict=True):

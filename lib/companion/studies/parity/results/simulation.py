@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from companion.show.provenance import Provenance
 from companion.stats.detectable import detectable_bias
 from companion.stats.estimate import Estimate
-from companion.stats.expected import relabel
+from companion.stats.joins import relabel
 from companion.studies.parity.simulation.experiment import TESTS, SimulationSpec, make_catalogue, seed_generator
 from companion.studies.parity.study import ParityStudy, Spec
 from companion.studies.publish import read_records, records_origin

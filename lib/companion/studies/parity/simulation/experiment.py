@@ -1,6 +1,7 @@
 """One run of the simulation study: many made-up catalogues of one kind, each tested in every way."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +11,11 @@ from scipy import stats
 from companion.origin import describe_origin
 from companion.runs.log import report_progress
 from companion.runs.spec import spec_id
-from companion.stats.dyadic import Pairs, estimate_centred
-from companion.stats.expected import expect_joins
+from companion.stats.dyadic import estimate_centred
 from companion.stats.graphs import Graph, make_retrieval
 from companion.stats.join_moments import centred_kernel, join_moments
 from companion.stats.joins import Weighted, count_joins, permutation_p
+from companion.stats.margins import Pairs
 from companion.stats.relabelling import Exchange, Relabelling
 from companion.stats.retrieval import Groups, Integers, Retrieval
 from companion.studies.parity.simulation import naive
@@ -64,7 +65,7 @@ class SimulationSpec:
     repetitions: int
     draws: int
     seed: int
-    result_version: int = 2
+    result_version: int = 3
 
     def __str__(self) -> str:
         shares = "/".join(f"{100 * share:g}" for share in self.shares)
@@ -79,15 +80,16 @@ class Catalogue:
     groups: Groups
     exchange: Exchange
 
-    @property
-    def pairs(self) -> Pairs:
-        """What means and intervals are made from."""
-        return Pairs(self.retrieval, self.groups, self.groups, self.exchange.blocks, self.exchange.strata)
+    @cached_property
+    def counted(self) -> Retrieval:
+        """Results that are counted; those in the block of their query match whatever the labels are."""
+        blocks = self.exchange.blocks
+        return self.retrieval if blocks is None else self.retrieval.leave_out(blocks)
 
     @property
-    def mean(self) -> float:
-        """C over relabellings."""
-        return expect_joins(self.pairs, np.ones(self.retrieval.results.shape[1])).centred
+    def pairs(self) -> Pairs:
+        """What is relabelled, and what intervals are made from."""
+        return Pairs(self.counted, self.groups, self.groups, self.exchange.blocks, self.exchange.strata)
 
 
 def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -103,11 +105,10 @@ def simulate(spec: SimulationSpec) -> tuple[dict[str, NDArray[Any]], dict[str, A
         joins = count(catalogue, generator, spec.draws)
         rows.append(run_permutation_tests(catalogue, joins))
         if not spec.strength:
-            rows[-1] |= {"unrestricted": rows[-1]["centred"], **run_other_tests(catalogue, joins)}
             if not catalogue.exchange.free:
-                free = replace(catalogue, exchange=Exchange())
-                joins = count(free, generator, spec.draws, table=False)
-                rows[-1]["unrestricted"] = permutation_p(joins.standardize(free.mean))
+                catalogue = replace(catalogue, exchange=Exchange())
+                joins = count(catalogue, generator, spec.draws)
+            rows[-1] |= {"unrestricted": permutation_p(joins.standardized), **run_other_tests(catalogue, joins)}
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}, describe_origin()
 
 
@@ -147,38 +148,35 @@ def _draw_strata(generator: np.random.Generator, groups: Groups) -> Integers:
     return np.where(generator.random(len(groups.codes)) < 0.5, favourite, anywhere)
 
 
-def count(catalogue: Catalogue, generator: np.random.Generator, draws: int, table: bool = True) -> Weighted:
-    """Counts of the catalogue as it is, and relabelled; ``table`` as in `count_joins`."""
-    retrieval, groups = catalogue.retrieval, catalogue.groups
-    relabelling = Relabelling(groups, catalogue.exchange, generator)
-    return count_joins(retrieval, groups, relabelling, draws, table=table).weigh(np.ones(1))
+def count(catalogue: Catalogue, generator: np.random.Generator, draws: int) -> Weighted:
+    """Counts of the catalogue as it is, and relabelled, with the table of groups."""
+    relabelling = Relabelling(catalogue.groups, catalogue.exchange, generator)
+    return count_joins(catalogue.counted, catalogue.groups, relabelling, draws, table=True).weigh(np.ones(1))
 
 
 def run_permutation_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
-    """p of each of ``PERMUTED``, and C less its mean over relabellings with its interval."""
-    mean, retrieval = catalogue.mean, catalogue.retrieval
-    estimate = estimate_centred(catalogue.pairs, np.ones(retrieval.results.shape[1]), mean)
+    """p of each of ``PERMUTED``, and C with its interval."""
+    estimate = estimate_centred(catalogue.pairs, np.ones(catalogue.retrieval.results.shape[1]))
     return {
-        "centred": permutation_p(joins.standardize(mean)),
+        "centred": permutation_p(joins.standardized),
         "share": permutation_p(joins.same_share),
         "chi_square": permutation_p(joins.chi_square),
         "parity": permutation_p(joins.parity_distance),
         "estimate": estimate.estimate,
         "low": estimate.low,
         "high": estimate.high,
-        "reciprocity": retrieval.reciprocity,
+        "reciprocity": catalogue.retrieval.reciprocity,
     }
 
 
 def run_other_tests(catalogue: Catalogue, joins: Weighted) -> dict[str, float]:
-    """p of the tests of ``TESTS`` that need no relabelling; ``joins`` has the table of groups."""
+    """p of the tests of ``TESTS`` that need no relabelling, of a catalogue without strata or blocks."""
     retrieval, groups = catalogue.retrieval, catalogue.groups
     assert joins.table is not None
     kernel = centred_kernel(groups.shares)
     exact = join_moments(retrieval, groups, kernel)
     share = join_moments(retrieval, groups, np.eye(groups.number))
     return {
-        # Without strata, as its moments are.
         "pearson": exact.p(float((kernel * joins.table[0]).sum())),
         "normal": float(stats.norm.sf((joins.matches[0] - share.mean) / np.sqrt(share.variance))),
         "naive_chi_square": naive.chi_square_p(retrieval, groups),
