@@ -145,7 +145,7 @@ def test_a_plan_is_text_and_writes_nothing(main: Main, tmp_path: Path, capsys: p
         (("run.csv", "none.csv"), "There is no file none.csv"),
         ((*BASIC, "--attribute", "sex"), "has no column 'sex'"),
         ((*BASIC[:2], "--k", "50"), "K = 50 is more than run.csv has"),
-        ((*BASIC[:2], "third.csv"), "--k takes numbers"),
+        ((*BASIC[:2], "third.csv"), "is no number for --k; give the files before"),
         ((*BASIC, "--columns", "query"), "--columns takes role=column"),
         ((*BASIC, "--columns", "query=nothing"), "has no column 'nothing'"),
         ((*BASIC, "--stratum", "tone", "--attribute", "tone"), "constant inside every stratum"),

@@ -15,7 +15,9 @@ def read_numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def read_whole(texts: Sequence[str], option: str) -> tuple[int, ...]:
-    """Whole numbers; raises CompanionError for what is none, such as a file too many."""
+    """Whole numbers; raises CompanionError for what is none, such as a file behind them."""
+    if files := [text for text in texts[1:] if not re.fullmatch(r"[\d.,\s+-]*", text)]:
+        raise CompanionError(f"{files[0]!r} is no number for {option}; give the files before {option}.")
     numbers = read_numbers(" ".join(texts), option)
     if any(not number.is_integer() for number in numbers):
         raise CompanionError(f"{option} takes whole numbers, not {' '.join(texts)!r}.")

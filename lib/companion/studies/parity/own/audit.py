@@ -57,12 +57,19 @@ class Audit:
     @property
     def dependent(self) -> bool:
         """Whether a dependence was found at ``ALPHA``, over all attributes and depths."""
-        return bool((self.overall["p_adjusted"] <= ALPHA).any())
+        return bool(self.find("dependence"))
 
     @property
     def equivalent(self) -> bool:
-        """Whether the interval of every attribute and depth lies inside the margin."""
-        return bool(self.overall["equivalent"].all())
+        """Whether equivalence was shown of every attribute and depth."""
+        return not self.find("no-equivalence")
+
+    def find(self, what: str) -> list[str]:
+        """Attributes and depths, such as "tone at K = 5", with a ``dependence``, or with ``no-equivalence``."""
+        found = (
+            self.overall["p_adjusted"] <= ALPHA if what == "dependence" else ~self.overall["equivalent"].astype(bool)
+        )
+        return [f"{row['attribute']} at K = {row['k']}" for _, row in self.overall[found].iterrows()]
 
 
 def audit(
@@ -285,7 +292,10 @@ def _tell_options(given: Options) -> list[str]:
     if given.stratum:
         said.append(f"Labels are exchanged inside {given.stratum}, and intervals are of what is left inside it.")
     if given.margin is not None:
-        said.append(f"Equivalent: the {given.level:.0%} interval of C lies inside \u00b1{given.margin:g}.")
+        said.append(
+            f"Equivalent: the {given.level:.0%} intervals of C and, of three groups or more, of every pair of groups "
+            f"lie inside \u00b1{given.margin:g}."
+        )
     return said
 
 

@@ -23,7 +23,7 @@ from companion.studies.registry import study_names
 from companion.studies.stamp import hash_inputs, is_built, write_stamp
 
 STATE = "audit.json"
-SCHEMA = 1
+SCHEMA = 2
 FAILURES = ("dependence", "no-equivalence")
 
 
@@ -84,10 +84,14 @@ def run_audit(
     if not is_built(folder, inputs):
         _build(folder, there, before, given, state, inputs, quiet)
     told = _read_state(folder)
+    for note in told["left_out"]:
+        show_progress(quiet, note)
     for doubt in told["warnings"]:
         show_progress(quiet, f"Warning: {doubt}")
-    failed = told["dependent"] if fail_on == "dependence" else not told["equivalent"] if fail_on else False
-    return Outcome("\n".join([*told["summary"], f"{folder / 'index.html'} shows every table and figure."]), failed)
+    failed = told[fail_on] if fail_on else []
+    why = [f"Exit code 3, {fail_on}: {', '.join(failed)}."] if failed else []
+    text = "\n".join([*told["summary"], *why, f"{folder / 'index.html'} shows every table and figure."])
+    return Outcome(text, bool(failed))
 
 
 def describe_plan(items: int, shares: str, depths: tuple[int, ...], wanted: tuple[float, ...]) -> str:
@@ -103,7 +107,9 @@ def describe_plan(items: int, shares: str, depths: tuple[int, ...], wanted: tupl
             f"K = {row['k']}: a bias of {row['detectable']:.4f} is found four times in five, smaller ones less often; "
             f"{sizes}."
         )
-    return "\n".join([*lines, "Where results are returned both ways, it takes up to 1.4 times the bias."])
+    lines.append("Where results are returned both ways, it takes up to 1.4 times the bias.")
+    lines.append("Below 100 items the sizes are a guess.")
+    return "\n".join(lines)
 
 
 def _build(
@@ -130,10 +136,11 @@ def _build(
         if (file.stat().st_size, file.stat().st_mtime_ns) != before[role]:
             raise CompanionError(f"{file} changed while it was read; run again when it is whole.")
     state = state | {"commit": get_commit(), "summary": summarise(found), "warnings": found.warnings}
-    state |= {"dependent": found.dependent, "equivalent": found.equivalent}
+    state |= {"left_out": [note for note in found.notes if "left out" in note]}
+    state |= {what: found.find(what) for what in FAILURES}
     origin = Provenance("parity", folder.parent.name, (inputs,), get_commit())
     with whole_folder(folder) as working:
-        write_report(found, working, f"Do results depend on the query's attribute? {folder.name}", origin)
+        write_report(found, working, f"{folder.name}: do results depend on the query's attribute?", origin)
         write_whole(working / STATE, json.dumps(state, indent=1, ensure_ascii=False).encode())
         # What is made from a reader's own tables is kept out of commits.
         write_whole(working / ".gitignore", b"*\n")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from companion.show import panels
 from companion.show.names import Style
@@ -52,10 +53,13 @@ def plot_pairs(found: Audit, note: str) -> Figure:
     }
     lines, columns = _grid(len(shown), 2)
     most = max(map(len, shown.values()))
-    figure = new_figure(lines * (1.3 + 0.26 * most), f"{note} 1: as many as when labels are exchanged.")
+    scale = "1: as many as if query and result were independent; red: more, blue: fewer."
+    figure = new_figure(lines * (1.3 + 0.26 * most), f"{note} {scale}")
     grid = figure.subplots(lines, columns, squeeze=False)
+    ratios = np.concatenate([table.to_numpy(dtype=float).ravel() for table in shown.values()])
+    reach = max(math.log(1.5), float(np.abs(_take_logs(ratios)).max()))
     for axes, (name, table) in zip(grid.flat, shown.items(), strict=False):
-        _draw_heat(axes, table)
+        _draw_heat(axes, table, reach)
         axes.set_title(one_line(name))
         axes.set_xlabel("group of the result")
     for axes in grid.flat[len(shown) :]:
@@ -65,11 +69,15 @@ def plot_pairs(found: Audit, note: str) -> Figure:
     return fix_layout(figure)
 
 
-def _draw_heat(axes: Axes, table: pd.DataFrame) -> None:
-    """Blue below one, red above, on a scale of logarithms that reaches at least a half; every cell says its number."""
+def _take_logs(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = np.log(np.clip(np.nan_to_num(ratios, nan=1.0), 1e-3, None))
+    return logs
+
+
+def _draw_heat(axes: Axes, table: pd.DataFrame, reach: float) -> None:
+    """Blue below one, red above, on a scale of logarithms up to ``reach``; every cell says its number."""
     values = table.to_numpy(dtype=float)
-    logs = np.log(np.clip(np.nan_to_num(values, nan=1.0), 1e-3, None))
-    reach = max(math.log(1.5), float(np.abs(logs).max()))
+    logs = _take_logs(values)
     axes.imshow(logs, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
     size = 7.5 if len(table) <= 6 else 6
     for (row, column), value in np.ndenumerate(values):
@@ -115,7 +123,9 @@ def _draw_depths(axes: Axes, rows: pd.DataFrame) -> None:
         look = ALL if not place else LOOKS[(place - 1) % len(LOOKS)]
         x = np.arange(len(depths)) + 0.6 * ((place + 0.5) / len(groups) - 0.5)
         axes.vlines(x, own["centred_low"], own["centred_high"], color=look.colour, linewidth=1.3)
-        axes.plot(x, own["centred"], look.marker, color=look.colour, markersize=4, label=_shorten(group))
+        # Groups that share a colour differ in their filling.
+        inside = "white" if place > len(LOOKS) else look.colour
+        axes.plot(x, own["centred"], look.marker, color=look.colour, mfc=inside, markersize=4, label=_shorten(group))
     axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
     axes.set_xlim(-0.5, len(depths) - 0.5)
     axes.grid(axis="x", visible=False)

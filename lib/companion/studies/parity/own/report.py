@@ -39,7 +39,9 @@ def make_table(found: Audit, name: str) -> pd.DataFrame:
             [("read", note) for note in found.notes] + [("doubt", doubt) for doubt in found.warnings],
             columns=["kind", "sentence"],
         ),
-        "T1_overall": overall.drop(columns="equivalent"),
+        "T1_overall": overall[["attribute", "k", "verdict", *overall.columns.drop(["attribute", "k", "verdict"])]].drop(
+            columns="equivalent"
+        ),
         "T1b_parity": found.parity,
         "T2_groups": found.by_group,
         "T3_plan": found.plan,
@@ -104,9 +106,18 @@ def summarise(found: Audit) -> list[str]:
             f"adjusted {adjusted}. A bias of {format_number(plan['detectable'], 4)} would have been found four times "
             "in five, smaller ones less often."
         )
+        rows = found.overall[found.overall["attribute"] == row["attribute"]]
+        if len(others := rows[rows["verdict"] != row["verdict"]]):
+            told = [f"K = {one['k']}: {one['verdict']}" for _, one in others.iterrows()]
+            lines.append(f"{name}, {'; '.join(told)}.")
+    if found.change is not None:
+        for _, row in found.change.groupby("attribute", sort=False).tail(1).iterrows():
+            interval = format_interval(row["change"], row["change_low"], row["change_high"], 4)
+            name = one_line(row["attribute"])
+            lines.append(f"{name}, K = {row['k']}, against the baseline: {row['verdict']}, C by {interval}.")
     if not found.dependent and not found.overall["equivalent"].any():
         lines.append(f"p > {ALPHA} shows no independence; --margin asks whether C is small enough for that.")
-    return [*lines, CAUSE]
+    return [*lines, CAUSE] if found.dependent else lines
 
 
 def write_report(found: Audit, folder: Path, title: str, origin: Provenance) -> Path:
