@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from companion.stats.dyadic import Pairs, estimate_centred, estimate_excess
-from companion.stats.joins import count_joins, permutation_p
-from companion.stats.relabelling import Relabelling
+from companion.stats.dyadic import estimate_centred, estimate_excess
+from companion.stats.joins import permutation_p
 from companion.studies.parity.simulation.experiment import (
     SimulationSpec,
     count,
@@ -29,7 +28,7 @@ def test_p_is_uniform_where_nothing_is_to_be_found() -> None:
         spec = SimulationSpec(graph, "plain", 200, 10, (0.6, 0.4), 0.0, 1250, 639, 1)
         for repetition in range(spec.repetitions):
             generator = seed_generator(spec, repetition)
-            values.append(permutation_p(count(make_catalogue(generator, spec), generator, spec.draws).centred))
+            values.append(permutation_p(count(make_catalogue(generator, spec), generator, spec.draws).standardized))
     assert len(values) == 5000
     # p has steps of 1/640; spread over its step it is continuous.
     spread = np.array(values) - np.random.default_rng(0).random(5000) / 640
@@ -67,15 +66,8 @@ def test_intervals_hold_the_true_value(graph, share: float, strength: float, ite
     truth = strength * (1 - share**2 - (1 - share) ** 2)
     held = np.zeros(2)
     for repetition in range(spec.repetitions):
-        generator = seed_generator(spec, repetition)
-        one = make_catalogue(generator, spec)
-        relabelling = Relabelling(one.groups, one.exchange, generator)
-        joins = count_joins(one.retrieval, one.groups, relabelling, spec.draws).weigh(np.ones(1))
-        pairs, weights = Pairs(one.retrieval, one.groups, one.groups), np.ones(10)
-        found = (
-            estimate_centred(pairs, weights, float(joins.centred[1:].mean())),
-            estimate_excess(pairs, weights, float(joins.excess[1:].mean())),
-        )
+        one = make_catalogue(seed_generator(spec, repetition), spec)
+        found = (estimate(one.pairs, np.ones(10)) for estimate in (estimate_centred, estimate_excess))
         held += [each.low <= truth <= each.high for each in found]
     assert (held / spec.repetitions >= least).all(), held / spec.repetitions
 
