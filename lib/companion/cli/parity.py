@@ -51,12 +51,17 @@ def audit(
     """Test whether what your search returns depends on an attribute of the query, such as gender or skin tone."""
     from companion.studies.parity.own import asking
 
-    depths, biases = asking.read_whole([k, *(more or [])], "--k"), asking.read_numbers(wanted, "--wanted")
+    biases = asking.read_numbers(wanted, "--wanted")
     if plan:
         from companion.studies.parity.own.commands import describe_plan
 
-        typer.echo(describe_plan(plan, shares, depths, biases))
+        # Numbers after the first of --k are taken for files.
+        further = [text for text in (results, attributes, *(more or [])) if text]
+        if further and not k:
+            raise CompanionError(f"--plan reads no files; leave out {further[0]!r}.")
+        typer.echo(describe_plan(plan, shares, asking.read_whole([k, *further], "--k"), biases))
         return
+    depths = asking.read_whole([k, *(more or [])], "--k")
     if not results or not attributes:
         raise CompanionError("An audit needs the files RESULTS and ATTRIBUTES, or --plan ITEMS.")
     from companion.studies.parity.own.commands import Files, run_audit

@@ -15,6 +15,8 @@ Draw = Callable[[Integers], Integers]
 NOISE = 0.1
 """How far the items of a block lie apart, in standard deviations of all."""
 DIMENSIONS = {"near_low": 2, "near_high": 100}
+RECIPROCITY = {"near_low": 0.8, "near_high": 0.3}
+"""About the share of ten nearest neighbours that are neighbours both ways."""
 
 
 def make_retrieval(

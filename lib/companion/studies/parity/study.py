@@ -12,6 +12,7 @@ from companion.corpora.originals import FOLDER_VARIABLE
 from companion.origin import get_commit
 from companion.runs.engine import Work
 from companion.stats.detectable import detectable_bias
+from companion.stats.graphs import RECIPROCITY
 from companion.studies.data import Data
 from companion.studies.parity.data import emoji, garments
 from companion.studies.parity.data.garments import make_garments
@@ -114,7 +115,8 @@ class ParityStudy(Study):
         one, depth = self.settings.power, self.settings.depth
         specs = []
         for graph, shares, items, factor in product(one.graphs, one.shares, one.items, one.factors):
-            strength = float(f"{factor * detectable_bias(items, depth, shares):.4g}")
+            planned = detectable_bias(items, depth, shares, RECIPROCITY.get(graph))
+            strength = float(f"{factor * planned:.4g}")
             specs.append(self._spec(graph, "plain", items, shares, strength, one.repetitions, one.seed))
         return specs
 

@@ -404,8 +404,8 @@ def test_k_is_what_is_there_unless_it_is_asked_for() -> None:
 
 def test_a_plan_needs_only_sizes_and_shares() -> None:
     plan = make_plan(1_000, [0.8, 0.2], [10], [0.01])
-    assert plan["detectable"].iloc[0] == pytest.approx(2.486 * 0.01, rel=1e-3)
-    assert plan["items_for_0.01"].iloc[0] == pytest.approx(6183, abs=2)
+    assert plan["detectable"].iloc[0] == pytest.approx(2.486 * 0.01 * np.sqrt(1 - 10 / 999), rel=1e-3)
+    assert plan["items_for_0.01"].iloc[0] == pytest.approx(6121, abs=2)
 
 
 def test_queries_of_one_group_have_no_plan_and_nothing_to_test() -> None:

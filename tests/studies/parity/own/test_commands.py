@@ -131,8 +131,10 @@ def test_the_exit_code_says_what_ci_asks_for(main: Main, monkeypatch: pytest.Mon
 def test_a_plan_is_text_and_writes_nothing(main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("--plan", "1000", "--shares", "80 20", "--k", "10", "--wanted", "0.01") == 0
     told = capsys.readouterr().out
-    assert "K = 10: a bias of 0.0249 is found four times in five, smaller ones less often; 6,183 items for 0.01" in told
+    assert "K = 10: a bias of 0.0247 is found four times in five, smaller ones less often; 6,121 items for 0.01" in told
     assert not (tmp_path / "figures").exists()
+    assert main("--k", "5", "10", "20", "--plan", "1000") == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[:3]] == ["K = 5", "K = 10", "K = 20"]
     for shares in ("a,b", "1", "0,0", "nan,1", "inf,1"):
         assert main("--plan", "1000", "--shares", shares) == 2
 
@@ -142,6 +144,8 @@ def test_a_plan_is_text_and_writes_nothing(main: Main, tmp_path: Path, capsys: p
     [
         (("run.csv",), "needs the files RESULTS and ATTRIBUTES"),
         (("none.csv", "items.csv"), "There is no file none.csv"),
+        (("run.csv", "--plan", "1000"), "--plan reads no files; leave out 'run.csv'"),
+        (("--plan", "20", "--k", "5", "19"), "K = 19 of 20 items reveals nothing: take K from 1 to 18"),
         (("run.csv", "none.csv"), "There is no file none.csv"),
         ((*BASIC, "--attribute", "sex"), "has no column 'sex'"),
         ((*BASIC[:2], "--k", "50"), "K = 50 is more than run.csv has"),

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from companion.studies.parity.pictures.experiment import PictureSpec, choose_designs, embed_and_search, erase
+from companion.studies.parity.pictures.experiment import (
+    Embedded,
+    PictureSpec,
+    choose_designs,
+    embed_and_search,
+    erase,
+    search_subsets,
+)
 
 pytest.importorskip("faiss")
 
@@ -49,3 +56,13 @@ def test_erasing_takes_the_means_together() -> None:
     vectors = generator.normal(size=(60, 8)) + tone[:, None]
     means = [erase(vectors, tone, "all_directions", 0)[tone == each].mean(axis=0) for each in range(5)]
     assert np.ptp(means, axis=0).max() < 1e-9
+
+
+def test_each_catalogue_of_noise_has_noise_of_its_own() -> None:
+    """Vectors that are the tone are found again, noise that is drawn anew is not."""
+    tone, design = np.tile(np.arange(5), 40), np.repeat(np.arange(40), 5)
+    vectors = np.eye(5)[tone] + 0.01 * np.random.default_rng(0).normal(size=(200, 5))
+    drawn = Embedded(vectors, tone, design, design)
+    seen, noise = (search_subsets(vectors, drawn, spec(labellings=40), fresh) for fresh in (False, True))
+    assert seen["p"].max() < 0.05 and seen["delta"].min() > 0.3
+    assert noise["p"].max() > 0.5 and abs(noise["delta"].mean()) < 0.03

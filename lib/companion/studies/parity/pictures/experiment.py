@@ -64,7 +64,7 @@ class PictureSpec:
     weights: str
     drawings: str
     seed: int
-    result_version: int = 3
+    result_version: int = 4
 
     def __str__(self) -> str:
         tied = f", confounding {self.confounding:g}" if self.confounding else ""
@@ -106,7 +106,9 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
         found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)
         arrays[f"results_{erasure}"] = found.indices.astype(np.int32)
         if spec.catalogue == "persons" and spec.labellings:
-            arrays |= {f"{name}_{erasure}": values for name, values in search_subsets(changed, embedded, spec).items()}
+            fresh = erasure == "random"
+            found_by_subset = search_subsets(changed, embedded, spec, fresh)
+            arrays |= {f"{name}_{erasure}": values for name, values in found_by_subset.items()}
         elif spec.photos > 1:
             arrays |= run_labellings(found.indices, person, spec)
     return arrays, describe_origin() | ({"dropped": embedded.dropped} if embedded.dropped else {})
@@ -166,14 +168,21 @@ def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: 
     return fit_leace(vectors, tone).erase(vectors) if erasure == "leace" else vectors
 
 
-def search_subsets(vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec) -> dict[str, NDArray[np.float64]]:
-    """Delta, and p, of each catalogue in which every design occurs once."""
+def search_subsets(
+    vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec, fresh: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """Delta, and p, of each catalogue in which every design occurs once.
+
+    ``fresh``: each catalogue has noise of its own in place of its vectors. One draw of noise goes with tone a little by
+    chance, and all catalogues would share that.
+    """
     designs, found = int(drawn.kind.max()) + 1, []
     for subset in range(spec.labellings):
         generator = np.random.default_rng([spec.seed, subset])
         order = generator.permutation(len(vectors))
         rows = np.sort(order[np.unique(drawn.kind[order], return_index=True)[1]])
-        near = find_neighbours(vectors[rows], spec.depth, seed=subset).indices
+        searched = generator.normal(size=(designs, vectors.shape[1])) if fresh else vectors[rows]
+        near = find_neighbours(searched, spec.depth, seed=subset).indices
         groups = Groups(np.unique(drawn.tone[rows], return_inverse=True)[1], len(np.unique(drawn.tone[rows])))
         retrieval = Retrieval(near, designs, np.arange(designs))
         pairs = Pairs(retrieval, groups, groups)
