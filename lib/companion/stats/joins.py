@@ -41,7 +41,7 @@ BATCH = 16
 MANY = 2_000_000
 FIRST = 8
 """Words of relabellings between two looks at whether the answer is clear."""
-COUNTS = 2**24
+COUNTS = 2**21
 """Counts by stratum and group that are kept at a time."""
 PILOT = 4 * WORD
 """Labellings, the observed one among them, that the spread of C at each depth is measured by where draws stop early."""

@@ -308,6 +308,27 @@ def test_equivalence_needs_matches_to_be_expected() -> None:
     assert any("results are expected within a group, or outside" in doubt for doubt in found.warnings)
 
 
+def test_equivalence_needs_labels_that_can_be_exchanged() -> None:
+    """Tones differ only in a stratum that nobody asks from and nobody is shown, so no relabelling changes C."""
+    labels, kinds = np.repeat(["a", "b"], 120), np.repeat(["x", "y"], 120)
+    kinds[105:135] = "z"
+    asking = [place for place in range(240) if kinds[place] != "z"]
+    rng = np.random.default_rng(0)
+    drawn = [(query, item) for query in asking for item in rng.choice(np.setdiff1d(asking, [query]), 10, replace=False)]
+    results, table = pd.DataFrame(drawn, columns=["query", "item"]), pd.DataFrame({"tone": labels, "kind": kinds})
+    found = audit(
+        results,
+        table.assign(item=range(240)),
+        sensitive_features=("tone",),
+        stratum="kind",
+        k=(10,),
+        draws=99,
+        margin=0.5,
+    )
+    row = found.overall.iloc[0]
+    assert row["p"] == 1 and np.isnan(row["centred_low"]) and not found.equivalent
+
+
 def test_equivalence_looks_at_every_pair_of_groups() -> None:
     """a gives b, b gives c and c gives a more often than chance; each gives itself just as often as chance."""
     rng = np.random.default_rng(0)

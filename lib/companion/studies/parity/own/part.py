@@ -94,7 +94,7 @@ class Part:
         if margin is None or verdict(self.centred[place], "equivalent", margin) != "supported":
             return False, ""
         table = self._expect(place)
-        least = float(min(*np.diag(table), table.sum() - np.trace(table)))
+        least = max(float(min(*np.diag(table), table.sum() - np.trace(table))), 0.0)
         if least < FEW:
             return False, (
                 f"{name}: only {least:.1f} results are expected within a group, or outside of the query's; too few to "
