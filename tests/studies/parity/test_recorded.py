@@ -25,8 +25,7 @@ def test_the_detectable_bias_shrinks_as_planned() -> None:
     assert ((slopes["random"] + 0.5).abs() < 0.05).all()
     table = read("T3_detectable")
     ratio = table["estimate"] / table["planned"]
-    # With 200 items and popular groups more is found than planned.
-    assert (ratio[table["graph"].isin(["near_low", "hubs"]) & (table["items"] > 200)] - 1).abs().max() < 0.15
+    assert (ratio[table["graph"].isin(["near_low", "hubs"])] - 1).abs().max() < 0.15
 
 
 def test_pictures_return_by_tone_as_far_as_it_is_seen() -> None:
@@ -34,7 +33,7 @@ def test_pictures_return_by_tone_as_far_as_it_is_seen() -> None:
     persons = table[table["catalogue"] == "persons"].set_index("variant")["excess"]
     assert persons["skin_only"] > persons["whole"] > persons["skin_neutral"] > 0.05
     once = read("T5_once").set_index("variant").loc[["skin_and_hair_neutral", "random"]]
-    assert (once["rejected_low"] < 0.09).all() and (once["rejected_high"] > 0.02).all()
+    assert once["rejected"].between(0.02, 0.09).all()
 
 
 def test_tests_that_keep_to_the_design_hold_their_level() -> None:
