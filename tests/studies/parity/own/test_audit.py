@@ -308,6 +308,17 @@ def test_equivalence_needs_matches_to_be_expected() -> None:
     assert any("results are expected within a group, or outside" in doubt for doubt in found.warnings)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_group_of_one_item_expects_no_result_of_its_own_and_never_less(seed: int) -> None:
+    labels = np.array(["z"] + ["a", "b"] * 30)[:60]
+    results = as_frame(draw_results(np.random.default_rng(seed), labels, 5))
+    found = audit(results, pd.DataFrame({"item": range(60), "tone": labels}), k=(5,), draws=99, margin=0.5)
+    expected = found.by_group.set_index(["query_group", "result_group"])["expected"]
+    assert expected["z", "z"] == pytest.approx(0, abs=1e-4) and (expected >= 0).all()
+    told = " ".join(found.warnings)
+    assert told.count("only 0.0 results are expected") == 2 and "-0.0" not in told
+
+
 def test_equivalence_needs_labels_that_can_be_exchanged() -> None:
     """Tones differ only in a stratum that nobody asks from and nobody is shown, so no relabelling changes C."""
     labels, kinds = np.repeat(["a", "b"], 120), np.repeat(["x", "y"], 120)

@@ -62,9 +62,9 @@ class Part:
         return estimate_centred(case.pairs, weights, self.given.level)
 
     def _expect(self, place: int) -> NDArray[np.float64]:
-        """(G, G) results that the margins alone make, at a depth."""
+        """(G, G) results that the margins alone make, at a depth; where they make none, rounding can leave less."""
         margins = self.margins[place]
-        return margins.expect() * margins.total
+        return np.maximum(margins.expect() * margins.total, 0.0)
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -94,7 +94,7 @@ class Part:
         if margin is None or verdict(self.centred[place], "equivalent", margin) != "supported":
             return False, ""
         table = self._expect(place)
-        least = max(float(min(*np.diag(table), table.sum() - np.trace(table))), 0.0)
+        least = float(min(*np.diag(table), table.sum() - np.trace(table)))
         if least < FEW:
             return False, (
                 f"{name}: only {least:.1f} results are expected within a group, or outside of the query's; too few to "
