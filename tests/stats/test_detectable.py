@@ -29,7 +29,7 @@ def test_the_plan_is_near_the_spread_of_relabellings(graph: Graph, tolerance: fl
     room, spreads, mutual = 1 - sum(share**2 for share in shares), [], []
     for _ in range(20):
         retrieval, groups = make_retrieval(generator, graph, items, depth), draw_groups(generator, shares, items)
-        drawn = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), 499, table=True)
+        drawn = count_joins(retrieval, groups, Relabelling(groups, Exchange(), generator), 499)
         spreads.append(drawn.weigh(np.ones(1)).centred[1:].std())
         mutual.append(retrieval.reciprocity)
     planned = detectable_bias(items, depth, shares, float(np.mean(mutual)))

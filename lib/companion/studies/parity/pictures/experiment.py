@@ -106,9 +106,8 @@ def embed_and_search(spec: PictureSpec) -> tuple[dict[str, NDArray[Any]], dict[s
         found = find_neighbours(changed, spec.depth, exclude=own, seed=spec.seed)
         arrays[f"results_{erasure}"] = found.indices.astype(np.int32)
         if spec.catalogue == "persons" and spec.labellings:
-            fresh = erasure == "random"
-            found_by_subset = search_subsets(changed, embedded, spec, fresh)
-            arrays |= {f"{name}_{erasure}": values for name, values in found_by_subset.items()}
+            by_subset = search_subsets(changed, embedded, spec, fresh=erasure == "random")
+            arrays |= {f"{name}_{erasure}": values for name, values in by_subset.items()}
         elif spec.photos > 1:
             arrays |= run_labellings(found.indices, person, spec)
     return arrays, describe_origin() | ({"dropped": embedded.dropped} if embedded.dropped else {})
@@ -169,7 +168,7 @@ def erase(vectors: NDArray[np.float64], tone: Integers, erasure: Erasure, seed: 
 
 
 def search_subsets(
-    vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec, fresh: bool = False
+    vectors: NDArray[np.float64], drawn: Embedded, spec: PictureSpec, fresh: bool
 ) -> dict[str, NDArray[np.float64]]:
     """Delta, and p, of each catalogue in which every design occurs once.
 
